@@ -1,0 +1,58 @@
+#!/bin/sh
+# Installs the few programs that no Python registry has, where that can be done without asking: as root on Debian.
+# usage: tests/install-system.sh test|bench
+# Never fails: what is still missing makes its tests skip (or, with CI=true, fail) with a line of their own.
+set -u
+
+missing=""
+
+need() { # need PACKAGE COMMAND...: PACKAGE is missing unless one of the commands is on the PATH
+    package=$1
+    shift
+    for command in "$@"; do
+        if command -v "$command" >/dev/null 2>&1; then
+            return
+        fi
+    done
+    missing="$missing $package"
+}
+
+need_font() { # need_font PACKAGE FILE: PACKAGE is missing unless a font of that file name is there
+    if ! find /usr/share/fonts /usr/local/share/fonts "${HOME:-/}/.fonts" "${HOME:-/}/.local/share/fonts" \
+        -name "$2" 2>/dev/null | grep -q .; then
+        missing="$missing $1"
+    fi
+}
+
+case "${1:-}" in
+test)
+    without="the browser tests are skipped"
+    need chromium chromium chromium-browser google-chrome
+    # Without it Chromium draws every emoji as an empty box. macOS has its own.
+    [ "$(uname -s)" = Darwin ] || need_font fonts-noto-color-emoji 'NotoColorEmoji*'
+    ;;
+bench)
+    without="the figures that need it are left out"
+    need wrk wrk
+    ;;
+*)
+    echo "usage: $0 test|bench" >&2
+    exit 2
+    ;;
+esac
+
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "not installed:$missing (needs root on Debian); $without"
+    exit 0
+fi
+
+echo "installing$missing with apt-get"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # one word per package
+if ! { apt-get -qq update && apt-get -qq install --yes --no-install-recommends $missing >/dev/null; }; then
+    echo "apt-get could not install$missing; $without"
+fi
+exit 0
