@@ -1,0 +1,1 @@
+"""The rules of reactions: pure functions and values, with no I/O, no clock and no framework."""

@@ -1,0 +1,293 @@
+"""The cell: what must agree lives together and changes in one atomic commit. `fold` is the only place with the rules.
+
+A cell is one target (or one lane of a split target): a header with the totals and one row per user. Everything else
+Plaudit shows (counters, lists, notifications) is derived from these two and can be rebuilt.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+import msgspec
+
+from plaudit.domain.catalogue import DEFAULT_TYPE, NONE, Catalogue, Registration
+from plaudit.domain.operations import recall, remember
+
+RECENT = 3
+MAX_USERS_PER_COMMIT = 128
+MAX_TAPS_PER_USER = 4
+
+
+class Verb(IntEnum):
+    """How a tap asks: toggle (the same again removes) or set (a wish: this one, or none)."""
+
+    TOGGLE = 0
+    SET = 1
+
+
+class Outcome(IntEnum):
+    """What a tap did."""
+
+    CREATED = 1
+    SWITCHED = 2
+    REMOVED = 3
+    UNCHANGED = 4
+
+
+class Deleted(IntEnum):
+    """Whether the target is there: purging means its rows are still being removed."""
+
+    NO = 0
+    PURGING = 1
+    PURGED = 2
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The totals of a cell.
+
+    `counts[code - 1]` is the number of rows with that reaction; `rows` counts all rows, those without a reaction too.
+    Times are microseconds UTC. `born` is the smallest `created_at` there was since the target was last purged, 0 if
+    there was none. `recent` holds at most three current reactors, newest first, as (user, code).
+    `seq` goes up by one with every commit and decides which of two states is the newer one.
+    """
+
+    seq: int = 0
+    type: str = ""
+    counts: tuple[int, ...] = ()
+    rows: int = 0
+    last_at: int = 0
+    born: int = 0
+    recent: tuple[tuple[str, int], ...] = ()
+    deleted: int = Deleted.NO
+    lanes: int = 1
+
+    @property
+    def total(self) -> int:
+        """How many users have a reaction."""
+        return sum(self.counts)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One user's state in a cell. `created_at` is the time of their first reaction and never changes (0: none yet)."""
+
+    reaction: int = NONE
+    created_at: int = 0
+    updated_at: int = 0
+    ops: bytes = b""
+
+
+class Tap(msgspec.Struct, frozen=True):
+    """One request to change a reaction. `op` is its operation id; `granted` whether the token grants this target."""
+
+    user: str
+    verb: int
+    reaction: int
+    op: bytes
+    keyed: bool = False
+    target_type: str | None = None
+    granted: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of a tap. `outcome` and `previous` are of its first application, `reaction` is of now."""
+
+    outcome: int
+    previous: int
+    reaction: int
+    replayed: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A tap that was not stored, with the stable error code that says why."""
+
+    code: str
+
+
+class Transition(msgspec.Struct, frozen=True, array_like=True):
+    """One user's net change in a commit. `before` is None where it is not known (a republished state)."""
+
+    user: str
+    before: int | None
+    after: int
+    created_at: int
+    at: int
+
+
+class Plan(msgspec.Struct):
+    """What one commit would write, and what to answer once it is written. No `changed` row: nothing to write."""
+
+    header: Header
+    changed: dict[str, Row]
+    answers: list[Answer | Refused]
+    transitions: list[Transition]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the installation allows: its catalogue, and whether targets must be registered before anyone reacts."""
+
+    catalogue: Catalogue
+    registered_only: bool = False
+
+
+_NO_ROW = Row()
+_Result = tuple[Tap, int, int, bool]  # a tap that was applied: outcome, previous, replayed
+
+
+def fold(
+    header: Header | None,
+    rows: Mapping[str, Row],
+    taps: Sequence[Tap],
+    now: int,
+    rules: Rules,
+    registration: Registration | None = None,
+) -> Plan:
+    """Apply `taps` in order to a cell and say what to write.
+
+    `rows` holds the existing rows of the taps' users; `now` is microseconds UTC. A user's taps make at most one
+    transition (before the first, after the last). Every answer shows the state after the whole commit, so that one
+    `version` always means one state. Pure: the caller commits the plan atomically if `header.seq` is still the same.
+    """
+    old = header or Header()
+    type_name = registration.type if registration else old.type
+    changed: dict[str, Row] = {}
+    results: list[_Result | Refused] = []
+    last_at, now_s = old.last_at, now // 1_000_000
+    for tap in taps:
+        row = changed.get(tap.user) or rows.get(tap.user) or _NO_ROW
+        its_type = type_name or tap.target_type or DEFAULT_TYPE
+        asked, before = tap.verb << 4 | tap.reaction, row.reaction
+        after = NONE if tap.verb == Verb.TOGGLE and tap.reaction == before else tap.reaction
+        code = _barred(tap, old, its_type, rules, registration)
+        known = recall(row.ops, tap.op, now_s) if code is None else None
+        # What is stored stays stored: a repeated key is answered even where the same tap would be refused by now.
+        if known is not None:
+            results.append(_replayed(tap, asked, *known))
+            continue
+        code = code or _unfit(tap, before, after, its_type, rules, registration)
+        if code is not None:
+            results.append(Refused(code))
+            continue
+        outcome = _outcome(before, after)
+        if outcome != Outcome.UNCHANGED or tap.keyed:
+            at = row.updated_at
+            if outcome != Outcome.UNCHANGED:
+                at = last_at = max(now, last_at + 1)
+            ops = remember(row.ops, tap.op, now_s, asked, outcome << 4 | before)
+            changed[tap.user] = Row(after, row.created_at or (at if after else 0), at, ops)
+            type_name = its_type
+        results.append((tap, outcome, before, False))
+    answers = [r if isinstance(r, Refused) else _answer(r, changed, rows) for r in results]
+    new_header, transitions = _advance(old, type_name, rows, changed, last_at)
+    return Plan(new_header, changed, answers, transitions)
+
+
+def _barred(
+    tap: Tap, header: Header, its_type: str, rules: Rules, registration: Registration | None
+) -> str | None:
+    """Why this user may not touch this target at all, as an error code; None if they may."""
+    needs_grant = rules.catalogue.needs_grant(its_type)
+    if needs_grant and not tap.granted:
+        return "target_not_granted"
+    if header.deleted:
+        return "target_deleted"
+    if registration is None and (needs_grant or rules.registered_only):
+        return "target_not_registered"
+    return None
+
+
+def _unfit(
+    tap: Tap, before: int, after: int, its_type: str, rules: Rules, registration: Registration | None
+) -> str | None:
+    """Why this tap, never seen before, may not be applied, as an error code; None if it may."""
+    if tap.target_type is not None and tap.target_type != its_type:
+        return "target_type_mismatch"
+    if registration is not None and registration.closed and tap.reaction != NONE:
+        return "target_closed"
+    if after not in (before, NONE) and not rules.catalogue.allowed(its_type, registration) >> after & 1:
+        return "reaction_not_allowed"
+    return None
+
+
+def _replayed(tap: Tap, asked: int, first_asked: int, did: int) -> _Result | Refused:
+    if asked != first_asked:
+        return Refused("idempotency_key_reused")
+    return tap, did >> 4, did & 15, True
+
+
+def _outcome(before: int, after: int) -> int:
+    if before == after:
+        return Outcome.UNCHANGED
+    if before == NONE:
+        return Outcome.CREATED
+    return Outcome.REMOVED if after == NONE else Outcome.SWITCHED
+
+
+def _answer(result: _Result, changed: Mapping[str, Row], rows: Mapping[str, Row]) -> Answer:
+    tap, outcome, previous, replayed = result
+    row = changed.get(tap.user) or rows.get(tap.user) or _NO_ROW
+    return Answer(outcome, previous, row.reaction, replayed)
+
+
+def _advance(
+    old: Header, type_name: str, rows: Mapping[str, Row], changed: Mapping[str, Row], last_at: int
+) -> tuple[Header, list[Transition]]:
+    """The header after the commit, and the transitions in it, in the order of their times."""
+    if not changed:
+        return old, []
+    transitions = []
+    new_rows = 0
+    born = old.born
+    for user, row in changed.items():
+        before = rows.get(user)
+        if before is None:
+            new_rows += 1
+        if row.created_at and (not born or row.created_at < born):
+            born = row.created_at
+        was = before.reaction if before else NONE
+        if was != row.reaction:
+            transitions.append(Transition(user, was, row.reaction, row.created_at, row.updated_at))
+    transitions.sort(key=lambda t: t.at)
+    header = Header(
+        seq=old.seq + 1,
+        type=type_name,
+        counts=apply_to_counts(old.counts, transitions),
+        rows=old.rows + new_rows,
+        last_at=last_at,
+        born=born,
+        recent=apply_to_recent(old.recent, transitions),
+        deleted=old.deleted,
+        lanes=old.lanes,
+    )
+    return header, transitions
+
+
+def apply_to_counts(counts: tuple[int, ...], transitions: Sequence[Transition]) -> tuple[int, ...]:
+    """`counts` with every transition moved from its reaction before to its reaction after."""
+    new = list(counts)
+    for transition in transitions:
+        if len(new) < transition.after:
+            new.extend([0] * (transition.after - len(new)))
+        if transition.before:
+            new[transition.before - 1] -= 1
+        if transition.after:
+            new[transition.after - 1] += 1
+    return tuple(new)
+
+
+def apply_to_recent(
+    recent: tuple[tuple[str, int], ...], transitions: Sequence[Transition]
+) -> tuple[tuple[str, int], ...]:
+    """`recent` after the transitions: who reacts goes to the front, who switches stays, who removes leaves."""
+    if not transitions:
+        return recent
+    people = list(recent)
+    for user, before, after, *_ in map(msgspec.structs.astuple, transitions):
+        place = next((i for i, (name, _) in enumerate(people) if name == user), None)
+        if place is not None:
+            if after and before:
+                people[place] = (user, after)
+            else:
+                del people[place]
+        if after and not before:
+            people.insert(0, (user, after))
+            del people[RECENT:]
+    return tuple(people)

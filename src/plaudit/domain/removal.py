@@ -1,0 +1,68 @@
+"""Deleting a target and erasing a user: the commits that take rows away.
+
+Registering is here because it undoes a deletion. Deletion is two kinds of commit: one that closes the cell
+(`begin_purge`: counts become 0, taps are refused from then on) and then as many as it takes to remove its rows
+(`purge`), the last of which says it is done. Erasure removes one user's row from one cell (`erase`). Headers stay for
+ever, so that `seq` never starts again.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from plaudit.domain.cell import Deleted, Header, Row, Transition, apply_to_counts, apply_to_recent
+from plaudit.domain.errors import Conflict
+
+
+def begin_purge(header: Header | None, type_name: str) -> Header:
+    """The header of a target that is being deleted. Idempotent: a deleted one comes back as it is."""
+    old = header or Header(type=type_name)
+    if old.deleted:
+        return old
+    closed = msgspec.structs.replace(old, counts=(), recent=(), deleted=Deleted.PURGING)
+    return purge(closed, 0)
+
+
+def purge(header: Header, removed: int) -> Header:
+    """The header after `removed` more rows went away; with the last row the target is purged."""
+    rows = header.rows - removed
+    if rows:
+        return msgspec.structs.replace(header, seq=header.seq + 1, rows=rows)
+    return msgspec.structs.replace(header, seq=header.seq + 1, rows=0, born=0, deleted=Deleted.PURGED)
+
+
+def register(header: Header | None, type_name: str) -> Header:
+    """The header of a target that is registered: of that type and, if it was purged, there again.
+
+    A registration is a commit too, so that whoever has the higher `seq` also has the newer registration.
+    Raises `Conflict` while its rows are still being removed.
+    """
+    old = header or Header()
+    if old.deleted == Deleted.PURGING:
+        raise Conflict("this target is still being deleted; register it when the deletion job is done")
+    return msgspec.structs.replace(old, seq=old.seq + 1, type=type_name, deleted=Deleted.NO)
+
+
+def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transition]:
+    """The header without this user's row, and the transition that consumers are told.
+
+    On a target that is being purged the counts are 0 already and only the row goes.
+    """
+    at = max(now, header.last_at + 1)
+    before = row.reaction if not header.deleted else 0
+    transition = Transition(user, before, 0, row.created_at, at)
+    after = msgspec.structs.replace(
+        header,
+        counts=apply_to_counts(header.counts, [transition]),
+        recent=apply_to_recent(header.recent, [transition]),
+        last_at=at,
+    )
+    if header.deleted:
+        return purge(after, 1), transition
+    return msgspec.structs.replace(after, seq=after.seq + 1, rows=after.rows - 1), transition
+
+
+def counts_of(rows: Mapping[str, Row]) -> tuple[int, ...]:
+    """The counts that these rows add up to: what every header must show at rest."""
+    transitions = [Transition(user, 0, row.reaction, 0, 0) for user, row in rows.items() if row.reaction]
+    return apply_to_counts((), transitions)
