@@ -1,0 +1,330 @@
+"""One SQLite file, opened safely: one writer thread, a few readers, checkpoints beside them.
+
+Guarantees: one process writes (a lock file), a write is on disk before it is reported, every write is one transaction,
+and an error says whether the transaction happened. Refuses: a file of a newer Plaudit, of another program, or one that
+another process is writing; a refused file is left as it was.
+
+Sources: sqlite.org/wal.html (checkpoints, one writer), sqlite.org/pragma.html (synchronous, user_version).
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Self, TypeVar
+
+import apsw
+
+from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, PlauditError, Unavailable
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x504C4454  # "PLDT" in the file's header
+FILE_NAME = "plaudit.db"
+BUSY_MS = 10_000
+RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
+READERS = 2
+CHECKPOINT_EVERY_S = 0.5
+RESTART_AT_FRAMES = (
+    16_384  # 64 MiB of 4 KiB pages: the log may grow so far before the writer has to wait a moment
+)
+
+# A COMMIT that failed with one of these wrote no complete commit frame: the frames are written in order and the last
+# one carries the mark. Any other failure of COMMIT (fsync above all) leaves it unknown.
+_NOT_COMMITTED = frozenset(
+    {apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_READONLY, apsw.SQLITE_BUSY}
+)
+
+log = logging.getLogger("plaudit.sqlite")
+
+
+class Database:
+    """The file and the threads around it. Use as an async context manager.
+
+    `vfs` names a registered SQLite VFS; None is the operating system's.
+    """
+
+    def __init__(self, folder: Path, *, vfs: str | None = None) -> None:
+        self.folder = folder
+        self.path = folder / FILE_NAME
+        self._vfs = vfs
+        self._lock: int | None = None
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._writer: apsw.Connection | None = None
+        self._thread = threading.Thread(target=self._write_forever, name="plaudit-writer", daemon=True)
+        self._checkpointer = threading.Thread(
+            target=self._checkpoint_forever, name="plaudit-checkpoint", daemon=True
+        )
+        self._closing = threading.Event()
+        self._local = threading.local()
+        self._read_connections: list[apsw.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="plaudit-read")
+        self.writable = True
+        self.generation = (
+            0  # changes with every new writer connection: what was learnt through the old one is void
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the file, create what is missing. Raises `Conflict`, `Corrupt`, `Unavailable`, and then holds nothing."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_folder(self.folder)
+            self._writer = self._open_writer()
+            migrate(self._writer)
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+                raise Corrupt(f"{self.path} is damaged or no SQLite database: {error}") from error
+            if isinstance(error, apsw.Error | OSError):
+                raise Unavailable(f"{self.path} cannot be opened: {error}") from error
+            raise
+        self._thread.start()
+        self._checkpointer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Finish what was handed over, fold the log back into the file, and let go of it."""
+        self._closing.set()
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._checkpointer.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._fold_back)
+        self._let_go()
+
+    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run `work` in one durable transaction on the writer thread, after everything handed over before.
+
+        Raises `Unavailable` (rolled back) or `OutcomeUnknown`; errors of Plaudit's own roll back and pass through.
+        """
+        if self._closing.is_set():
+            raise Unavailable("the database is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                result = self._transact(work)
+            except BaseException as error:
+                loop.call_soon_threadsafe(_fail, future, error)
+            else:
+                loop.call_soon_threadsafe(_succeed, future, result)
+
+        self._inbox.put(run)
+        return await future
+
+    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run `work` on a read connection in a thread of its own. Raises `Unavailable`.
+
+        Each statement sees one state of the file; work that needs one state over several begins a transaction.
+        """
+        if self._closing.is_set():
+            raise Unavailable("the database is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        try:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = connect(self.path, apsw.SQLITE_OPEN_READONLY, self._vfs)
+                self._local.connection = connection
+                self._read_connections.append(connection)
+            return work(connection)
+        except apsw.Error as error:
+            raise Unavailable(f"the database cannot be read: {error}") from error
+
+    def _write_forever(self) -> None:
+        while (run := self._inbox.get()) is not None:
+            run()
+
+    def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
+        try:
+            if self._writer is None:
+                self._writer = self._open_writer()
+            self._writer.execute("BEGIN IMMEDIATE")
+            result = work(self._writer)
+        except apsw.Error as error:
+            self._after_failure(error)
+            raise Unavailable(f"the database cannot be written: {error}") from error
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            self._writer.execute("COMMIT")
+        except apsw.Error as error:
+            self._after_failure(error)
+            codes = {getattr(error, "result", None), getattr(error, "extendedresult", None)}
+            if codes & _NOT_COMMITTED:
+                raise Unavailable(f"the database cannot be written: {error}") from error
+            raise OutcomeUnknown(f"the disk did not confirm a commit: {error}") from error
+        self.writable = True
+        return result
+
+    def _after_failure(self, error: apsw.Error) -> None:
+        """Start again on a new connection: after an I/O error nothing the old one remembers is to be relied on."""
+        if self.writable:
+            log.error("writing failed; taps are refused until it works again: %s", error)
+        self.writable = False
+        self._roll_back()
+        self._close_writer()
+
+    def _roll_back(self) -> None:
+        if self._writer is not None and self._writer.in_transaction:
+            try:
+                self._writer.execute("ROLLBACK")
+            except apsw.Error as error:
+                log.warning("rollback failed; the connection is given up: %s", error)
+                self._close_writer()
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close(True)
+            self._writer = None
+
+    def _open_writer(self) -> apsw.Connection:
+        self.generation += 1
+        connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, self._vfs)
+        try:
+            check_ours(connection)  # before anything is changed in it
+            if connection.pragma("journal_mode", "wal") != "wal":
+                raise Unavailable(f"{self.folder} cannot hold a write-ahead log; a local disk can")
+            connection.pragma("synchronous", 2)  # FULL: a commit is on disk before it is reported
+            connection.pragma("wal_autocheckpoint", 0)  # the checkpointer does it, not the writer
+            connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        except BaseException:
+            connection.close(True)
+            raise
+        return connection
+
+    def _checkpoint_forever(self) -> None:
+        connection: apsw.Connection | None = None
+        failing = False
+        while not self._closing.wait(CHECKPOINT_EVERY_S):
+            try:
+                if connection is None:
+                    connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE, self._vfs)
+                frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                # Under load the log never drains by itself. What a long read holds back is not worth waiting for.
+                if frames > RESTART_AT_FRAMES >= frames - done:
+                    self._inbox.put(self._restart_log)
+                failing = False
+            except apsw.Error as error:
+                if not failing:
+                    log.warning("checkpoints fail, and the log grows until they work again: %s", error)
+                failing = True
+        if connection is not None:
+            connection.close(True)
+
+    def _restart_log(self) -> None:
+        """Fold the short rest of the log back, so that the next commit begins at its start. On the writer thread: no
+        other has to compete for the write lock, and none can take it from under a commit."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.set_busy_timeout(RESTART_WAIT_MS)
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        except apsw.BusyError:
+            pass  # somebody reads an old part of the log; the checkpointer comes back
+        except apsw.Error as error:
+            log.warning("the log could not be restarted, will try again: %s", error)
+        finally:
+            self._writer.set_busy_timeout(BUSY_MS)
+
+    def _fold_back(self) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.Error as error:
+                log.warning("the last checkpoint failed; the next start will do it: %s", error)
+
+    def _let_go(self) -> None:
+        for connection in self._read_connections:
+            connection.close(True)
+        self._close_writer()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def connect(path: Path, flags: int, vfs: str | None = None) -> apsw.Connection:
+    """A connection to the file, tuned for many small transactions."""
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=256)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.pragma("cache_size", -32 * 1024)
+        connection.pragma("temp_store", 2)
+        connection.pragma("fullfsync", 1)  # macOS: fsync alone leaves the data in the drive's cache
+    except apsw.Error:
+        connection.close(True)
+        raise
+    return connection
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the folder for this process until the returned descriptor is closed. Raises `Conflict`."""
+    descriptor = os.open(folder / "plaudit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise Conflict(
+            f"{folder} is being written by another Plaudit (process {holder}). "
+            "Stop that one, or set PLAUDIT_DATA to another folder."
+        ) from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Every schema step as (version, SQL), in order."""
+    folder = files("plaudit.adapters.sqlite") / "migrations"
+    return sorted((int(f.name[:4]), f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
+
+
+def check_ours(connection: apsw.Connection) -> None:
+    """Raises `Corrupt` for a file that is not ours or is newer. Changes nothing."""
+    newest = migrations()[-1][0]
+    version = int(connection.pragma("user_version"))
+    application = int(connection.pragma("application_id"))
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if application != APPLICATION_ID and not (empty and application == 0):
+        raise Corrupt(f"{connection.filename} is a database of another program; choose another PLAUDIT_DATA.")
+    if version > newest:
+        raise Corrupt(
+            f"{connection.filename} has schema {version}, this Plaudit knows up to {newest}: "
+            "it was written by a newer version. Install that version, or restore an older backup."
+        )
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the file to this version's schema, each step in a transaction of its own."""
+    version = int(connection.pragma("user_version"))
+    for number, sql in migrations():
+        if number > version:
+            with connection:
+                connection.execute(sql)
+                connection.pragma("application_id", APPLICATION_ID)
+                connection.pragma("user_version", number)
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+    elif not isinstance(error, PlauditError):
+        log.error("a write failed after its caller had gone", exc_info=error)

@@ -1,0 +1,112 @@
+"""The ledger in SQLite: reads what the taps touch, lets `fold` decide, writes all of it in one transaction."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from plaudit.adapters.sqlite import rows as sql
+from plaudit.adapters.sqlite.database import Database
+from plaudit.domain.cell import Answer, Header, Plan, Refused, Row, Rules, Tap, fold
+from plaudit.domain.events import Cause, committed
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import CellResult, CellTaps, Target
+
+_ERASED = "SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({})"
+
+
+class Numbers:
+    """Gives new targets their number. Only the writer thread uses it, so a counter is enough."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._generation = 0
+        self._last = 0
+
+    def next(self, connection: apsw.Connection) -> int:
+        """The next number nobody has. Gaps are harmless."""
+        if self._generation != self._database.generation:
+            self._last = connection.execute("SELECT coalesce(max(no), 0) FROM target").get
+            self._generation = self._database.generation
+        self._last += 1
+        return self._last
+
+
+class SqliteLedger:
+    """See `plaudit.ports.ledger.Ledger`."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules, numbers: Numbers) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+        self._numbers = numbers
+
+    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
+        """Fold and store these taps in one transaction; see the port."""
+        return await self._database.write(lambda connection: self._commit(connection, work))
+
+    def _commit(self, connection: apsw.Connection, work: Sequence[CellTaps]) -> list[CellResult]:
+        if len({cell.target for cell in work}) != len(work):
+            raise ValueError("a cell is committed once per call; put all taps of a target into one CellTaps")
+        stored = sql.read_targets(connection, [cell.target for cell in work])
+        users = list({tap.user for cell in work for tap in cell.taps})
+        erased = set(sql.read_strings(connection, _ERASED, users))
+        keys = [
+            (stored[cell.target].no, user)
+            for cell in work
+            if cell.target in stored
+            for user in {tap.user for tap in cell.taps}
+        ]
+        known = sql.read_rows(connection, keys)
+        now = self._clock.now_us()
+        headers: list[tuple[int, str, Header]] = []
+        changed: list[sql.WriteRow] = []
+        events: list[bytes] = []
+        results = []
+        for cell in work:
+            line = stored.get(cell.target)
+            no = line.no if line else 0
+            header, registration = (line.header, line.registration) if line else (None, None)
+            welcome = [tap for tap in cell.taps if tap.user not in erased] if erased else cell.taps
+            mine = {tap.user: row for tap in welcome if (row := known.get((no, tap.user)))}
+            plan = fold(header, mine, welcome, now, self._rules, registration)
+            if plan.changed:
+                no = no or self._numbers.next(connection)
+                header = plan.header
+                headers.append((no, cell.target, header))
+                changed += _lines(no, plan)
+                events.append(committed(cell.target, header, "tap", plan.transitions))
+            results.append(CellResult(Target(header, registration), _everyone(cell.taps, erased, plan)))
+        sql.write_headers(connection, headers)
+        sql.write_rows(connection, changed)
+        sql.write_events(connection, events)
+        return results
+
+
+def _lines(no: int, plan: Plan) -> list[sql.WriteRow]:
+    return [write_line(no, user, row) for user, row in plan.changed.items()]
+
+
+def write_line(no: int, user: str, row: Row) -> sql.WriteRow:
+    """The row as the file has it."""
+    return (no, user, row.reaction, row.created_at, row.updated_at - row.created_at, row.ops or None)
+
+
+def _everyone(taps: Sequence[Tap], erased: set[str], plan: Plan) -> list[Answer | Refused]:
+    """The plan's answers, with those of erased users put back in their places."""
+    if not erased:
+        return plan.answers
+    answers = iter(plan.answers)
+    return [Refused("user_erased") if tap.user in erased else next(answers) for tap in taps]
+
+
+def write_commit(
+    connection: apsw.Connection,
+    no: int,
+    target: str,
+    header: Header,
+    cause: Cause,
+    event: bytes | None = None,
+) -> None:
+    """Store a header that changed without taps, with its event."""
+    sql.write_headers(connection, [(no, target, header)])
+    sql.write_events(connection, [event or committed(target, header, cause, [])])

@@ -1,0 +1,159 @@
+"""Deletion, erasure and their jobs in SQLite. One target or a few rows per transaction, so that taps go on between."""
+
+import apsw
+import msgspec
+
+from plaudit.adapters.sqlite import rows as sql
+from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.ledger import Numbers, write_commit
+from plaudit.domain.catalogue import DEFAULT_TYPE
+from plaudit.domain.cell import Deleted
+from plaudit.domain.events import committed
+from plaudit.domain.removal import begin_purge, erase, purge
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.ports.removals import Job, JobKind
+
+_PURGE = """
+DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 LIMIT ?2)
+"""
+
+_MARK = """
+INSERT INTO user (id, erased_at) VALUES (?1, ?2)
+ON CONFLICT (id) DO UPDATE SET name = NULL, avatar_url = NULL, locale = NULL, time_zone = NULL,
+                               erased_at = coalesce(erased_at, excluded.erased_at)
+"""
+
+_ROWS_OF = """
+SELECT json_group_array(id) FROM (
+    SELECT t.id FROM reaction_row AS r INDEXED BY reacted CROSS JOIN target AS t ON t.no = r.target
+    WHERE r.user = ?1 LIMIT ?2)
+"""
+
+_SAVE_JOB = """
+REPLACE INTO job (id, kind, subject, state, created_at, finished_at, removed, note) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)
+"""
+
+_JOB = "SELECT id, kind, subject, state, created_at, finished_at, json(removed), note FROM job"
+
+
+class SqliteRemovals:
+    """See `plaudit.ports.removals.Removals`."""
+
+    def __init__(self, database: Database, clock: Clock, numbers: Numbers) -> None:
+        self._database = database
+        self._clock = clock
+        self._numbers = numbers
+
+    async def begin_purge(self, target: str, job: Job) -> Target:
+        """Close the target for ever."""
+
+        def work(connection: apsw.Connection) -> Target:
+            _save(connection, job)
+            line = sql.read_targets(connection, [target]).get(target)
+            no = line.no if line else self._numbers.next(connection)
+            old = line.header if line else None
+            header = begin_purge(old, line.type if line else DEFAULT_TYPE)
+            if header is not old:
+                write_commit(connection, no, target, header, "delete")
+                connection.execute(
+                    "UPDATE target SET registered = 0, owner = NULL, title = NULL, closed = 0, allowed = NULL"
+                    " WHERE no = ?",
+                    (no,),
+                )
+            return Target(header, None)
+
+        return await self._database.write(work)
+
+    async def purge_some(self, target: str, limit: int) -> int:
+        """Remove up to `limit` rows of a target that is being purged."""
+
+        def work(connection: apsw.Connection) -> int:
+            line = sql.read_targets(connection, [target]).get(target)
+            if line is None or line.header.deleted != Deleted.PURGING:
+                return 0
+            connection.execute(_PURGE, (line.no, limit))
+            removed = connection.changes()
+            write_commit(connection, line.no, target, purge(line.header, removed), "delete")
+            return removed
+
+        return await self._database.write(work)
+
+    async def mark_erased(self, user: str, job: Job) -> None:
+        """Refuse this user's taps from now on and forget the profile."""
+        now = self._clock.now_us()
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(_MARK, (user, now))
+            _save(connection, job)
+
+        await self._database.write(work)
+
+    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+        """Remove up to `limit` rows of a marked user."""
+
+        def work(connection: apsw.Connection) -> dict[str, Target]:
+            ids = msgspec.json.decode(connection.execute(_ROWS_OF, (user, limit)).get, type=list[str])
+            stored = sql.read_targets(connection, ids)
+            rows = sql.read_rows(connection, [(line.no, user) for line in stored.values()])
+            after: dict[str, Target] = {}
+            for target, line in stored.items():
+                header, transition = erase(line.header, user, rows[line.no, user], self._clock.now_us())
+                event = committed(target, header, "erase", [transition])
+                write_commit(connection, line.no, target, header, "erase", event)
+                connection.execute("DELETE FROM reaction_row WHERE target = ? AND user = ?", (line.no, user))
+                after[target] = Target(header, line.registration)
+            return after
+
+        return await self._database.write(work)
+
+
+class SqliteJobs:
+    """See `plaudit.ports.removals.Jobs`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, job: Job) -> None:
+        """Create or replace the job with this id."""
+        await self._database.write(lambda connection: _save(connection, job))
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job, or None."""
+        found = await self._jobs(f"{_JOB} WHERE id = ?", (job_id,))
+        return found[0] if found else None
+
+    async def unfinished(self) -> list[Job]:
+        """Jobs that a stopped process left running, oldest first."""
+        return await self._jobs(f"{_JOB} WHERE state = 'running' ORDER BY created_at", ())
+
+    async def latest(self, kind: JobKind, subject: str) -> Job | None:
+        """The newest job of this kind on this subject, or None."""
+        where = "WHERE kind = ? AND subject = ? ORDER BY created_at DESC LIMIT 1"
+        found = await self._jobs(f"{_JOB} {where}", (kind, subject))
+        return found[0] if found else None
+
+    async def _jobs(self, statement: str, values: tuple[str, ...]) -> list[Job]:
+        def work(connection: apsw.Connection) -> list[Job]:
+            return [
+                Job(
+                    id=id_,
+                    kind=kind,
+                    subject=subject,
+                    state=state,
+                    created_at=created_at,
+                    finished_at=finished_at,
+                    removed=msgspec.json.decode(removed),
+                    note=note,
+                )
+                for id_, kind, subject, state, created_at, finished_at, removed, note in connection.execute(
+                    statement, values
+                )
+            ]
+
+        return await self._database.read(work)
+
+
+def _save(connection: apsw.Connection, job: Job) -> None:
+    values = (job.id, job.kind, job.subject, job.state, job.created_at, job.finished_at)
+    connection.execute(_SAVE_JOB, (*values, msgspec.json.encode(job.removed).decode(), job.note))

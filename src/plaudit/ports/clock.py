@@ -1,0 +1,13 @@
+"""Time as a port, so that tests own it."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now_us(self) -> int:
+        """Wall-clock time in microseconds UTC. May step; nothing but `max(now, last + 1)` relies on it."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back, for deadlines and rates."""

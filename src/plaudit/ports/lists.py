@@ -1,0 +1,45 @@
+"""Everything that is read: totals, own state, and the two lists derived from the rows.
+
+All reads see whole commits. None of them waits for the writer. Each raises `Unavailable` when the store cannot be read.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from plaudit.ports.ledger import Target
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a list: who, what, and when first (microseconds UTC). `key` is the user or the target."""
+
+    key: str
+    reaction: int
+    created_at: int
+
+
+class Counters(Protocol):
+    """Totals."""
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        """The targets that exist; one read however many ids."""
+
+
+class OwnState(Protocol):
+    """What one user did."""
+
+    async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
+        """This user's reaction codes on those of `targets` where there is one; one read however many ids."""
+
+    async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
+        """What this user reacted to, newest first (`created_at`, then target, descending), after the place `before`."""
+
+
+class Reactors(Protocol):
+    """Who reacted to a target."""
+
+    async def reactors(
+        self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
+    ) -> list[Entry]:
+        """Users with one of these reactions, newest first (`created_at`, then user, descending), after `before`."""

@@ -1,0 +1,20 @@
+"""The log of commits, for consumers that derive something from them."""
+
+from typing import Protocol
+
+
+class EventLog(Protocol):
+    """Events in commit order, each with a position that only grows. At least once: a consumer that stops before it
+    acknowledges sees the same events again."""
+
+    async def read(self, consumer: str, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (position, encoded event) after what this consumer acknowledged, oldest first."""
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """This consumer is done with everything up to `position` (inclusive). Never moves back."""
+
+    async def trim(self, limit: int) -> int:
+        """Forget up to `limit` events that every known consumer has acknowledged; returns how many."""
+
+    async def end(self) -> int:
+        """The position of the newest event; 0 if there never was one."""

@@ -1,0 +1,61 @@
+"""Taking things away: deleting a target, erasing a user, and the jobs that do it in the background.
+
+Every step is one durable commit, small enough not to hold up taps, and idempotent: a job that was interrupted is
+simply run again. All raise `Unavailable` (nothing of this step happened) and `OutcomeUnknown`.
+"""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from plaudit.ports.ledger import Target
+
+JobKind = Literal["delete_target", "erase_user"]
+JobState = Literal["running", "done", "failed"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that outlives a request, and then its receipt. Times are microseconds UTC."""
+
+    id: str
+    kind: JobKind
+    subject: str
+    state: JobState
+    created_at: int
+    finished_at: int | None = None
+    removed: dict[str, int] = {}
+    note: str = ""
+
+
+class Jobs(Protocol):
+    """Where jobs are kept."""
+
+    async def save(self, job: Job) -> None:
+        """Replace the job with this id (or create it)."""
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job, or None."""
+
+    async def unfinished(self) -> list[Job]:
+        """Jobs that a stopped process left running, oldest first."""
+
+    async def latest(self, kind: JobKind, subject: str) -> Job | None:
+        """The newest job of this kind on this subject, or None."""
+
+
+class Removals(Protocol):
+    """The steps of deletion and erasure."""
+
+    async def begin_purge(self, target: str, job: Job) -> Target:
+        """Close the target for ever: counts 0, taps refused; and store the job, all in one commit.
+
+        Creates the header of a target never seen."""
+
+    async def purge_some(self, target: str, limit: int) -> int:
+        """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged."""
+
+    async def mark_erased(self, user: str, job: Job) -> None:
+        """From now on this user's taps are refused and their profile is gone; and store the job, in one commit."""
+
+    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+        """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after."""
