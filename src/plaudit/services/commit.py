@@ -1,0 +1,200 @@
+"""Group commit by natural batching: while one commit is under way, further taps queue, and the next one takes them.
+
+No timers: an idle service commits a lone tap at once, a busy one hundreds together. Guarantees: taps on one target are
+committed in the order they came (a user's fifth in a batch waits for the next one); a target with a long queue gets one
+share of each commit and no more; a tap refused with `Overloaded` was never handed to the ledger, so it is not stored;
+the queue is bounded. Lives on the event loop; knows no storage.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import NamedTuple
+
+from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Answer, Refused, Tap
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import CellTaps, Ledger
+from plaudit.services.near import NearCache, Shown
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.commit")
+
+EXPIRE_EVERY_S = 0.25
+
+
+class Committed(NamedTuple):
+    """What became of a tap, and the target as it is now."""
+
+    answer: Answer | Refused
+    shown: Shown
+
+
+class Waiting(NamedTuple):
+    """A tap in the queue. `deadline` is monotonic seconds."""
+
+    tap: Tap
+    future: asyncio.Future[Committed]
+    deadline: float
+
+
+class Committer:
+    """The queue in front of the ledger. All times in seconds, all sizes in taps."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        near: NearCache,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        max_waiting: int = 20_000,
+        max_waiting_per_target: int = 4_000,
+        max_batch: int = 512,
+        deadline_s: float = 2.0,
+        answer_within_s: float = 10.0,
+    ) -> None:
+        self._ledger = ledger
+        self._near = near
+        self._clock = clock
+        self._metrics = metrics
+        self._max_waiting = max_waiting
+        self._max_waiting_per_target = max_waiting_per_target
+        self._max_batch = max_batch
+        self._deadline_s = deadline_s
+        self._answer_within_s = answer_within_s
+        self._queues: dict[str, deque[Waiting]] = {}  # in the order in which targets get their turn
+        self.waiting = 0
+        self._running: asyncio.Task[None] | None = None
+        self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def submit(self, target: str, tap: Tap) -> asyncio.Future[Committed]:
+        """Queue a tap; the future has its answer, `Overloaded`, `Unavailable` or `OutcomeUnknown`.
+
+        Raises `Overloaded` if the queue is full.
+        """
+        queue = self._queues.get(target)
+        if queue is None:
+            queue = self._queues[target] = deque()
+        if self.waiting >= self._max_waiting or len(queue) >= self._max_waiting_per_target:
+            if not queue:
+                del self._queues[target]
+            raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed] = loop.create_future()
+        queue.append(Waiting(tap, future, self._clock.monotonic_s() + self._deadline_s))
+        self.waiting += 1
+        if not self._scheduled and self._running is None:
+            # At the end of this turn of the loop, so that whatever arrives in the same turn rides along.
+            self._scheduled = True
+            self._idle.clear()
+            loop.call_soon(self._start)
+        if self._expiry is None:
+            self._expiry = loop.call_later(EXPIRE_EVERY_S, self._expire)
+        return future
+
+    async def drain(self) -> None:
+        """Wait until everything queued has been committed and answered."""
+        await self._idle.wait()
+
+    def _start(self) -> None:
+        self._scheduled = False
+        batch = self._take()
+        if batch:
+            self._running = asyncio.get_running_loop().create_task(self._commit(batch))
+        else:
+            self._running = None
+            self._idle.set()
+
+    def _take(self) -> list[tuple[str, list[Waiting]]]:
+        """The next batch: of each target in turn at most one share, until the batch is full."""
+        batch: list[tuple[str, list[Waiting]]] = []
+        room = self._max_batch
+        for target in list(self._queues):
+            if room <= 0:
+                break
+            queue = self._queues.pop(target)
+            taken = _share(queue, room)
+            if queue:
+                self._queues[target] = queue  # to the end of the line
+            room -= len(taken)
+            batch.append((target, taken))
+        self.waiting -= self._max_batch - room
+        return batch
+
+    async def _commit(self, batch: list[tuple[str, list[Waiting]]]) -> None:
+        work = [CellTaps(target, [waiting.tap for waiting in taken]) for target, taken in batch]
+        overdue = asyncio.get_running_loop().call_later(self._answer_within_s, self._give_up, batch)
+        try:
+            results = await self._ledger.commit(work)
+        except PlauditError as error:
+            self._start()
+            self._refuse(batch, error)
+        except Exception as error:
+            log.exception("a commit failed in a way nobody foresaw")
+            self._start()
+            self._refuse(batch, OutcomeUnknown(f"the commit failed: {error!r}"))
+        else:
+            self._start()  # first give the ledger its next batch, then answer this one
+            self._metrics.committed(len(work), sum(len(cell.taps) for cell in work))
+            for (target, taken), result in zip(batch, results, strict=True):
+                shown = self._near.publish(target, result.target)
+                for waiting, answer in zip(taken, result.answers, strict=True):
+                    if not waiting.future.done():
+                        waiting.future.set_result(Committed(answer, shown))
+        finally:
+            overdue.cancel()
+
+    def _refuse(self, batch: list[tuple[str, list[Waiting]]], error: PlauditError) -> None:
+        for _, taken in batch:
+            for waiting in taken:
+                _fail(waiting, error)
+
+    def _give_up(self, batch: list[tuple[str, list[Waiting]]]) -> None:
+        """The disk does not answer: the taps may still be stored, but nobody is kept waiting for it."""
+        self._refuse(batch, OutcomeUnknown("The store did not confirm in time."))
+
+    def _expire(self) -> None:
+        """Refuse what has waited past its deadline without being handed over; it is not stored."""
+        self._expiry = None
+        now = self._clock.monotonic_s()
+        late = Overloaded("The tap could not be stored in time.", code="deadline")
+        for target, queue in list(self._queues.items()):
+            while queue and queue[0].deadline <= now:
+                _fail(queue.popleft(), late)
+                self.waiting -= 1
+            if not queue:
+                del self._queues[target]
+        if self._queues:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
+
+
+def _share(queue: deque[Waiting], room: int) -> list[Waiting]:
+    """One commit's share of a target's queue: at most 128 users, 4 taps of each, in order."""
+    if len(queue) == 1:
+        return [queue.popleft()]
+    taken: list[Waiting] = []
+    later: list[Waiting] = []
+    taps_of: dict[str, int] = {}
+    while queue and len(taken) < room:
+        waiting = queue.popleft()
+        user = waiting.tap.user
+        count = taps_of.get(user, 0)
+        if count == MAX_TAPS_PER_USER:
+            later.append(waiting)
+            continue
+        if count == 0 and len(taps_of) == MAX_USERS_PER_COMMIT:
+            queue.appendleft(waiting)
+            break
+        taps_of[user] = count + 1
+        taken.append(waiting)
+    queue.extendleft(reversed(later))
+    return taken
+
+
+def _fail(waiting: Waiting, error: PlauditError) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error)

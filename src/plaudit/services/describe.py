@@ -1,0 +1,99 @@
+"""Describe: what the host app tells us about its targets and users."""
+
+import re
+from functools import cache
+from zoneinfo import available_timezones
+
+import msgspec
+
+from plaudit.domain import ids
+from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue, Registration
+from plaudit.domain.errors import Conflict, Invalid
+from plaudit.ports.directory import Directory, Profile
+from plaudit.services.near import NearCache
+
+MAX_TITLE = 300
+MAX_NAME = 100
+MAX_URL = 2000
+
+_LOCALE = re.compile(r"[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8}){0,4}\Z")
+_AVATAR = re.compile(r"(https?://|/(?!/))[!-~]+\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+
+
+class TargetDescription(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `PUT /api/v1/targets/{id}`. `allowed` lists reactions; null means those of the type."""
+
+    owner_id: str | int | None = None
+    target_type: str = DEFAULT_TYPE
+    title: str | None = None
+    closed: bool = False
+    allowed: list[str] | None = None
+
+
+class UserDescription(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `PUT /api/v1/users/{id}`. `locale` is BCP 47, `time_zone` an IANA name."""
+
+    name: str | None = None
+    avatar_url: str | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+
+
+class Describe:
+    """Registers targets and keeps profiles. A `PUT` replaces the whole description."""
+
+    def __init__(self, directory: Directory, near: NearCache, catalogue: Catalogue) -> None:
+        self._directory = directory
+        self._near = near
+        self._catalogue = catalogue
+
+    async def target(self, target: str, description: TargetDescription) -> dict[str, object]:
+        """Register a target; returns the description as stored. Raises `Invalid`, `Conflict` while it is deleted."""
+        catalogue = self._catalogue
+        catalogue.target_type(description.target_type)
+        owner = None if description.owner_id is None else ids.user_id(description.owner_id, "owner_id")
+        allowed = None if description.allowed is None else catalogue.mask(description.allowed)
+        registration = Registration(
+            type=description.target_type,
+            owner=owner,
+            title=_text(description.title, MAX_TITLE, "title"),
+            closed=description.closed,
+            allowed=allowed,
+        )
+        self._near.publish(target, await self._directory.register(target, registration))
+        return {**msgspec.structs.asdict(description), "owner_id": owner}
+
+    async def user(self, user: str, description: UserDescription) -> dict[str, object]:
+        """Store a profile; returns it as stored. Raises `Invalid`."""
+        url = description.avatar_url
+        if url is not None and (len(url) > MAX_URL or not _AVATAR.match(url)):
+            raise Invalid(
+                "invalid_field", "An avatar_url is http(s)://… or a path on your site.", field="avatar_url"
+            )
+        if description.locale is not None and not _LOCALE.match(description.locale):
+            raise Invalid("invalid_field", "A locale is a BCP 47 tag such as en or pt-BR.", field="locale")
+        if description.time_zone is not None and description.time_zone not in _time_zones():
+            raise Invalid(
+                "invalid_field", "A time_zone is an IANA name such as Europe/Paris.", field="time_zone"
+            )
+        _text(description.name, MAX_NAME, "name")
+        profile = Profile(**msgspec.structs.asdict(description))
+        try:
+            await self._directory.put_profile(user, profile)
+        except Conflict as error:
+            raise Invalid("user_erased", str(error), field="user_id") from error
+        return msgspec.structs.asdict(description)
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _text(text: str | None, longest: int, field: str) -> str | None:
+    if text is not None and (not text.strip() or len(text) > longest or _CONTROL.search(text)):
+        raise Invalid(
+            "invalid_field", f"{field} is 1-{longest} characters without control characters.", field=field
+        )
+    return text

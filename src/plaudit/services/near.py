@@ -1,0 +1,127 @@
+"""The near cache: targets as this process last saw them, ready to be shown.
+
+Guarantees: an entry is never older than a commit this process has answered, and of two states the one with the higher
+`seq` stays. A tap's commit puts the new state in at once; everything else is read when asked for. Bounded: the target
+that was put in longest ago leaves first.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Counters
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Shown:
+    """One target as it is shown. `counts` is COUNTS as JSON, `member` the same with its id in front."""
+
+    __slots__ = ("counts", "member", "public", "seq", "target")
+
+    def __init__(self, target_id: str, target: Target, catalogue: Catalogue, *, public: bool) -> None:
+        header = target.header
+        self.target = target
+        self.seq = header.seq if header else 0
+        # A type that needs a grant exists only by registration, so an unregistered target is open.
+        needs_grant = target.registration is not None and catalogue.needs_grant(target.registration.type)
+        self.public = public and not needs_grant
+        self.counts = _encode(counts_object(target, catalogue))
+        self.member = b'"%b":%b' % (target_id.encode(), self.counts)
+
+
+def counts_object(target: Target, catalogue: Catalogue) -> dict[str, object]:
+    """COUNTS of the API: every reaction that may be given, and every other one that somebody still has."""
+    header = target.header
+    type_name = header.type if header else DEFAULT_TYPE
+    allowed = catalogue.allowed(type_name, target.registration)
+    counts = header.counts if header else ()
+    reactions = {}
+    for reaction in catalogue.reactions:
+        count = counts[reaction.code - 1] if reaction.code <= len(counts) else 0
+        if count or allowed >> reaction.code & 1:
+            reactions[reaction.name] = count
+    return {
+        "total": sum(counts),
+        "reactions": reactions,
+        "version": header.seq if header else 0,
+        "lanes": header.lanes if header else 1,
+    }
+
+
+class NearCache:
+    """Targets by id. Lives on the event loop; no other thread may touch it."""
+
+    def __init__(self, counters: Counters, catalogue: Catalogue, *, entries: int, public: bool) -> None:
+        self._counters = counters
+        self._catalogue = catalogue
+        self._entries = entries
+        self._public = public
+        self._shown: dict[str, Shown] = {}
+        self._loading: dict[str, asyncio.Future[None]] = {}
+        self.get: Callable[[str], Shown | None] = self._shown.get
+
+    def __len__(self) -> int:
+        return len(self._shown)
+
+    def publish(self, target_id: str, target: Target) -> Shown:
+        """A commit made this state: show it, unless a newer one is shown already."""
+        self._loading.pop(target_id, None)  # what is being read may be older than this
+        known = self._shown.get(target_id)
+        if known is not None and target.header is not None and known.seq > target.header.seq:
+            return known
+        return self._put(target_id, target)
+
+    async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
+        """These targets, in this order; what is not here is read, in one read, once however many ask."""
+        found = {id_: self._shown.get(id_) for id_ in ids}
+        missing = [id_ for id_, shown in found.items() if shown is None]
+        if missing:
+            found.update(await self._load(missing))
+        return found  # type: ignore[return-value] # every None was replaced
+
+    async def _load(self, ids: Iterable[str]) -> dict[str, Shown]:
+        others = {id_: future for id_ in ids if (future := self._loading.get(id_))}
+        mine = [id_ for id_ in ids if id_ not in others]
+        result = await self._read(mine) if mine else {}
+        for id_, future in others.items():
+            await future
+            result[id_] = self._shown.get(id_) or (await self._read([id_]))[id_]
+        return result
+
+    async def _read(self, ids: list[str]) -> dict[str, Shown]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loading.update(dict.fromkeys(ids, done))
+        try:
+            stored = await self._counters.targets(ids)
+        finally:
+            still = [id_ for id_ in ids if self._loading.get(id_) is done]
+            for id_ in still:
+                del self._loading[id_]
+            done.set_result(None)
+        result = {}
+        fresh = set(still)
+        for id_ in ids:
+            target = stored.get(id_, _NOTHING)
+            # A commit since the read began has put a newer state in; ours is only good where there was none.
+            result[id_] = (
+                self._put(id_, target) if id_ in fresh else self._shown.get(id_) or self._show(id_, target)
+            )
+        return result
+
+    def _put(self, target_id: str, target: Target) -> Shown:
+        shown = self._show(target_id, target)
+        self._shown.pop(target_id, None)
+        self._shown[target_id] = shown
+        if len(self._shown) > self._entries:
+            del self._shown[next(iter(self._shown))]
+        return shown
+
+    def _show(self, target_id: str, target: Target) -> Shown:
+        return Shown(target_id, target, self._catalogue, public=self._public)
+
+
+_NOTHING = Target()

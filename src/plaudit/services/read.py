@@ -1,0 +1,178 @@
+"""Read: feeds, own state, reactors, and what a user reacted to.
+
+A feed costs the same number of reads whatever the number of targets: one for targets not in the near cache, beside it
+one for own state, then one for the names in the summaries.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.errors import Invalid
+from plaudit.domain.principal import Principal
+from plaudit.domain.summary import others, summary_text
+from plaudit.ports.directory import Directory, Profile
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Entry, OwnState, Reactors
+from plaudit.services.cursor import Cursors
+from plaudit.services.near import NearCache, Shown
+
+
+class User(NamedTuple):
+    """A user as shown: the id stands in for a name nobody told us."""
+
+    id: str
+    name: str
+    avatar_url: str | None
+
+
+class Summary(NamedTuple):
+    """The sentence under a post and what it is made of."""
+
+    text: str
+    sample: list[User]
+    others: int
+
+
+class FeedItem(NamedTuple):
+    """One target of a feed. `reaction` is None for none, and means nothing without a user."""
+
+    shown: Shown
+    reaction: str | None
+    summary: Summary
+
+
+class ReactorsPage(NamedTuple):
+    """A page of reactors: (user, reaction name, created_at in microseconds)."""
+
+    reactors: list[tuple[User, str, int]]
+    next_cursor: str | None
+    total: int
+
+
+class ReactedPage(NamedTuple):
+    """A page of what a user reacted to: (target, reaction name, created_at in microseconds)."""
+
+    reactions: list[tuple[str, str, int]]
+    next_cursor: str | None
+
+
+class Read:
+    """Answers questions. Raises `Invalid` (`target_not_granted`) for targets the asker may not see."""
+
+    def __init__(
+        self,
+        near: NearCache,
+        own: OwnState,
+        reactors: Reactors,
+        directory: Directory,
+        catalogue: Catalogue,
+        cursors: Cursors,
+    ) -> None:
+        self._near = near
+        self._own = own
+        self._reactors = reactors
+        self._directory = directory
+        self._catalogue = catalogue
+        self._cursors = cursors
+
+    async def targets(self, who: Principal | None, ids: Sequence[str]) -> dict[str, Shown]:
+        """These targets, in this order, if the asker may see all of them."""
+        found = await self._near.load(ids)
+        for id_, shown in found.items():
+            if not shown.public and not self._may_see(who, id_, shown.target):
+                if who is None:
+                    raise Invalid(
+                        "token_missing", f"Target {id_} is not public; send a token.", field="target_ids"
+                    )
+                raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field="target_ids")
+        return found
+
+    def _may_see(self, who: Principal | None, id_: str, target: Target) -> bool:
+        """Without a token only what is public; with one everything but what needs a grant that it lacks."""
+        if who is None:
+            return False
+        registration = target.registration
+        needs_grant = registration is not None and self._catalogue.needs_grant(registration.type)
+        return not needs_grant or who.granted(id_)
+
+    async def mine(self, who: Principal, user: str, ids: Sequence[str]) -> dict[str, str | None]:
+        """The user's reaction on each of these targets, None for none."""
+        _, codes = await asyncio.gather(self.targets(who, ids), self._own.mine(user, ids))
+        return {id_: self._catalogue.names[codes.get(id_, 0)] for id_ in ids}
+
+    async def feed(self, who: Principal | None, user: str | None, ids: Sequence[str]) -> dict[str, FeedItem]:
+        """Counts, own reaction and summary of each of these targets."""
+        if user is None:
+            found, codes = await self.targets(who, ids), dict[str, int]()
+        else:
+            found, codes = await asyncio.gather(self.targets(who, ids), self._own.mine(user, ids))
+        names = {
+            name for shown in found.values() if shown.target.header for name, _ in shown.target.header.recent
+        }
+        users = await self._users(names)
+        return {
+            id_: FeedItem(shown, self._catalogue.names[codes.get(id_, 0)], self._summary(shown.target, users))
+            for id_, shown in found.items()
+        }
+
+    async def reactors(
+        self, who: Principal | None, target: str, reaction: str | None, cursor: str | None, limit: int
+    ) -> ReactorsPage:
+        """Who reacted, newest first; `total` counts all of them, or those with that reaction."""
+        shown = (await self.targets(who, [target]))[target]
+        codes = (
+            [r.code for r in self._catalogue.reactions]
+            if reaction is None
+            else [self._catalogue.code(reaction, "type")]
+        )
+        context = f"reactors {target} {reaction or ''}"
+        before = self._cursors.read(context, cursor) if cursor else None
+        entries = await self._reactors.reactors(target, codes, before, limit + 1)
+        page, after = self._cut(context, entries, limit)
+        users = await self._users({entry.key for entry in page})
+        counts = shown.target.header.counts if shown.target.header else ()
+        total = sum(counts[code - 1] for code in codes if code <= len(counts))
+        reactors = [(users[e.key], self._name(e.reaction), e.created_at) for e in page]
+        return ReactorsPage(reactors, after, total)
+
+    async def reacted(self, user: str, cursor: str | None, limit: int) -> ReactedPage:
+        """What this user reacted to, newest first."""
+        context = f"reacted {user}"
+        before = self._cursors.read(context, cursor) if cursor else None
+        entries = await self._own.reacted(user, before, limit + 1)
+        page, after = self._cut(context, entries, limit)
+        return ReactedPage([(e.key, self._name(e.reaction), e.created_at) for e in page], after)
+
+    def _cut(self, context: str, entries: list[Entry], limit: int) -> tuple[list[Entry], str | None]:
+        """A page, and the cursor behind it if there is at least one entry more."""
+        page = entries[:limit]
+        more = len(entries) > limit
+        return page, self._cursors.write(context, page[-1].created_at, page[-1].key) if more else None
+
+    async def _users(self, ids: Iterable[str]) -> dict[str, User]:
+        profiles = await self._directory.profiles(list(ids)) if ids else {}
+        return {id_: _user(id_, profiles.get(id_, _NO_PROFILE)) for id_ in ids}
+
+    def _summary(self, target: Target, users: dict[str, User]) -> Summary:
+        header = target.header
+        if header is None or not header.total:
+            return Summary("", [], 0)
+        sample = [users[user] for user, _ in header.recent]
+        names = [user.name for user in sample]
+        likes = self._catalogue.codes.get("like", 0)
+        all_likes = likes > 0 and header.counts[likes - 1 : likes] == (header.total,)
+        text = summary_text(names, header.total, all_likes=all_likes)
+        return Summary(text, sample, others(names, header.total))
+
+    def _name(self, code: int) -> str:
+        """A reaction that is no longer in the catalogue at all keeps its place in lists under its code."""
+        return self._catalogue.names[code] or f"reaction_{code}"
+
+
+def _user(id_: str, profile: Profile) -> User:
+    return User(id_, profile.name or id_, profile.avatar_url)
+
+
+_NO_PROFILE = Profile()

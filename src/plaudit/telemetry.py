@@ -1,0 +1,151 @@
+"""The closed set of metrics, and the cheapest way to keep them.
+
+Everything is counted on the event loop in plain integers (a tap costs well under a microsecond) and turned into the
+Prometheus text format when asked for. `METRICS` is the table that docs/metrics.md is generated from.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+
+class Definition(NamedTuple):
+    """One metric: its name without suffix, its kind, its label if it has one, and what it tells an operator."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    label: str | None
+    help: str
+
+
+METRICS = (
+    Definition(
+        "plaudit_taps", "counter", "outcome", "Taps answered, by outcome; refused ones under their code."
+    ),
+    Definition("plaudit_requests", "counter", "status", "Requests answered, by HTTP status."),
+    Definition(
+        "plaudit_request_seconds", "histogram", "call", "Time from a request's headers to its answer."
+    ),
+    Definition("plaudit_commits", "counter", None, "Commits: one per target and batch."),
+    Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
+    Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
+    Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
+    Definition(
+        "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
+    ),
+    Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
+    Definition(
+        "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
+    ),
+    Definition(
+        "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
+    ),
+)
+_BY_NAME = {definition.name: definition for definition in METRICS}
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+TAPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Histogram:
+    """Counts of values by upper bound."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts, as Prometheus wants them."""
+        total = 0
+        result = []
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            total += count
+            result.append((bound, float(total)))
+        return result
+
+
+class Metrics:
+    """What this process counts. Only the event loop writes here."""
+
+    def __init__(self) -> None:
+        self.taps: dict[str, int] = {}
+        self.requests: dict[int, int] = {}
+        self.seconds: dict[str, Histogram] = {}
+        self.commits = 0
+        self.batch_taps = Histogram(TAPS)
+        self.audited = 0
+        self.drift = 0
+        self.gauges: dict[str, Callable[[], float]] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def tap(self, outcome: str) -> None:
+        """Count an answered tap under its outcome or its error code."""
+        self.taps[outcome] = self.taps.get(outcome, 0) + 1
+
+    def answered(self, call: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self.requests[status] = self.requests.get(status, 0) + 1
+        histogram = self.seconds.get(call)
+        if histogram is None:
+            histogram = self.seconds[call] = Histogram(SECONDS)
+        histogram.observe(seconds)
+
+    def committed(self, cells: int, taps: int) -> None:
+        """Count one transaction."""
+        self.commits += cells
+        self.batch_taps.observe(taps)
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Have `read` called whenever metrics are asked for."""
+        if _BY_NAME[name].kind != "gauge":
+            raise ValueError(f"{name} is not a gauge")
+        self.gauges[name] = read
+
+    def render(self) -> bytes:
+        """The Prometheus text exposition format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What the Prometheus client asks a collector."""
+        yield self._counter("plaudit_taps", self.taps)
+        yield self._counter(
+            "plaudit_requests", {str(status): count for status, count in self.requests.items()}
+        )
+        yield self._counter("plaudit_commits", {"": self.commits})
+        yield self._counter("plaudit_audited", {"": self.audited})
+        yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._histogram("plaudit_request_seconds", self.seconds)
+        yield self._histogram("plaudit_batch_taps", {"": self.batch_taps})
+        for name, read in self.gauges.items():
+            yield GaugeMetricFamily(name, _BY_NAME[name].help, value=read())
+
+    def _counter(self, name: str, values: dict[str, int]) -> Metric:
+        definition = _BY_NAME[name]
+        family = CounterMetricFamily(
+            name, definition.help, labels=[definition.label] if definition.label else []
+        )
+        for label, value in values.items():
+            family.add_metric([label] if definition.label else [], value)
+        return family
+
+    def _histogram(self, name: str, values: dict[str, Histogram]) -> Metric:
+        definition = _BY_NAME[name]
+        family = HistogramMetricFamily(
+            name, definition.help, labels=[definition.label] if definition.label else []
+        )
+        for label, value in values.items():
+            family.add_metric([label] if definition.label else [], value.buckets(), value.sum)
+        return family
