@@ -1,0 +1,148 @@
+"""The only place that builds: settings in, a running service out. Everything is closed again in reverse order."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+from starlette.routing import BaseRoute
+
+from plaudit.adapters.sqlite import (
+    Database,
+    Numbers,
+    SqliteAudit,
+    SqliteDirectory,
+    SqliteJobs,
+    SqliteLedger,
+    SqliteLists,
+    SqliteLog,
+    SqliteRemovals,
+)
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.cell import Rules
+from plaudit.http.app import App, Asgi, with_cors
+from plaudit.http.auth import AuthConfig, Authenticator
+from plaudit.http.gate import Gate
+from plaudit.http.hot import CountsCall, TapCall
+from plaudit.http.pages import pages
+from plaudit.http.ratelimit import RateLimiter
+from plaudit.http.routes import Api, starlette_app
+from plaudit.http.server import free_port, serve
+from plaudit.services.audit import Auditor
+from plaudit.services.commit import Committer
+from plaudit.services.cursor import Cursors
+from plaudit.services.describe import Describe
+from plaudit.services.near import NearCache
+from plaudit.services.react import React
+from plaudit.services.read import Read
+from plaudit.services.remove import Remove
+from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit")
+
+# The event loop and the writer share the interpreter; with Python's 5 ms one of them would wait that long for the
+# other at every step (docs/decisions has the measurement).
+SWITCH_INTERVAL_S = 0.0005
+
+
+class Service(NamedTuple):
+    """A running service: its application, and how to stop it gently."""
+
+    app: Asgi
+    react: React
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def embedded(settings: Settings) -> AsyncIterator[Service]:
+    """The embedded profile: one process, one SQLite file."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock = SystemClock()
+    catalogue = settings.catalogue()
+    metrics = Metrics()
+    secret = settings.secret()
+    auth = AuthConfig(
+        secret=secret,
+        jwks=settings.jwks,
+        audience=settings.audience,
+        issuer=settings.issuer,
+        user_claim=settings.user_claim,
+    )
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(settings.data))
+        numbers = Numbers(database)
+        lists = SqliteLists(database)
+        directory = SqliteDirectory(database, numbers)
+        near = NearCache(lists, catalogue, entries=settings.near_cache_entries, public=settings.public_counts)
+        rules = Rules(catalogue, registered_only=settings.targets == "registered")
+        committer = Committer(
+            SqliteLedger(database, clock, rules, numbers),
+            near,
+            clock,
+            metrics,
+            max_waiting=settings.max_waiting_taps,
+            max_waiting_per_target=settings.max_waiting_per_target,
+            deadline_s=settings.tap_deadline_s,
+        )
+        react = React(committer, catalogue)
+        cursors = Cursors((secret or settings.kept_secret()).encode())
+        read = Read(near, lists, lists, directory, catalogue, cursors)
+        jobs = SqliteJobs(database)
+        remove = Remove(SqliteRemovals(database, clock, numbers), jobs, near, clock)
+        await stack.enter_async_context(remove)
+        await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
+        authenticator = await stack.enter_async_context(Authenticator(auth, clock))
+        limiter = RateLimiter(
+            clock.monotonic_s, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst
+        )
+        gate = Gate(authenticator, limiter)
+        describe = Describe(directory, near, catalogue)
+
+        def ready() -> str | None:
+            if react.stopping:
+                return "stopping"
+            return None if database.writable else "the database refuses writes"
+
+        more: list[BaseRoute] = pages(catalogue, metrics, ready)
+        metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
+        metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
+        metrics.gauge("plaudit_writable", lambda: float(database.writable))
+        api = starlette_app(Api(gate, read, remove, describe), more, metrics)
+        app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), api)
+        yield Service(with_cors(app, settings.cors_origins), react, metrics)
+        await react.stop()
+
+
+async def run(settings: Settings) -> None:
+    """Serve the embedded profile until told to stop."""
+    async with embedded(settings) as service:
+        log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
+        port = settings.port or free_port(settings.host)
+        await serve(service.app, settings.host, port, service.react.stop)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every log line through structlog: for people on a terminal, as JSON elsewhere."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.types.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    if as_json:
+        shared.append(structlog.processors.format_exc_info)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)

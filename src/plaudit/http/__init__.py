@@ -1,0 +1,1 @@
+"""HTTP: turns requests into calls of services and their results into answers. Knows no storage."""

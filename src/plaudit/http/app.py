@@ -1,0 +1,65 @@
+"""The ASGI application: the hot calls in front, Starlette behind them, CORS around them if it is set."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+
+from plaudit.http.bodies import Receive, Scope, Send
+from plaudit.http.hot import COUNTS, TAP, CountsCall, TapCall, answer_problem, refuse_method
+from plaudit.http.problems import problem
+
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("plaudit.http")
+
+PREFLIGHT_MAX_AGE_S = 7200
+
+
+class App:
+    """Sends each request to its call, and turns what nobody foresaw into a 500 that says so."""
+
+    def __init__(self, tap: TapCall, counts: CountsCall, rest: Asgi) -> None:
+        self._tap = tap
+        self._counts = counts
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        try:
+            await self._route(scope, receive, send)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await answer_problem(send, problem("internal", "The log of the server has the details."))
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == TAP:
+            if method in {"POST", "PUT", "DELETE"}:
+                await self._tap(scope, receive, send)
+            else:
+                await refuse_method(scope, send, b"POST, PUT, DELETE")
+        elif path == COUNTS:
+            if method in {"GET", "HEAD"}:
+                await self._counts(scope, receive, send)
+            else:
+                await refuse_method(scope, send, b"GET, HEAD")
+        else:
+            await self._rest(scope, receive, send)
+
+
+def with_cors(app: Asgi, origins: Sequence[str]) -> Asgi:
+    """The app for browsers on other origins; without origins, the app as it is."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Plaudit-Route", "Plaudit-User"],
+        expose_headers=["ETag", "Idempotency-Replayed", "Retry-After"],
+        max_age=PREFLIGHT_MAX_AGE_S,
+    )

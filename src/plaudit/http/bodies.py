@@ -1,0 +1,139 @@
+"""Reading what a client sends: bodies, query strings, ids. What is unknown, doubled or too big is refused by name."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from plaudit.domain import ids
+from plaudit.domain.errors import Invalid
+from plaudit.http.problems import invalid_body
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 16 * 1024
+MAX_TARGETS = 100
+BODY_WITHIN_S = 10.0
+
+
+class Gone(Exception):
+    """The client hung up before its request was complete."""
+
+
+async def read_body(receive: Receive, content_type: bytes | None) -> bytes:
+    """The whole body. Raises `Invalid` for another media type, a body over 16 KiB, or one that takes too long."""
+    if content_type is None or content_type.partition(b";")[0].strip().lower() != b"application/json":
+        raise Invalid("unsupported_media_type", "Send Content-Type: application/json.", field="Content-Type")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await _rest(receive, body)
+        except TimeoutError:
+            raise Invalid("invalid_json", f"The body did not arrive within {BODY_WITHIN_S:.0f} s.") from None
+    elif message["type"] == "http.disconnect":
+        raise Gone
+    if len(body) > MAX_BODY_BYTES:
+        raise Invalid("body_too_large", f"A body has at most {MAX_BODY_BYTES} bytes.")
+    return body
+
+
+async def _rest(receive: Receive, body: bytes) -> bytes:
+    parts = [body]
+    size = len(body)
+    more = True
+    while more and size <= MAX_BODY_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = bool(message.get("more_body"))
+    return b"".join(parts)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The decoded body. Raises `Invalid` that names the field. Does not see doubled keys: see `refuse_doubled`."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_body(error) from error
+
+
+def refuse_doubled(body: bytes) -> None:
+    """Raise `Invalid` (`duplicate_field`) if an object in this (valid) JSON has a key twice."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        for name in names:
+            if names.count(name) > 1:
+                raise Invalid("duplicate_field", f"The field {name!r} stands twice in the body.", field=name)
+
+    json.loads(body, object_pairs_hook=check)
+
+
+def parameters(query: bytes, known: Iterable[str]) -> dict[str, str]:
+    """The query parameters; names starting with `_` are ignored. Raises `Invalid` for unknown and doubled ones."""
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)
+    except ValueError as error:
+        raise Invalid("invalid_parameter", f"The query string cannot be read: {error}.") from error
+    for name, value in pairs:
+        if name.startswith("_"):
+            continue
+        if name not in known:
+            raise Invalid(
+                "unknown_parameter", f"This call does not know the parameter {name[:64]!r}.", field=name[:64]
+            )
+        if name in found:
+            raise Invalid("invalid_parameter", f"The parameter {name!r} stands twice.", field=name)
+        found[name] = value
+    return found
+
+
+def limit_of(text: str | None) -> int:
+    """A page size of 1-100, 20 if none was asked for. Raises `Invalid`."""
+    if text is None:
+        return 20
+    if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= 100:
+        return int(text)
+    raise Invalid("invalid_parameter", "limit is a whole number from 1 to 100.", field="limit")
+
+
+def raw_ids(query: bytes) -> list[str] | None:
+    """The ids of a query string that is nothing but `target_ids=…`, unchecked; None for any other query string."""
+    if not query.startswith(b"target_ids=") or b"&" in query or b"+" in query:
+        return None
+    text = query[11:].decode("latin-1")
+    return (unquote(text) if "%" in text else text).split(",")
+
+
+def target_ids(values: Sequence[object]) -> list[str]:
+    """1-100 different target ids. Raises `Invalid`."""
+    if len(values) > MAX_TARGETS:
+        raise Invalid(
+            "too_many_targets", f"One call takes at most {MAX_TARGETS} targets.", field="target_ids"
+        )
+    if not values:
+        raise Invalid("missing_parameter", "Name at least one target.", field="target_ids")
+    found = [ids.target_id(value, "target_ids") for value in values]
+    if len(set(found)) != len(found):
+        twice = next(id_ for id_ in found if found.count(id_) > 1)
+        raise Invalid("repeated_target", f"The target {twice} stands twice in the list.", field="target_ids")
+    return found
+
+
+def split_ids(text: str | None) -> list[str]:
+    """The ids of the parameter `target_ids`. Raises `Invalid`."""
+    if not text:
+        raise Invalid("missing_parameter", "Name at least one target: target_ids=a,b.", field="target_ids")
+    return target_ids(text.split(","))

@@ -1,0 +1,226 @@
+"""The two hot calls as plain ASGI: the tap and the counts. Everything else goes through Starlette (`routes`).
+
+The way of a tap starts here: headers, token (one dictionary lookup once it is known), rate limit, body, then
+`React.tap`, whose answer comes back when the tap is on disk.
+"""
+
+from hashlib import blake2b
+from time import perf_counter
+
+import msgspec
+
+from plaudit.domain import ids
+from plaudit.domain.cell import Verb
+from plaudit.domain.errors import PlauditError
+from plaudit.http.bodies import (
+    Gone,
+    Receive,
+    Scope,
+    Send,
+    decode,
+    parameters,
+    raw_ids,
+    read_body,
+    refuse_doubled,
+    split_ids,
+)
+from plaudit.http.gate import Gate
+from plaudit.http.problems import Headers, Problem, problem, problem_of
+from plaudit.services.near import NearCache, Shown
+from plaudit.services.react import React, Reacted
+from plaudit.services.read import Read
+from plaudit.telemetry import Metrics
+
+TAP = "/api/v1/reactions"
+COUNTS = "/api/v1/reactions/counts"
+
+
+class Toggle(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/reactions`."""
+
+    target_id: str | int
+    reaction_type: str
+    target_type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Wish(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /api/v1/reactions`: this reaction, or null for none."""
+
+    target_id: str | int
+    reaction_type: str | None
+    target_type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_DECODERS: dict[str, tuple[Verb, msgspec.json.Decoder[Toggle | Wish]]] = {
+    "POST": (Verb.TOGGLE, msgspec.json.Decoder(Toggle)),
+    "PUT": (Verb.SET, msgspec.json.Decoder(Wish)),
+}
+
+
+class TapCall:
+    """`POST`, `PUT` and `DELETE /api/v1/reactions`."""
+
+    def __init__(self, gate: Gate, react: React, metrics: Metrics) -> None:
+        self._gate = gate
+        self._react = react
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one tap."""
+        started = perf_counter()
+        try:
+            reacted, target = await self._tap(scope, receive)
+        except Gone:
+            return
+        except PlauditError as error:
+            failure = problem_of(error)
+            self._metrics.tap(msgspec.json.decode(failure.body)["code"])
+            await answer_problem(send, failure)
+            self._metrics.answered("tap", failure.status, perf_counter() - started)
+            return
+        body = _tap_body(target, reacted)
+        headers: Headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        ]
+        if reacted.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        self._metrics.tap(reacted.outcome)
+        self._metrics.answered("tap", 200, perf_counter() - started)
+
+    async def _tap(self, scope: Scope, receive: Receive) -> tuple[Reacted, str]:
+        authorization = key = user_header = content_type = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"idempotency-key":
+                key = ids.idempotency_key(value)
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"plaudit-user":
+                user_header = value
+        who = self._gate.cached(authorization) if authorization is not None else None
+        if who is None:
+            who = await self._gate.principal(authorization)
+        user = self._gate.acting(who, user_header)
+        self._gate.limit(who, user)
+        method = scope["method"]
+        if method == "DELETE":
+            query = parameters(scope["query_string"], ("target_id",))
+            target = ids.target_id(query.get("target_id"))
+            reacted = await self._react.tap(who, user, target, Verb.SET, None, key, None)
+            return reacted, target
+        if scope["query_string"]:
+            parameters(scope["query_string"], ())
+        verb, decoder = _DECODERS[method]
+        body = await read_body(receive, content_type)
+        wish: Toggle | Wish = decode(decoder, body)
+        target_type = None if wish.target_type is msgspec.UNSET else wish.target_type
+        _refuse_doubled(body, wish, target_type)
+        target = ids.target_id(wish.target_id)
+        reacted = await self._react.tap(who, user, target, verb, wish.reaction_type, key, target_type)
+        return reacted, target
+
+
+def _refuse_doubled(body: bytes, wish: Toggle | Wish, target_type: str | None) -> None:
+    """The decoder takes the last of two equal keys. More quotes than the fields need give them away (or escapes)."""
+    quotes = 4 if target_type is None else 8
+    quotes += 2 * isinstance(wish.target_id, str) + 2 * isinstance(wish.reaction_type, str)
+    if body.count(b'"') != quotes or b"\\" in body:
+        refuse_doubled(body)
+
+
+def _tap_body(target: str, reacted: Reacted) -> bytes:
+    """The answer; target ids and reaction names have no character that JSON would escape."""
+    return b'{"target_id":"%b","reaction":%b,"previous":%b,"outcome":"%b","counts":%b,"route":"%b"}' % (
+        target.encode(),
+        _name(reacted.reaction),
+        _name(reacted.previous),
+        reacted.outcome.encode(),
+        reacted.shown.counts,
+        target.encode(),
+    )
+
+
+def _name(reaction: str | None) -> bytes:
+    return b"null" if reaction is None else b'"%b"' % reaction.encode()
+
+
+class CountsCall:
+    """`GET /api/v1/reactions/counts`."""
+
+    def __init__(self, gate: Gate, near: NearCache, read: Read, metrics: Metrics) -> None:
+        self._gate = gate
+        self._near = near
+        self._read = read
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for counts."""
+        started = perf_counter()
+        try:
+            found, public = self._cached(scope["query_string"])
+            if found is None:
+                found, public = await self._load(scope)
+        except PlauditError as error:
+            failure = problem_of(error)
+            await answer_problem(send, failure)
+            self._metrics.answered("counts", failure.status, perf_counter() - started)
+            return
+        body = b'{"counts":{%b},"degraded":false}' % b",".join([shown.member for shown in found])
+        etag = b'"%b"' % blake2b(body, digest_size=9).hexdigest().encode()
+        status = 200
+        for name, value in scope["headers"]:
+            if name == b"if-none-match" and etag in value:
+                status, body = 304, b""
+        headers: Headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"etag", etag),
+            (b"cache-control", b"public, max-age=1" if public else b"private, max-age=1"),
+        ]
+        if status == 304:
+            del headers[:2]
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        self._metrics.answered("counts", status, perf_counter() - started)
+
+    def _cached(self, query: bytes) -> tuple[list[Shown] | None, bool]:
+        """The targets, if the query is nothing but ids and all of them are in the near cache and public."""
+        asked = raw_ids(query)
+        if asked is None or len(asked) > 100 or len(set(asked)) != len(asked):
+            return None, False
+        found = []
+        for id_ in asked:
+            shown = self._near.get(id_)
+            if shown is None or not shown.public:
+                return None, False
+            found.append(shown)
+        return found, True
+
+    async def _load(self, scope: Scope) -> tuple[list[Shown], bool]:
+        wanted = split_ids(parameters(scope["query_string"], ("target_ids",)).get("target_ids"))
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        # A bad token must not take public counts away, so it is looked at only where one is needed.
+        shown = await self._near.load(wanted)
+        if all(one.public for one in shown.values()):
+            return list(shown.values()), True
+        who = await self._gate.maybe(authorization)
+        return list((await self._read.targets(who, wanted)).values()), False
+
+
+async def answer_problem(send: Send, failure: Problem) -> None:
+    """Send a problem."""
+    await send({"type": "http.response.start", "status": failure.status, "headers": failure.headers})
+    await send({"type": "http.response.body", "body": failure.body, "more_body": False})
+
+
+async def refuse_method(scope: Scope, send: Send, allow: bytes) -> None:
+    """Answer 405 with the methods that are allowed."""
+    detail = f"{scope['method']} is not for this address; it takes {allow.decode()}."
+    await answer_problem(send, problem("method_not_allowed", detail, headers=[(b"allow", allow)]))

@@ -1,0 +1,265 @@
+"""All calls but the two hot ones, on Starlette."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from plaudit.domain import ids
+from plaudit.domain.errors import Invalid, PlauditError
+from plaudit.domain.principal import Principal
+from plaudit.http import bodies
+from plaudit.http.gate import Gate
+from plaudit.http.problems import Problem, problem, problem_of
+from plaudit.ports.removals import Job
+from plaudit.services.describe import Describe, TargetDescription, UserDescription
+from plaudit.services.read import FeedItem, Read, User
+from plaudit.services.remove import Remove
+from plaudit.telemetry import Metrics
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+T = TypeVar("T")
+
+
+class TargetList(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST …/feed` and `POST …/mine`."""
+
+    target_ids: list[str | int]
+
+
+_encode = msgspec.json.Encoder().encode
+_target_list = msgspec.json.Decoder(TargetList)
+_target = msgspec.json.Decoder(TargetDescription)
+_user = msgspec.json.Decoder(UserDescription)
+
+
+class Api:
+    """The calls of `/api/v1` that are not hot."""
+
+    def __init__(self, gate: Gate, read: Read, remove: Remove, describe: Describe) -> None:
+        self._gate = gate
+        self._read = read
+        self._remove = remove
+        self._describe = describe
+
+    def routes(self) -> list[tuple[str, list[str], Endpoint]]:
+        """Every call as (path, methods, endpoint)."""
+        reactions = "/api/v1/reactions"
+        return [
+            (f"{reactions}/feed", ["GET", "POST"], self.feed),
+            (f"{reactions}/mine", ["GET", "POST"], self.mine),
+            (f"{reactions}/{{target_id}}", ["GET"], self.one),
+            (f"{reactions}/{{target_id}}/reactors", ["GET"], self.reactors),
+            ("/api/v1/me/reactions", ["GET"], self.reacted),
+            ("/api/v1/targets/{target_id}", ["PUT", "DELETE"], self.target),
+            ("/api/v1/users/{user_id}", ["PUT", "DELETE"], self.user),
+            ("/api/v1/jobs/{job_id}", ["GET"], self.job),
+        ]
+
+    async def feed(self, request: Request) -> Response:
+        """Counts, own reaction and summary of up to 100 targets."""
+        wanted = await _wanted(request)
+        who, user = await self._asking(request)
+        items = await self._read.feed(who, user, wanted)
+        targets = {id_: _item(id_, item, user) for id_, item in items.items()}
+        return _json({"targets": targets, "degraded": False})
+
+    async def mine(self, request: Request) -> Response:
+        """The user's own reactions on up to 100 targets."""
+        wanted = await _wanted(request)
+        who = await self._gate.principal(_header(request, "authorization"))
+        user = self._gate.acting(who, _header(request, "plaudit-user"))
+        return _json({"reactions": await self._read.mine(who, user, wanted), "degraded": False})
+
+    async def one(self, request: Request) -> Response:
+        """One target of a feed."""
+        _query(request)
+        target = ids.target_id(request.path_params["target_id"])
+        who, user = await self._asking(request)
+        item = (await self._read.feed(who, user, [target]))[target]
+        return _json({"target_id": target, **_item(target, item, user), "degraded": False})
+
+    async def reactors(self, request: Request) -> Response:
+        """A page of those who reacted to a target."""
+        query = _query(request, "type", "cursor", "limit")
+        target = ids.target_id(request.path_params["target_id"])
+        limit = bodies.limit_of(query.get("limit"))
+        who, _ = await self._asking(request)
+        page = await self._read.reactors(who, target, query.get("type"), query.get("cursor"), limit)
+        reactors = [
+            {"user": _person(user), "reaction": reaction, "reacted_at": timestamp(at)}
+            for user, reaction, at in page.reactors
+        ]
+        return _json({"reactors": reactors, "next_cursor": page.next_cursor, "total": page.total})
+
+    async def reacted(self, request: Request) -> Response:
+        """A page of what the user reacted to."""
+        query = _query(request, "cursor", "limit")
+        limit = bodies.limit_of(query.get("limit"))
+        who = await self._gate.principal(_header(request, "authorization"))
+        user = self._gate.acting(who, _header(request, "plaudit-user"))
+        page = await self._read.reacted(user, query.get("cursor"), limit)
+        reactions = [
+            {"target_id": target, "reaction": reaction, "reacted_at": timestamp(at)}
+            for target, reaction, at in page.reactions
+        ]
+        return _json({"reactions": reactions, "next_cursor": page.next_cursor})
+
+    async def target(self, request: Request) -> Response:
+        """Register or delete a target."""
+        _query(request)
+        await self._gate.service(_header(request, "authorization"))
+        target = ids.target_id(request.path_params["target_id"])
+        if request.method == "DELETE":
+            return _job(await self._remove.delete_target(target), status=202)
+        description = await self._describe.target(target, await _body(request, _target))
+        return _json({"target_id": target, **description})
+
+    async def user(self, request: Request) -> Response:
+        """Describe or erase a user."""
+        _query(request)
+        await self._gate.service(_header(request, "authorization"))
+        user = ids.user_id(request.path_params["user_id"])
+        if request.method == "DELETE":
+            return _job(await self._remove.erase_user(user), status=202)
+        description = await self._describe.user(user, await _body(request, _user))
+        return _json({"user_id": user, **description})
+
+    async def job(self, request: Request) -> Response:
+        """How a deletion or erasure goes, and then its receipt."""
+        _query(request)
+        await self._gate.service(_header(request, "authorization"))
+        job = await self._remove.job(request.path_params["job_id"])
+        if job is None:
+            raise Invalid("job_not_found", "There is no job with this id.", field="job_id")
+        return _job(job)
+
+    async def _asking(self, request: Request) -> tuple[Principal | None, str | None]:
+        """Who asks and for which user, where neither is needed."""
+        who = await self._gate.maybe(_header(request, "authorization"))
+        if who is None:
+            return None, None
+        return who, self._gate.maybe_acting(who, _header(request, "plaudit-user"))
+
+
+def starlette_app(api: Api, more: list[BaseRoute], metrics: Metrics) -> Starlette:
+    """The Starlette application of these calls, timed and with every error as a problem."""
+    timed = [
+        Route(path, _timed(endpoint, metrics), methods=methods) for path, methods, endpoint in api.routes()
+    ]
+    return Starlette(
+        routes=[*timed, *more],
+        exception_handlers={PlauditError: _on_error, HTTPException: _on_http_error},
+    )
+
+
+def _timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
+    call = endpoint.__name__
+
+    @functools.wraps(endpoint)
+    async def timed(request: Request) -> Response:
+        started = perf_counter()
+        try:
+            response = await endpoint(request)
+        except PlauditError as error:
+            response = _respond(problem_of(error))
+        except (ClientDisconnect, bodies.Gone):
+            response = Response(status_code=499)  # nobody will see it
+        metrics.answered(call, response.status_code, perf_counter() - started)
+        return response
+
+    return timed
+
+
+def _respond(failure: Problem) -> Response:
+    headers = {name.decode(): value.decode() for name, value in failure.headers}
+    return Response(failure.body, failure.status, headers)
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    return _respond(problem_of(error) if isinstance(error, PlauditError) else problem("internal", ""))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, in our words."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} is not for this address; it takes {allow}."
+        return _respond(problem("method_not_allowed", detail, headers=[(b"allow", allow.encode())]))
+    return _respond(problem("not_found", f"There is nothing at {request.url.path[:128]}; see /docs."))
+
+
+async def _wanted(request: Request) -> list[str]:
+    if request.method == "POST":
+        _query(request)
+        return bodies.target_ids((await _body(request, _target_list)).target_ids)
+    return bodies.split_ids(_query(request, "target_ids").get("target_ids"))
+
+
+async def _body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+    body = await bodies.read_body(request.receive, _header(request, "content-type"))
+    decoded = bodies.decode(decoder, body)
+    bodies.refuse_doubled(body)
+    return decoded
+
+
+def _query(request: Request, *known: str) -> dict[str, str]:
+    return bodies.parameters(request.scope["query_string"], known)
+
+
+def _header(request: Request, name: str) -> bytes | None:
+    value = request.headers.get(name)
+    return None if value is None else value.encode("latin-1")
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(_encode(document), status, {"cache-control": "no-store"}, media_type="application/json")
+
+
+def _item(target: str, item: FeedItem, user: str | None) -> dict[str, Any]:
+    summary = item.summary
+    shown: dict[str, Any] = {"counts": msgspec.Raw(item.shown.counts)}
+    if user is not None:
+        shown["reaction"] = item.reaction
+    shown["summary"] = {
+        "text": summary.text,
+        "sample": [_person(person) for person in summary.sample],
+        "others": summary.others,
+    }
+    shown["route"] = target
+    return shown
+
+
+def _person(user: User) -> dict[str, str | None]:
+    return {"id": user.id, "name": user.name, "avatar_url": user.avatar_url}
+
+
+def _job(job: Job, status: int = 200) -> Response:
+    document = {
+        "job_id": job.id,
+        "kind": job.kind,
+        "subject": job.subject,
+        "state": job.state,
+        "created_at": timestamp(job.created_at),
+        "finished_at": timestamp(job.finished_at) if job.finished_at else None,
+        "removed": job.removed,
+        "note": job.note,
+    }
+    response = _json(document, status)
+    if status == 202:
+        response.headers["location"] = f"/api/v1/jobs/{job.id}"
+    return response
+
+
+def timestamp(at_us: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    seconds, microseconds = divmod(at_us, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"

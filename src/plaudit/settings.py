@@ -1,0 +1,147 @@
+"""Every setting, in one table: plaudit.toml and PLAUDIT_* (which wins). docs/settings.md is generated from it.
+
+This is the only place that reads the environment. A setting that nobody knows, or a value it cannot have, stops the
+process with its name.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue, Reaction, TargetType
+
+PREFIX = "PLAUDIT_"
+SECRET_FILE = "secret"  # noqa: S105 - the name of a file, not a secret
+MIN_SECRET_CHARACTERS = 32
+
+
+class Settings(BaseSettings):
+    """What can be set. Times in seconds, sizes in what their name says."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, toml_file="plaudit.toml", extra="forbid", validate_default=True, frozen=True
+    )
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Put a TLS proxy in front of anything public."
+    )
+    port: int = Field(
+        8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and prints it."
+    )
+    data: Path = Field(
+        Path("data"), description="Folder of the database and the secret. One process at a time."
+    )
+    demo: bool = Field(
+        False, description="Serve /demo, where any visitor acts as a demo user. Not for production."
+    )
+
+    auth_secret: SecretStr | None = Field(
+        None, description="HS256 secret of at least 32 characters; by default a random one in DATA/secret."
+    )
+    jwks: str | None = Field(None, description="File or URL of the public keys (JWKS) instead of a secret.")
+    audience: str | None = Field(None, description="Tokens must be for this `aud`.")
+    issuer: str | None = Field(None, description="Tokens must be from this `iss`.")
+    user_claim: str = Field("sub", description="The claim of a token that is the user's id.")
+
+    targets: Literal["open", "registered"] = Field(
+        "open", description="`registered` refuses taps on targets that the host app has not registered."
+    )
+    public_counts: bool = Field(True, description="Counts and lists of open targets need no token.")
+    cors_origins: list[str] = Field([], description='Origins whose pages may call the API, or ["*"].')
+    rate_limit_per_s: float = Field(50.0, ge=0, description="Taps per second and user; 0 for no limit.")
+    rate_limit_burst: int = Field(
+        100, ge=1, description="Taps a user may send at once before the rate applies."
+    )
+
+    near_cache_entries: int = Field(
+        50_000, ge=100, description="Targets kept ready in memory, about 1 KB each."
+    )
+    max_waiting_taps: int = Field(20_000, ge=100, description="Taps queued before further ones get a 503.")
+    max_waiting_per_target: int = Field(4_000, ge=100, description="The same for one target.")
+    tap_deadline_s: float = Field(2.0, gt=0, description="A tap that waits longer is refused, not stored.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto` writes for people on a terminal and JSON elsewhere."
+    )
+
+    reactions: list[dict[str, Any]] = Field(
+        [],
+        description="The catalogue: `code` (1-15, for ever), `name`, `emoji`, `label`, `retired`. Default: the six.",
+    )
+    types: list[dict[str, Any]] = Field(
+        [],
+        description="Target types: `name`, `access` (`open` or `granted`), `reactions`. Default: post, comment, "
+        "message.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then plaudit.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        if self.auth_secret is not None and len(self.auth_secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            raise ValueError(f"auth_secret: needs at least {MIN_SECRET_CHARACTERS} characters")
+        if self.auth_secret is not None and self.jwks is not None:
+            raise ValueError("auth_secret and jwks: set one of them, not both")
+        unknown = {
+            name
+            for name in os.environ
+            if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in _names()
+        }
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
+        self.catalogue()
+        return self
+
+    def catalogue(self) -> Catalogue:
+        """The reactions and target types of this installation."""
+        reactions = [Reaction(**entry) for entry in self.reactions] or DEFAULT_REACTIONS
+        types = [
+            TargetType(**{**entry, "reactions": tuple(entry["reactions"]) if "reactions" in entry else None})
+            for entry in self.types
+        ]
+        return Catalogue(reactions, types or DEFAULT_TYPES)
+
+    def secret(self) -> str | None:
+        """The HS256 secret: the one that is set, else the one in DATA/secret (made now if need be); None with JWKS."""
+        if self.jwks is not None:
+            return None
+        return self.auth_secret.get_secret_value() if self.auth_secret else self.kept_secret()
+
+    def kept_secret(self) -> str:
+        """The secret in DATA/secret, made at first use, readable by its owner only."""
+        path = self.data / SECRET_FILE
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text().strip()
+        with open(descriptor, "w") as file:
+            secret = secrets.token_urlsafe(48)
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return secret
+
+
+def _names() -> set[str]:
+    return set(Settings.model_fields)
