@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 import structlog
-from starlette.routing import BaseRoute
 
 from plaudit.adapters.sqlite import (
     Database,
@@ -106,7 +105,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
                 return "stopping"
             return None if database.writable else "the database refuses writes"
 
-        more: list[BaseRoute] = pages(catalogue, metrics, ready)
+        more = pages(catalogue, metrics, ready)
         metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_writable", lambda: float(database.writable))

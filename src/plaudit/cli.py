@@ -8,8 +8,11 @@ import typer
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from plaudit import __version__, bootstrap
+from plaudit.doctor import examine
 from plaudit.domain.errors import Conflict, Corrupt, PlauditError
 from plaudit.http.auth import issue
 from plaudit.settings import Settings
@@ -107,6 +110,25 @@ def token(
             user_claim=settings.user_claim,
         )
     )
+
+
+@cli.command()
+def doctor() -> None:
+    """Check the settings, the disk, the database and the clock, and say what to do about what is wrong.
+
+    Safe while a server is running on the same data. Exits with 1 if something is at fault.
+    """
+    settings = load_settings()
+    table = Table("check", "state", "what was found", box=None, pad_edge=False)
+    findings = examine(settings)
+    for finding in findings:
+        table.add_row(finding.check, _STATES[finding.state], escape(finding.detail))
+    Console().print(table)
+    if any(finding.state == "fault" for finding in findings):
+        raise typer.Exit(Exit.FAULT)
+
+
+_STATES = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "fault": "[bold red]fault[/]"}
 
 
 def _version(wanted: bool) -> None:

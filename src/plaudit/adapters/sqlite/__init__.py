@@ -3,6 +3,7 @@
 from plaudit.adapters.sqlite.audit import SqliteAudit
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.directory import SqliteDirectory
+from plaudit.adapters.sqlite.inspect import Inspection, inspect
 from plaudit.adapters.sqlite.ledger import Numbers, SqliteLedger
 from plaudit.adapters.sqlite.lists import SqliteLists
 from plaudit.adapters.sqlite.log import SqliteLog
@@ -10,6 +11,7 @@ from plaudit.adapters.sqlite.removals import SqliteJobs, SqliteRemovals
 
 __all__ = [
     "Database",
+    "Inspection",
     "Numbers",
     "SqliteAudit",
     "SqliteDirectory",
@@ -18,4 +20,5 @@ __all__ = [
     "SqliteLists",
     "SqliteLog",
     "SqliteRemovals",
+    "inspect",
 ]

@@ -20,13 +20,15 @@ class SqliteAudit:
     async def drift(self, targets: Sequence[str], max_rows: int) -> tuple[int, list[Drift]]:
         """Compare these targets' headers with their rows."""
 
-        def work(connection: apsw.Connection) -> tuple[int, list[Drift]]:
-            with connection:
-                lines = [t for t in sql.read_targets(connection, targets).values() if t.rows <= max_rows]
-                found = [_compare(connection, line) for line in lines]
-            return len(lines), [drift for drift in found if drift is not None]
+        return await self._database.read(lambda connection: compare(connection, targets, max_rows))
 
-        return await self._database.read(work)
+
+def compare(connection: apsw.Connection, targets: Sequence[str], max_rows: int) -> tuple[int, list[Drift]]:
+    """How many of these targets were compared, and which drifted, as of one moment."""
+    with connection:
+        lines = [t for t in sql.read_targets(connection, targets).values() if t.rows <= max_rows]
+        found = [_compare(connection, line) for line in lines]
+    return len(lines), [drift for drift in found if drift is not None]
 
 
 def _compare(connection: apsw.Connection, line: sql.StoredTarget) -> Drift | None:

@@ -31,9 +31,7 @@ BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
 CHECKPOINT_EVERY_S = 0.5
-RESTART_AT_FRAMES = (
-    16_384  # 64 MiB of 4 KiB pages: the log may grow so far before the writer has to wait a moment
-)
+RESTART_AT_FRAMES = 16_384  # 64 MiB: so far may the log grow before the writer has to wait a moment
 
 # A COMMIT that failed with one of these wrote no complete commit frame: the frames are written in order and the last
 # one carries the mark. Any other failure of COMMIT (fsync above all) leaves it unknown.
@@ -66,17 +64,18 @@ class Database:
         self._read_connections: list[apsw.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="plaudit-read")
         self.writable = True
-        self.generation = (
-            0  # changes with every new writer connection: what was learnt through the old one is void
-        )
+        self.generation = 0  # changes with every new writer connection: what the old one learnt is void
 
     async def __aenter__(self) -> Self:
-        """Open the file, create what is missing. Raises `Conflict`, `Corrupt`, `Unavailable`, and then holds nothing."""
+        """Open the file, create what is missing. Raises `Conflict`, `Corrupt` or `Unavailable`, holding nothing."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(self.folder)
             self._writer = self._open_writer()
             migrate(self._writer)
+            # What the log holds may be in the page cache only: the process before us may have died right after a
+            # failed fsync. Once folded into the file it is on disk, before anybody is told about it.
+            self._fold_back()
         except BaseException as error:
             self._let_go()
             if isinstance(error, apsw.NotADBError | apsw.CorruptError):
@@ -183,9 +182,9 @@ class Database:
                 self._close_writer()
 
     def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close(True)
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            close(writer)
 
     def _open_writer(self) -> apsw.Connection:
         self.generation += 1
@@ -198,7 +197,7 @@ class Database:
             connection.pragma("wal_autocheckpoint", 0)  # the checkpointer does it, not the writer
             connection.pragma("journal_size_limit", 64 * 1024 * 1024)
         except BaseException:
-            connection.close(True)
+            close(connection)
             raise
         return connection
 
@@ -219,7 +218,7 @@ class Database:
                     log.warning("checkpoints fail, and the log grows until they work again: %s", error)
                 failing = True
         if connection is not None:
-            connection.close(True)
+            close(connection)
 
     def _restart_log(self) -> None:
         """Fold the short rest of the log back, so that the next commit begins at its start. On the writer thread: no
@@ -241,11 +240,13 @@ class Database:
             try:
                 self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.Error as error:
-                log.warning("the last checkpoint failed; the next start will do it: %s", error)
+                log.warning(
+                    "the log could not be folded into the file; a later checkpoint will do it: %s", error
+                )
 
     def _let_go(self) -> None:
         for connection in self._read_connections:
-            connection.close(True)
+            close(connection)
         self._close_writer()
         if self._lock is not None:
             os.close(self._lock)
@@ -261,9 +262,17 @@ def connect(path: Path, flags: int, vfs: str | None = None) -> apsw.Connection:
         connection.pragma("temp_store", 2)
         connection.pragma("fullfsync", 1)  # macOS: fsync alone leaves the data in the drive's cache
     except apsw.Error:
-        connection.close(True)
+        close(connection)
         raise
     return connection
+
+
+def close(connection: apsw.Connection) -> None:
+    """Close it, whatever the disk does. The last one folds the log back; if it cannot, the next start does."""
+    try:
+        connection.close(True)
+    except apsw.Error as error:
+        log.warning("closing the database failed: %s", error)
 
 
 def lock_folder(folder: Path) -> int:

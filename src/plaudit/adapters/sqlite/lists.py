@@ -16,6 +16,14 @@ _pages = msgspec.json.Decoder(list[list[tuple[str, int, int]]])
 
 # One indexed read per reaction (SQLite would sort the whole target for `reaction IN (...)`), and still one statement:
 # in two of them somebody who switched in between would be seen twice or not at all.
+_MINE = """
+SELECT json_group_array(json_array(t.id, r.reaction))
+FROM json_each(?2) AS wanted
+CROSS JOIN target AS t ON t.id = wanted.value
+CROSS JOIN reaction_row AS r ON r.target = t.no AND r.user = ?1
+WHERE r.reaction > 0 AND t.deleted = 0
+"""
+
 _REACTORS = """
 SELECT json_group_array(json((SELECT json_group_array(json_array(user, reaction, created_at)) FROM (
     SELECT user, reaction, created_at FROM reaction_row
@@ -51,14 +59,10 @@ class SqliteLists:
 
     async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
         """This user's reactions on those of `targets` where there is one."""
-        statement = (
-            "SELECT json_group_array(json_array(t.id, r.reaction)) FROM target AS t"
-            " CROSS JOIN reaction_row AS r ON r.target = t.no AND r.user = ?"
-            f" WHERE t.id IN ({','.join('?' * len(targets))}) AND r.reaction > 0 AND t.deleted = 0"
-        )
+        ids = msgspec.json.encode(targets).decode()
 
         def work(connection: apsw.Connection) -> dict[str, int]:
-            return dict(_pairs.decode(connection.execute(statement, (user, *targets)).get))
+            return dict(_pairs.decode(connection.execute(_MINE, (user, ids)).get))
 
         return await self._database.read(work) if targets else {}
 

@@ -93,7 +93,7 @@ def read_targets(connection: apsw.Connection, ids: Sequence[str]) -> dict[str, S
     """The lines of these targets that exist."""
     found: dict[str, StoredTarget] = {}
     for padded in _padded(ids):
-        sql = f"SELECT json_group_array({_TARGET}) FROM target WHERE id IN ({_marks('?', len(padded))})"
+        sql = f"SELECT json_group_array({_TARGET}) FROM target WHERE id IN ({_marks('?', len(padded))})"  # noqa: S608 - marks
         found.update((t.id, t) for t in _targets.decode(connection.execute(sql, padded).get))
     return found
 
@@ -103,7 +103,7 @@ def read_rows(connection: apsw.Connection, keys: Sequence[tuple[int, str]]) -> d
     found: dict[tuple[int, str], Row] = {}
     for padded in _padded([value for key in keys for value in key], 2):
         sql = (
-            "SELECT json_group_array(json_array(r.target, r.user, r.reaction, r.created_at, r.age, hex(r.ops)))"
+            "SELECT json_group_array(json_array(r.target, r.user, r.reaction, r.created_at, r.age, hex(r.ops)))"  # noqa: S608 - marks
             f" FROM (VALUES {_marks('(?,?)', len(padded) // 2)}) AS k"
             " CROSS JOIN reaction_row AS r ON r.target = k.column1 AND r.user = k.column2"
         )
