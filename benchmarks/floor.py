@@ -11,7 +11,9 @@ import uvloop
 from plaudit.http.bodies import Receive, Scope, Send
 from plaudit.http.server import serve
 
-COUNTS = b'{"total":1,"reactions":{"like":0,"love":1,"haha":0,"wow":0,"sad":0,"angry":0},"version":1,"lanes":1}'
+COUNTS = (
+    b'{"total":1,"reactions":{"like":0,"love":1,"haha":0,"wow":0,"sad":0,"angry":0},"version":1,"lanes":1}'
+)
 TAP = (
     b'{"target_id":"post:1234567","reaction":"love","previous":null,"outcome":"created","counts":%b,'
     b'"route":"post:1234567"}' % COUNTS

@@ -81,7 +81,15 @@ def load(server: Server, tokens: Path, *, targets: int, connections: int, second
     """Load the server with wrk for some seconds."""
     before = server.cpu_s()
     run = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "taps.lua"), f"http://127.0.0.1:{server.port}"],
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "-s",
+            str(HERE / "taps.lua"),
+            f"http://127.0.0.1:{server.port}",
+        ],
         env={**os.environ, "TOKENS": str(tokens), "TARGETS": str(targets), "SEED": str(seed)},
         capture_output=True,
         text=True,
@@ -107,7 +115,11 @@ def measure(rounds: int, seconds: int, connections: int, folder: Path) -> dict[s
         )
     )
     floor_port, port = free_port("127.0.0.1"), free_port("127.0.0.1")
-    found: dict[str, list[Round]] = {"floor POST": [], "taps, uniform over 1 M targets": [], "taps, one target": []}
+    found: dict[str, list[Round]] = {
+        "floor POST": [],
+        "taps, uniform over 1 M targets": [],
+        "taps, one target": [],
+    }
     plaudit = [str(Path(sys.executable).with_name("plaudit")), "serve", "--port", str(port)]
     settings = {
         "PLAUDIT_DATA": str(folder / "data"),
@@ -127,7 +139,9 @@ def measure(rounds: int, seconds: int, connections: int, folder: Path) -> dict[s
             cases = zip(found.values(), [(floor, 1_000_000), (server, 1_000_000), (server, 1)], strict=True)
             for results, (where, targets) in cases:
                 results.append(
-                    load(where, tokens, targets=targets, connections=connections, seconds=seconds, seed=number)
+                    load(
+                        where, tokens, targets=targets, connections=connections, seconds=seconds, seed=number
+                    )
                 )
     return found
 
@@ -148,11 +162,14 @@ def main() -> None:
     }
     floor = cases["floor POST"].rate
     machine = (
-        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"granian {version('granian')}, apsw {version('apsw')}; wrk on the same cores; "
-        f"{options.connections} connections, median of {options.rounds} rounds of {options.seconds} s, every tap fsync'd"
+        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, granian {version('granian')}, apsw {version('apsw')}; "
+        f"wrk on the same cores; {options.connections} connections, median of {options.rounds} rounds of "
+        f"{options.seconds} s, every tap fsync'd"
     )
-    table = Table("case", "per second", "of the floor", "p50 ms", "p99 ms", "CPU µs each", "errors", caption=machine)
+    table = Table(
+        "case", "per second", "of the floor", "p50 ms", "p99 ms", "CPU µs each", "errors", caption=machine
+    )
     for name, case in cases.items():
         table.add_row(
             name,
@@ -166,7 +183,11 @@ def main() -> None:
     Console(width=120).print(table)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    kept = {"machine": machine, "at": f"{datetime.now(UTC):%Y-%m-%d}", "cases": {n: c._asdict() for n, c in cases.items()}}
+    kept = {
+        "machine": machine,
+        "at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "cases": {n: c._asdict() for n, c in cases.items()},
+    }
     (results / "taps.json").write_text(json.dumps(kept, indent=2) + "\n")
 
 
