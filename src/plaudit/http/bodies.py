@@ -23,37 +23,29 @@ MAX_TARGETS = 100
 BODY_WITHIN_S = 10.0
 
 
-class Gone(Exception):
-    """The client hung up before its request was complete."""
-
-
 async def read_body(receive: Receive, content_type: bytes | None) -> bytes:
-    """The whole body. Raises `Invalid` for another media type, a body over 16 KiB, or one that takes too long."""
+    """The whole body. Raises `Invalid` for another media type, over 16 KiB, or one that breaks off or is too slow."""
     if content_type is None or content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Invalid("unsupported_media_type", "Send Content-Type: application/json.", field="Content-Type")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        try:
-            async with asyncio.timeout(BODY_WITHIN_S):
-                body = await _rest(receive, body)
-        except TimeoutError:
-            raise Invalid("invalid_json", f"The body did not arrive within {BODY_WITHIN_S:.0f} s.") from None
-    elif message["type"] == "http.disconnect":
-        raise Gone
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            body = await _whole(receive)
+    except TimeoutError:
+        raise Invalid("invalid_json", f"The body did not arrive within {BODY_WITHIN_S:.0f} s.") from None
     if len(body) > MAX_BODY_BYTES:
         raise Invalid("body_too_large", f"A body has at most {MAX_BODY_BYTES} bytes.")
     return body
 
 
-async def _rest(receive: Receive, body: bytes) -> bytes:
-    parts = [body]
-    size = len(body)
+async def _whole(receive: Receive) -> bytes:
+    parts = []
+    size = 0
     more = True
     while more and size <= MAX_BODY_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            # The client hung up, or sent broken chunks and is still there to be told.
+            raise Invalid("invalid_json", "The body broke off before its end.")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = bool(message.get("more_body"))

@@ -13,7 +13,6 @@ from plaudit.domain import ids
 from plaudit.domain.cell import Verb
 from plaudit.domain.errors import PlauditError
 from plaudit.http.bodies import (
-    Gone,
     Receive,
     Scope,
     Send,
@@ -70,8 +69,6 @@ class TapCall:
         started = perf_counter()
         try:
             reacted, target = await self._tap(scope, receive)
-        except Gone:
-            return
         except PlauditError as error:
             failure = problem_of(error)
             self._metrics.tap(msgspec.json.decode(failure.body)["code"])
@@ -174,7 +171,7 @@ class CountsCall:
         etag = b'"%b"' % blake2b(body, digest_size=9).hexdigest().encode()
         status = 200
         for name, value in scope["headers"]:
-            if name == b"if-none-match" and etag in value:
+            if name == b"if-none-match" and (etag in value or value == b"*"):
                 status, body = 304, b""
         headers: Headers = [
             (b"content-type", b"application/json"),

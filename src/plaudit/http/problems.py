@@ -110,11 +110,16 @@ def problem(code: str, detail: str, *, field: str | None = None, headers: Header
     return Problem(status, common + (headers or []), body)
 
 
+_CHALLENGE: Headers = [(b"www-authenticate", Denied("token_missing", "").challenge.encode())]
+
+
 def problem_of(error: PlauditError) -> Problem:
     """The answer to an error that a service or this package raised."""
     match error:
         case Invalid(code=code, message=message, field=field):
-            return problem(code, message, field=field)
+            return problem(
+                code, message, field=field, headers=_CHALLENGE if code == "token_missing" else None
+            )
         case Denied():
             return problem(error.code, str(error), headers=[(b"www-authenticate", error.challenge.encode())])
         case RateLimited(wait_s=wait_s):

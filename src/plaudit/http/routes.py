@@ -1,6 +1,7 @@
 """All calls but the two hot ones, on Starlette."""
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -24,6 +25,8 @@ from plaudit.services.describe import Describe, TargetDescription, UserDescripti
 from plaudit.services.read import FeedItem, Read, User
 from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.http")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
@@ -84,7 +87,7 @@ class Api:
         _query(request)
         target = ids.target_id(request.path_params["target_id"])
         who, user = await self._asking(request)
-        item = (await self._read.feed(who, user, [target]))[target]
+        item = (await self._read.feed(who, user, [target], field="target_id"))[target]
         return _json({"target_id": target, **_item(target, item, user), "degraded": False})
 
     async def reactors(self, request: Request) -> Response:
@@ -153,12 +156,16 @@ class Api:
 def starlette_app(api: Api, more: list[BaseRoute], metrics: Metrics) -> Starlette:
     """The Starlette application of these calls, timed and with every error as a problem."""
     timed = [
-        Route(path, _timed(endpoint, metrics), methods=methods) for path, methods, endpoint in api.routes()
+        # A user id may have slashes in it.
+        Route(path.replace("{user_id}", "{user_id:path}"), _timed(endpoint, metrics), methods=methods)
+        for path, methods, endpoint in api.routes()
     ]
-    return Starlette(
+    app = Starlette(
         routes=[*timed, *more],
         exception_handlers={PlauditError: _on_error, HTTPException: _on_http_error},
     )
+    app.router.redirect_slashes = False  # it would redirect to whatever Host the client sent
+    return app
 
 
 def _timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
@@ -171,8 +178,9 @@ def _timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
             response = await endpoint(request)
         except PlauditError as error:
             response = _respond(problem_of(error))
-        except (ClientDisconnect, bodies.Gone):
-            response = Response(status_code=499)  # nobody will see it
+        except Exception:  # here and not in `App`: Starlette would have sent its own answer by then
+            log.exception("%s %s failed", request.method, request.scope["path"])
+            response = _respond(problem("internal", "The log of the server has the details."))
         metrics.answered(call, response.status_code, perf_counter() - started)
         return response
 

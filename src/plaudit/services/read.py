@@ -77,16 +77,16 @@ class Read:
         self._catalogue = catalogue
         self._cursors = cursors
 
-    async def targets(self, who: Principal | None, ids: Sequence[str]) -> dict[str, Shown]:
-        """These targets, in this order, if the asker may see all of them."""
+    async def targets(
+        self, who: Principal | None, ids: Sequence[str], *, field: str = "target_ids"
+    ) -> dict[str, Shown]:
+        """These targets, in this order, if the asker may see all of them. `field` is where they were asked for."""
         found = await self._near.load(ids)
         for id_, shown in found.items():
             if not shown.public and not self._may_see(who, id_, shown.target):
                 if who is None:
-                    raise Invalid(
-                        "token_missing", f"Target {id_} is not public; send a token.", field="target_ids"
-                    )
-                raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field="target_ids")
+                    raise Invalid("token_missing", f"Target {id_} is not public; send a token.", field=field)
+                raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field=field)
         return found
 
     def _may_see(self, who: Principal | None, id_: str, target: Target) -> bool:
@@ -102,12 +102,16 @@ class Read:
         _, codes = await asyncio.gather(self.targets(who, ids), self._own.mine(user, ids))
         return {id_: self._catalogue.names[codes.get(id_, 0)] for id_ in ids}
 
-    async def feed(self, who: Principal | None, user: str | None, ids: Sequence[str]) -> dict[str, FeedItem]:
+    async def feed(
+        self, who: Principal | None, user: str | None, ids: Sequence[str], *, field: str = "target_ids"
+    ) -> dict[str, FeedItem]:
         """Counts, own reaction and summary of each of these targets."""
         if user is None:
-            found, codes = await self.targets(who, ids), dict[str, int]()
+            found, codes = await self.targets(who, ids, field=field), dict[str, int]()
         else:
-            found, codes = await asyncio.gather(self.targets(who, ids), self._own.mine(user, ids))
+            found, codes = await asyncio.gather(
+                self.targets(who, ids, field=field), self._own.mine(user, ids)
+            )
         names = {
             name for shown in found.values() if shown.target.header for name, _ in shown.target.header.recent
         }
@@ -121,7 +125,7 @@ class Read:
         self, who: Principal | None, target: str, reaction: str | None, cursor: str | None, limit: int
     ) -> ReactorsPage:
         """Who reacted, newest first; `total` counts all of them, or those with that reaction."""
-        shown = (await self.targets(who, [target]))[target]
+        shown = (await self.targets(who, [target], field="target_id"))[target]
         codes = (
             [r.code for r in self._catalogue.reactions]
             if reaction is None
