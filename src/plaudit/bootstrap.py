@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -51,8 +51,7 @@ class Service(NamedTuple):
     """A running service: its application, and how to stop it gently."""
 
     app: Asgi
-    react: React
-    metrics: Metrics
+    drain: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -111,7 +110,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         metrics.gauge("plaudit_writable", lambda: float(database.writable))
         api = starlette_app(Api(gate, read, remove, describe), more, metrics)
         app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), api)
-        yield Service(with_cors(app, settings.cors_origins), react, metrics)
+        yield Service(with_cors(app, settings.cors_origins), react.stop)
         await react.stop()
 
 
@@ -120,7 +119,7 @@ async def run(settings: Settings) -> None:
     async with embedded(settings) as service:
         log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
         port = settings.port or free_port(settings.host)
-        await serve(service.app, settings.host, port, service.react.stop)
+        await serve(service.app, settings.host, port, service.drain)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -63,7 +63,7 @@ class Api:
             (f"{reactions}/{{target_id}}/reactors", ["GET"], self.reactors),
             ("/api/v1/me/reactions", ["GET"], self.reacted),
             ("/api/v1/targets/{target_id}", ["PUT", "DELETE"], self.target),
-            ("/api/v1/users/{user_id}", ["PUT", "DELETE"], self.user),
+            ("/api/v1/users/{user_id:path}", ["PUT", "DELETE"], self.user),
             ("/api/v1/jobs/{job_id}", ["GET"], self.job),
         ]
 

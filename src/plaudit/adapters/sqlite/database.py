@@ -73,9 +73,7 @@ class Database:
             self._lock = lock_folder(self.folder)
             self._writer = self._open_writer()
             migrate(self._writer)
-            # What the log holds may be in the page cache only: the process before us may have died right after a
-            # failed fsync. Once folded into the file it is on disk, before anybody is told about it.
-            self._fold_back()
+            self._fold_back(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except BaseException as error:
             self._let_go()
             if isinstance(error, apsw.NotADBError | apsw.CorruptError):
@@ -94,7 +92,7 @@ class Database:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._checkpointer.join)
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._fold_back)
+        await asyncio.to_thread(self._fold_back, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._let_go()
 
     async def write(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -146,6 +144,7 @@ class Database:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
+                self._fold_back(apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._writer.execute("BEGIN IMMEDIATE")
             result = work(self._writer)
         except apsw.Error as error:
@@ -235,10 +234,12 @@ class Database:
         finally:
             self._writer.set_busy_timeout(BUSY_MS)
 
-    def _fold_back(self) -> None:
+    def _fold_back(self, mode: int) -> None:
+        """Fold the log into the file. Whoever opens the file starts from the log, and what that holds may be in the page
+        cache only: the commit before may have failed in fsync. So it is put on disk before anybody is told of it."""
         if self._writer is not None:
             try:
-                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._writer.wal_checkpoint(mode=mode)
             except apsw.Error as error:
                 log.warning(
                     "the log could not be folded into the file; a later checkpoint will do it: %s", error

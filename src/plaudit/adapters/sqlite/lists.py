@@ -14,8 +14,6 @@ _pairs = msgspec.json.Decoder(list[tuple[str, int]])
 _entries = msgspec.json.Decoder(list[tuple[str, int, int]])
 _pages = msgspec.json.Decoder(list[list[tuple[str, int, int]]])
 
-# One indexed read per reaction (SQLite would sort the whole target for `reaction IN (...)`), and still one statement:
-# in two of them somebody who switched in between would be seen twice or not at all.
 _MINE = """
 SELECT json_group_array(json_array(t.id, r.reaction))
 FROM json_each(?2) AS wanted
@@ -24,6 +22,8 @@ CROSS JOIN reaction_row AS r ON r.target = t.no AND r.user = ?1
 WHERE r.reaction > 0 AND t.deleted = 0
 """
 
+# One indexed read per reaction (SQLite would sort the whole target for `reaction IN (...)`), and still one statement:
+# in two of them somebody who switched in between would be seen twice or not at all.
 _REACTORS = """
 SELECT json_group_array(json((SELECT json_group_array(json_array(user, reaction, created_at)) FROM (
     SELECT user, reaction, created_at FROM reaction_row

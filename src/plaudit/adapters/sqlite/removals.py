@@ -18,6 +18,8 @@ _PURGE = """
 DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 LIMIT ?2)
 """
 
+_ANY_ROW = "SELECT EXISTS (SELECT 1 FROM reaction_row WHERE target = ?)"
+
 _MARK = """
 INSERT INTO user (id, erased_at) VALUES (?1, ?2)
 ON CONFLICT (id) DO UPDATE SET name = NULL, avatar_url = NULL, locale = NULL, time_zone = NULL,
@@ -74,7 +76,10 @@ class SqliteRemovals:
                 return 0
             connection.execute(_PURGE, (line.no, limit))
             removed = connection.changes()
-            write_commit(connection, line.no, target, purge(line.header, removed), "delete")
+            more = connection.execute(_ANY_ROW, (line.no,)).get
+            # The rows decide when it is over, even if the header had miscounted them.
+            header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
+            write_commit(connection, line.no, target, header, "delete")
             return removed
 
         return await self._database.write(work)
