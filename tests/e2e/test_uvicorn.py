@@ -1,0 +1,42 @@
+"""The application is plain ASGI: it runs under uvicorn as it does under granian."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from plaudit.bootstrap import embedded
+from plaudit.http.auth import issue
+from plaudit.settings import Settings
+from tests.support.server import free_port
+
+SECRET = "a secret of more than thirty-two characters"
+
+
+async def test_the_app_runs_under_uvicorn(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, auth_secret=SECRET)
+    async with embedded(settings) as service:
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(service.app, port=port, lifespan="off", log_config=None))
+        serving = asyncio.create_task(server.serve())
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.01)
+        token = issue(SECRET, user="alice", service=False, grants=[], ttl_s=60, now_s=int(time.time()))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            tap = await http.put(
+                "/api/v1/reactions",
+                json={"target_id": "post:1", "reaction_type": "wow"},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            counts = await http.get("/api/v1/reactions/counts", params={"target_ids": "post:1"})
+            feed = await http.get("/api/v1/reactions/feed", params={"target_ids": "post:1"})
+            refused = await http.put("/api/v1/reactions", json={})
+        server.should_exit = True
+        await serving
+    assert (tap.status_code, tap.json()["outcome"]) == (200, "created")
+    assert counts.json()["counts"]["post:1"] == tap.json()["counts"]
+    assert feed.json()["targets"]["post:1"]["summary"]["text"] == "alice"
+    assert (refused.status_code, refused.json()["code"]) == (401, "token_missing")
