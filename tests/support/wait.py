@@ -1,0 +1,13 @@
+"""Waiting for a state, never for a time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+
+async def until(true: Callable[[], bool], what: str, *, within_s: float = 20.0) -> None:
+    """Return as soon as `true()` is; raise `AssertionError` saying `what` was awaited after that long."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
+        await asyncio.sleep(0.002)
