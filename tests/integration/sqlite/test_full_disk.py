@@ -40,7 +40,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         cannot_mount("no mount command")
     if done.returncode:
-        cannot_mount(done.stderr.strip() or f"mount returned {done.returncode}")
+        cannot_mount(
+            done.stderr.partition("\n")[0].rpartition(": ")[2] or f"mount returned {done.returncode}"
+        )
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
