@@ -41,7 +41,7 @@ class Deleted(IntEnum):
     PURGED = 2
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """The totals of a cell.
 
     `counts[code - 1]` is the number of rows with that reaction; `rows` counts all rows, those without a reaction too.
@@ -66,7 +66,7 @@ class Header(msgspec.Struct, frozen=True):
         return sum(self.counts)
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One user's state in a cell. `created_at` is the time of their first reaction and never changes (0: none yet)."""
 
     reaction: int = NONE
@@ -75,7 +75,7 @@ class Row(msgspec.Struct, frozen=True):
     ops: bytes = b""
 
 
-class Tap(msgspec.Struct, frozen=True):
+class Tap(msgspec.Struct, frozen=True, gc=False):
     """One request to change a reaction. `op` is its operation id; `granted` whether the token grants this target."""
 
     user: str
@@ -87,7 +87,7 @@ class Tap(msgspec.Struct, frozen=True):
     granted: bool = False
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What became of a tap. `outcome` and `previous` are of its first application, `reaction` is of now."""
 
     outcome: int
@@ -96,13 +96,13 @@ class Answer(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A tap that was not stored, with the stable error code that says why."""
 
     code: str
 
 
-class Transition(msgspec.Struct, frozen=True, array_like=True):
+class Transition(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One user's net change in a commit. `before` is None where it is not known (a republished state)."""
 
     user: str
@@ -112,7 +112,7 @@ class Transition(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class Plan(msgspec.Struct):
+class Plan(msgspec.Struct, gc=False):
     """What one commit would write, and what to answer once it is written. No `changed` row: nothing to write."""
 
     header: Header

@@ -9,7 +9,7 @@ from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Answer, Header, Refused, Tap
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What is known about one target: its header (None: nobody reacted and it is not registered) and registration.
 
     Every change of either is a commit, so the one with the higher `header.seq` is the newer one.
@@ -19,14 +19,14 @@ class Target(msgspec.Struct, frozen=True):
     registration: Registration | None = None
 
 
-class CellTaps(msgspec.Struct, frozen=True):
+class CellTaps(msgspec.Struct, frozen=True, gc=False):
     """Taps on one target that ride in one commit: at most 128 users and 4 taps of each."""
 
     target: str
     taps: Sequence[Tap]
 
 
-class CellResult(msgspec.Struct, frozen=True):
+class CellResult(msgspec.Struct, frozen=True, gc=False):
     """One answer per tap, in order, and the target as it is after the commit."""
 
     target: Target

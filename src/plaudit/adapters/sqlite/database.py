@@ -92,7 +92,10 @@ class Database:
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._checkpointer.join)
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._fold_back, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        try:
+            await asyncio.to_thread(self._fold_back, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            log.warning("the log could not be folded into the file; the next start will do it: %s", error)
         self._let_go()
 
     async def write(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -235,15 +238,18 @@ class Database:
             self._writer.set_busy_timeout(BUSY_MS)
 
     def _fold_back(self, mode: int) -> None:
-        """Fold the log into the file. Whoever opens the file starts from the log, and what that holds may be in the page
-        cache only: the commit before may have failed in fsync. So it is put on disk before anybody is told of it."""
+        """Fold the log into the file. Raises `apsw.Error` if the disk cannot.
+
+        Whoever opens the file starts from the log, and what that holds may be in the page cache only: the commit before
+        may have failed in fsync. Once folded it is on disk, before anybody is told of it.
+        """
         if self._writer is not None:
             try:
                 self._writer.wal_checkpoint(mode=mode)
-            except apsw.Error as error:
-                log.warning(
-                    "the log could not be folded into the file; a later checkpoint will do it: %s", error
-                )
+            except (apsw.BusyError, apsw.FullError) as error:
+                # Somebody reads an older state, or there is no room: then reading at least goes on.
+                if self.writable:
+                    log.warning("the log was not folded into the file; a later checkpoint will: %s", error)
 
     def _let_go(self) -> None:
         for connection in self._read_connections:
