@@ -1,0 +1,243 @@
+"""Writes the reference pages from the tables in the code: `make docs`. tests/meta/test_docs.py keeps them in step.
+
+Each page is a function without arguments that returns Markdown. It reads the code and nothing else, so the same code
+makes the same page on every machine.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from typer.main import get_command
+
+from plaudit import cli
+from plaudit.domain.catalogue import Catalogue
+from plaudit.http.calls import CALLS
+from plaudit.http.openapi import document
+from plaudit.http.problems import CODES
+from plaudit.settings import PREFIX, Settings
+from plaudit.telemetry import METRICS
+
+FOLDER = Path(__file__).parent
+NOTE = '<!-- Written by "make docs" from {source}. Change it there. -->\n'
+RETRY = {
+    "rate_limited": "after `Retry-After` seconds",
+    "deletion_in_progress": "when the deletion job is done",
+    "token_expired": "with a new token",
+    "internal": "perhaps; a tap with the same key",
+    "overloaded": "after `Retry-After` seconds",
+    "deadline": "after `Retry-After` seconds",
+    "unavailable": "after `Retry-After` seconds",
+    "outcome_unknown": "with the same key",
+}
+SERIES = {"counter": "_total", "gauge": "", "histogram": "_bucket, _count, _sum"}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+ACCESS = {
+    "user": "a user's",
+    "public": "none for what is public",
+    "service": "scope `service`",
+    "nobody": "none",
+}
+
+
+def page(title: str, source: str, *parts: str) -> str:
+    """A page of these parts."""
+    return "\n".join([f"# {title}\n", NOTE.format(source=source), *parts])
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def settings() -> str:
+    """docs/settings.md."""
+    rows = [
+        (
+            f"`{PREFIX}{name.upper()}`",
+            _kind(field),
+            _default(field.get_default(call_default_factory=True)),
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    return page(
+        "Settings",
+        "src/plaudit/settings.py",
+        "Each setting is an environment variable, or a key of `plaudit.toml` in the working directory: the same name "
+        "in lower case without the prefix. The environment wins, and options of [the command line](cli.md) win over "
+        "both. Lists and tables are JSON in the environment. A setting that nobody knows, or a value it cannot have, "
+        "stops the process with its name.\n",
+        table(("setting", "value", "default", "what it does"), rows),
+    )
+
+
+def _kind(field: FieldInfo) -> str:
+    return _type(field.annotation) + "".join(
+        f", {sign} {_plain(limit)}"
+        for bound in field.metadata
+        for name, sign in BOUNDS.items()
+        if (limit := getattr(bound, name, None)) is not None
+    )
+
+
+def _type(annotation: Any) -> str:
+    names: dict[Any, str] = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "text, secret",
+    }
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is list:
+        return f"list of {'tables' if get_origin(get_args(annotation)[0]) is dict else 'texts'}"
+    (inner,) = (part for part in get_args(annotation) or (annotation,) if part is not type(None))
+    return names[inner]
+
+
+def _default(value: object) -> str:
+    if value is None or value == []:
+        return ""
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{_plain(value)}`"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def errors() -> str:
+    """docs/errors.md."""
+    everywhere = [call for call in CALLS if call.codes]
+    rows = []
+    for code, (status, title) in CODES.items():
+        calls = [call.id for call in everywhere if code in call.codes]
+        where = "every call" if len(calls) == len(everywhere) else ", ".join(f"`{id_}`" for id_ in calls)
+        rows.append((f"`{code}`", str(status), title, RETRY.get(code, "no"), where or "any address"))
+    return page(
+        "Error codes",
+        "src/plaudit/http/problems.py and src/plaudit/http/calls.py",
+        "Every error is a problem detail (RFC 9457, `application/problem+json`) whose `code` is one of these. Codes "
+        "are stable, texts are not. `errors` names the offending fields. What each means for a tap is in "
+        "[delivery](delivery.md), the calls are in [the HTTP API](http-api.md).\n",
+        table(("code", "status", "what it says", "worth repeating", "calls"), rows),
+    )
+
+
+def metrics() -> str:
+    """docs/metrics.md."""
+    rows = [
+        (
+            ", ".join(f"`{metric.name}{end.strip()}`" for end in SERIES[metric.kind].split(",")),
+            metric.kind,
+            f"`{metric.label}`" if metric.label else "",
+            metric.help,
+        )
+        for metric in METRICS
+    ]
+    return page(
+        "Metrics",
+        "src/plaudit/telemetry.py",
+        "`GET /metrics` answers these in the Prometheus text format, and `process_*` beside them. Every value is of "
+        "this one process since it started. No label holds a user or a target.\n",
+        table(("series", "kind", "label", "what it says"), rows),
+    )
+
+
+def commands() -> str:
+    """docs/cli.md."""
+    root = get_command(cli.cli)
+    parts = []
+    for name, command in sorted(getattr(root, "commands", {}).items()):
+        parts.append(f"## plaudit {name}\n")
+        parts.append(f"{_unwrapped(command.help or '')}\n")
+        if rows := [_option(option) for option in command.params if option.name != "help"]:
+            parts.append(table(("option", "what it does"), rows))
+    codes = table(("exit code", "name"), ((str(int(code)), code.name.lower()) for code in _exits()))
+    about = f"{(cli.__doc__ or '').partition('Exit codes: ')[2].strip()}\n"
+    return page(
+        "The command line",
+        "src/plaudit/cli.py",
+        "Every command reads [the settings](settings.md).\n",
+        *parts,
+        "## Exit codes\n",
+        about,
+        codes,
+    )
+
+
+def _exits() -> type[IntEnum]:
+    return cli.Exit
+
+
+def _option(option: Any) -> tuple[str, str]:
+    names = ", ".join(option.opts)
+    value = "" if option.is_flag else f" {option.name.upper()}"
+    text = option.help or ""
+    if option.default not in (None, False) and not callable(option.default):
+        text += f" Default: {option.default}."
+    return f"`{names}{value}`", text
+
+
+def _unwrapped(text: str) -> str:
+    """Paragraphs on one line each."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def http_api() -> str:
+    """docs/http-api.md."""
+    parts = []
+    described = document(Catalogue())
+    for tag in described["tags"]:
+        rows = [
+            (
+                f"`{call.method.upper()} {call.path}`",
+                call.summary,
+                ACCESS[call.access],
+                ", ".join(described["paths"][call.path][call.method]["responses"]),
+            )
+            for call in CALLS
+            if call.tag == tag["name"]
+        ]
+        parts += [
+            f"## {tag['name']}\n",
+            f"{tag['description']}\n",
+            table(("call", "does", "token", "answers"), rows),
+        ]
+    return page(
+        "The HTTP API",
+        "src/plaudit/http/calls.py",
+        "The short table. A running Plaudit has the whole at `/docs` (for people) and `/openapi.json` (for programs), "
+        "with its own reactions and target types. What each error code means is in [errors](errors.md).\n",
+        *parts,
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings,
+    "errors.md": errors,
+    "metrics.md": metrics,
+    "cli.md": commands,
+    "http-api.md": http_api,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (FOLDER / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
