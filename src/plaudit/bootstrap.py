@@ -20,18 +20,22 @@ from plaudit.adapters.sqlite import (
     SqliteRemovals,
 )
 from plaudit.adapters.system import SystemClock
+from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
 from plaudit.http.app import App, Asgi, with_cors
-from plaudit.http.auth import AuthConfig, Authenticator
+from plaudit.http.auth import AuthConfig, Authenticator, issue
+from plaudit.http.demo import Routes, demo_pages, no_demo_pages
 from plaudit.http.gate import Gate
 from plaudit.http.hot import CountsCall, TapCall
 from plaudit.http.pages import pages
 from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
 from plaudit.http.server import free_port, serve
+from plaudit.ports.clock import Clock
 from plaudit.services.audit import Auditor
 from plaudit.services.commit import Committer
 from plaudit.services.cursor import Cursors
+from plaudit.services.demo import GRANT, Demo
 from plaudit.services.describe import Describe
 from plaudit.services.near import NearCache
 from plaudit.services.react import React
@@ -104,7 +108,8 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
                 return "stopping"
             return None if database.writable else "the database refuses writes"
 
-        more = pages(catalogue, metrics, ready)
+        demo = await _demo(settings, secret, clock, catalogue, Demo(describe, react, read, clock))
+        more = [*pages(catalogue, metrics, ready), *demo]
         metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_writable", lambda: float(database.writable))
@@ -112,6 +117,31 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), api)
         yield Service(with_cors(app, settings.cors_origins), react.stop)
         await react.stop()
+
+
+async def _demo(
+    settings: Settings, secret: str | None, clock: Clock, catalogue: Catalogue, demo: Demo
+) -> Routes:
+    """The demo page, made ready; where it is off, pages that say so."""
+    if not settings.demo or secret is None:
+        return no_demo_pages()
+    if not settings.only_local:
+        log.warning("the demo page is on: whoever reaches %s can act as a demo user", settings.host)
+
+    def mint(user: str, ttl_s: int) -> str:
+        return issue(
+            secret,
+            user=user,
+            service=False,
+            grants=[GRANT],
+            ttl_s=ttl_s,
+            now_s=clock.now_us() // 1_000_000,
+            audience=settings.audience,
+            issuer=settings.issuer,
+            user_claim=settings.user_claim,
+        )
+
+    return demo_pages(catalogue, await demo.prepare(), mint)
 
 
 async def run(settings: Settings) -> None:

@@ -4,6 +4,7 @@ This is the only place that reads the environment. A setting that nobody knows, 
 process with its name.
 """
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -102,6 +103,10 @@ class Settings(BaseSettings):
             raise ValueError(f"auth_secret: needs at least {MIN_SECRET_CHARACTERS} characters")
         if self.auth_secret is not None and self.jwks is not None:
             raise ValueError("auth_secret and jwks: set one of them, not both")
+        if self.demo and self.jwks is not None:
+            raise ValueError(
+                "demo and jwks: the demo page signs its own tokens, so it needs auth_secret instead"
+            )
         unknown = {
             name
             for name in os.environ
@@ -111,6 +116,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
         self.catalogue()
         return self
+
+    @property
+    def only_local(self) -> bool:
+        """Whether nobody on another machine can connect."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def catalogue(self) -> Catalogue:
         """The reactions and target types of this installation."""
