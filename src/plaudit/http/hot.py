@@ -11,7 +11,7 @@ import msgspec
 
 from plaudit.domain import ids
 from plaudit.domain.cell import Verb
-from plaudit.domain.errors import PlauditError
+from plaudit.domain.errors import Invalid, PlauditError
 from plaudit.http.bodies import (
     Receive,
     Scope,
@@ -71,7 +71,7 @@ class TapCall:
             reacted, target = await self._tap(scope, receive)
         except PlauditError as error:
             failure = problem_of(error)
-            self._metrics.tap(msgspec.json.decode(failure.body)["code"])
+            self._metrics.tap(failure.code)
             await answer_problem(send, failure)
             self._metrics.answered("tap", failure.status, perf_counter() - started)
             return
@@ -107,7 +107,9 @@ class TapCall:
         method = scope["method"]
         if method == "DELETE":
             query = parameters(scope["query_string"], ("target_id",))
-            target = ids.target_id(query.get("target_id"))
+            if "target_id" not in query:
+                raise Invalid("missing_parameter", "Name the target: ?target_id=a.", field="target_id")
+            target = ids.target_id(query["target_id"])
             reacted = await self._react.tap(who, user, target, Verb.SET, None, key, None)
             return reacted, target
         if scope["query_string"]:
@@ -179,6 +181,8 @@ class CountsCall:
             (b"etag", etag),
             (b"cache-control", b"public, max-age=1" if public else b"private, max-age=1"),
         ]
+        if not public:
+            headers.append((b"vary", b"authorization"))
         if status == 304:
             del headers[:2]
         if scope["method"] == "HEAD":

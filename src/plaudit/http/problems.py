@@ -84,6 +84,7 @@ class RateLimited(PlauditError):
 class Problem(NamedTuple):
     """An answer that says what went wrong."""
 
+    code: str
     status: int
     headers: Headers
     body: bytes
@@ -107,7 +108,7 @@ def problem(code: str, detail: str, *, field: str | None = None, headers: Header
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
-    return Problem(status, common + (headers or []), body)
+    return Problem(code, status, common + (headers or []), body)
 
 
 _CHALLENGE: Headers = [(b"www-authenticate", Denied("token_missing", "").challenge.encode())]

@@ -157,7 +157,7 @@ def starlette_app(api: Api, more: list[BaseRoute], metrics: Metrics) -> Starlett
     """The Starlette application of these calls, timed and with every error as a problem."""
     timed = [
         # A user id may have slashes in it.
-        Route(path.replace("{user_id}", "{user_id:path}"), _timed(endpoint, metrics), methods=methods)
+        Route(path, _timed(endpoint, metrics), methods=methods)
         for path, methods, endpoint in api.routes()
     ]
     app = Starlette(

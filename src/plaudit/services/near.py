@@ -41,10 +41,10 @@ def counts_object(target: Target, catalogue: Catalogue) -> dict[str, object]:
     allowed = catalogue.allowed(type_name, target.registration)
     counts = header.counts if header else ()
     reactions = {}
-    for reaction in catalogue.reactions:
-        count = counts[reaction.code - 1] if reaction.code <= len(counts) else 0
-        if count or allowed >> reaction.code & 1:
-            reactions[reaction.name] = count
+    for code in range(1, max(catalogue.highest, len(counts)) + 1):
+        count = counts[code - 1] if code <= len(counts) else 0
+        if count or allowed >> code & 1:
+            reactions[catalogue.names[code]] = count
     return {
         "total": sum(counts),
         "reactions": reactions,

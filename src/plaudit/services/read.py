@@ -171,8 +171,7 @@ class Read:
         return Summary(text, sample, others(names, header.total))
 
     def _name(self, code: int) -> str:
-        """A reaction that is no longer in the catalogue at all keeps its place in lists under its code."""
-        return self._catalogue.names[code] or f"reaction_{code}"
+        return self._catalogue.names[code] or ""
 
 
 def _user(id_: str, profile: Profile) -> User:

@@ -219,7 +219,7 @@ async def test_a_bad_key_is_refused(api: Api, user: str, target: str, method: st
 
 
 DELETES = {
-    "": ("invalid_target_id", "target_id"),
+    "": ("missing_parameter", "target_id"),
     "target_id=": ("invalid_target_id", "target_id"),
     "target_id": ("invalid_target_id", "target_id"),
     "target_id=a+b": ("invalid_target_id", "target_id"),

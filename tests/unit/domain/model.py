@@ -70,7 +70,10 @@ class Model:
             self.people[tap.user] = person
             person.reaction = wanted
             person.reacted = person.reacted or wanted != 0
-            person.memories = [Memory(tap.op, wish, outcome, previous, now_s), *person.memories][:9]
+            kept = person.memories[:8]
+            while kept and kept[-1].at_s + DAY_S < now_s:
+                kept.pop()  # for good, even if the clock steps back later
+            person.memories = [Memory(tap.op, wish, outcome, previous, now_s), *kept]
         return outcome, previous, False
 
     def allowed(self) -> set[int]:

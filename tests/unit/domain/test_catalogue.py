@@ -28,7 +28,7 @@ def test_the_default_reactions_keep_their_codes_for_ever() -> None:
 def test_reactions_are_ordered_by_code_and_named_by_code() -> None:
     catalogue = Catalogue([reaction(15, "z"), reaction(2, "b"), reaction(1, "a")])
     assert [r.code for r in catalogue.reactions] == [1, 2, 15]
-    assert catalogue.names == [None, "a", "b", *[None] * 12, "z"]
+    assert catalogue.names == [None, "a", "b", *(f"reaction_{code}" for code in range(3, 15)), "z"]
     assert len(catalogue.names) == MAX_CODE + 1
 
 
