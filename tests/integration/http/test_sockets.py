@@ -253,35 +253,36 @@ def test_what_has_not_changed_has_no_body(server: ServerProcess, target: str) ->
 
 
 # What the server itself refuses has no problem document: nothing of the request can be trusted by then.
-NO_REQUESTS: dict[str, tuple[bytes, int]] = {
-    "garbage": (b"garbage\r\n\r\n", 400),
-    "binary": (b"\x00\x01\x02\x03\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-    "raw bytes in a path": (get(b"/api/v1/reactions/\xff\xfe"), 400),
-    "raw bytes in a query": (get(COUNTS.encode() + b"?target_ids=\xff"), 400),
-    "space in a query": (get(COUNTS.encode() + b"?target_ids=a b"), 400),
-    "NUL in a path": (get(b"/api/v1/reactions/a\0b"), 400),
-    "two lengths": (post(b"", b"{}", b"Content-Length: 3\r\n"), 400),
-    "length is no number": (get(b"/healthz", b"Content-Length: x\r\n"), 400),
-    "header without colon": (get(b"/healthz", b"nonsense\r\n"), 400),
-    "NUL in a header": (get(b"/healthz", b"X: a\0b\r\n"), 400),
-    "2000 headers": (get(b"/healthz", *[b"X%d: y\r\n" % number for number in range(2000)]), 431),
-    "a header of 2 MB": (get(b"/healthz", b"X: " + b"y" * 2_000_000 + b"\r\n"), 431),
-    "a path of 70 KB": (get(b"/" + b"x" * 70_000), 414),
-    "a query of 70 KB": (get(COUNTS.encode() + b"?target_ids=" + b"x" * 70_000), 414),
+TOO_LONG = (414, 431)  # which of them depends on where the limit is met
+NO_REQUESTS: dict[str, tuple[bytes, tuple[int, ...]]] = {
+    "garbage": (b"garbage\r\n\r\n", (400,)),
+    "binary": (b"\x00\x01\x02\x03\r\n\r\n", (400,)),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (400,)),
+    "raw bytes in a path": (get(b"/api/v1/reactions/\xff\xfe"), (400,)),
+    "raw bytes in a query": (get(COUNTS.encode() + b"?target_ids=\xff"), (400,)),
+    "space in a query": (get(COUNTS.encode() + b"?target_ids=a b"), (400,)),
+    "NUL in a path": (get(b"/api/v1/reactions/a\0b"), (400,)),
+    "two lengths": (post(b"", b"{}", b"Content-Length: 3\r\n"), (400,)),
+    "length is no number": (get(b"/healthz", b"Content-Length: x\r\n"), (400,)),
+    "header without colon": (get(b"/healthz", b"nonsense\r\n"), (400,)),
+    "NUL in a header": (get(b"/healthz", b"X: a\0b\r\n"), (400,)),
+    "2000 headers": (get(b"/healthz", *[b"X%d: y\r\n" % number for number in range(2000)]), TOO_LONG),
+    "a header of 2 MB": (get(b"/healthz", b"X: " + b"y" * 2_000_000 + b"\r\n"), TOO_LONG),
+    "a path of 70 KB": (get(b"/" + b"x" * 70_000), TOO_LONG),
+    "a query of 70 KB": (get(COUNTS.encode() + b"?target_ids=" + b"x" * 70_000), TOO_LONG),
 }
 
 
 @pytest.mark.parametrize("name", NO_REQUESTS)
 def test_what_is_no_request_is_refused(server: ServerProcess, name: str) -> None:
-    sent, status = NO_REQUESTS[name]
+    sent, statuses = NO_REQUESTS[name]
     with Connection(server) as connection:
         try:
             connection.send(sent)
         except OSError:
             pass  # refused before all of it was sent
         try:
-            assert connection.answer().status == status
+            assert connection.answer().status in statuses
         except ConnectionError:
             assert len(sent) > 1_000_000
     assert server.ready()
@@ -295,7 +296,7 @@ BAD_REQUESTS: dict[str, tuple[bytes, int, str]] = {
     "two dots": (get(b"/api/v1/reactions/.."), 422, "invalid_target_id"),
     "escaped dots": (get(b"/api/v1/reactions/%2e%2E"), 422, "invalid_target_id"),
     "escaped bytes in a query": (get(COUNTS.encode() + b"?target_ids=%ff"), 422, "invalid_parameter"),
-    "60 KB of commas": (get(COUNTS.encode() + b"?target_ids=" + b"," * 60_000), 422, "too_many_targets"),
+    "20 KB of commas": (get(COUNTS.encode() + b"?target_ids=" + b"," * 20_000), 422, "too_many_targets"),
     "path above the root": (get(b"/../../etc/passwd"), 404, "not_found"),
     "two slashes": (get(b"//evil.example/"), 404, "not_found"),
     "asterisk": (get(b"*", method=b"OPTIONS"), 404, "not_found"),
@@ -305,8 +306,8 @@ BAD_REQUESTS: dict[str, tuple[bytes, int, str]] = {
         401,
         "token_invalid",
     ),
-    "token of 100 KB": (
-        get(b"/api/v1/me/reactions", b"Authorization: Bearer " + b"x" * 100_000 + b"\r\n"),
+    "token of 20 KB": (
+        get(b"/api/v1/me/reactions", b"Authorization: Bearer " + b"x" * 20_000 + b"\r\n"),
         401,
         "token_invalid",
     ),
