@@ -280,8 +280,9 @@ def apply_to_recent(
     if not transitions:
         return recent
     people = list(recent)
-    for user, before, after, *_ in map(msgspec.structs.astuple, transitions):
-        place = next((i for i, (name, _) in enumerate(people) if name == user), None)
+    for transition in transitions:
+        user, before, after = transition.user, transition.before, transition.after
+        place = next((i for i, (name, _) in enumerate(people) if name == user), None) if people else None
         if place is not None:
             if after and before:
                 people[place] = (user, after)

@@ -6,6 +6,7 @@ from plaudit.domain.errors import Invalid
 
 MAX_ID_LENGTH = 128
 RESERVED_TARGETS = frozenset({"counts", "mine", "feed", "stream", ".", ".."})
+RESERVED_USERS = frozenset({".", ".."})  # clients take these out of paths, so such a user could never be erased
 
 # \Z and not $: `$` would let a trailing newline through.
 _TARGET = re.compile(r"[A-Za-z0-9_.:@~|=-]{1,128}\Z")
@@ -35,11 +36,12 @@ def user_id(value: object, field: str = "user_id") -> str:
     Raises `Invalid` (`invalid_user_id`) for anything else.
     """
     text = _text(value)
-    if text is not None and _USER.match(text):
+    if text is not None and _USER.match(text) and text not in RESERVED_USERS:
         return text
     raise Invalid(
         "invalid_user_id",
-        f"A user id is 1-{MAX_ID_LENGTH} printable ASCII characters without space, comma, quotes, < > or \\.",
+        f"A user id is 1-{MAX_ID_LENGTH} printable ASCII characters without space, comma, quotes, < > or \\, "
+            "and not . or ..",
         field=field,
     )
 

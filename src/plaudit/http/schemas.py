@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 _RESERVED = "|".join(sorted(name.replace(".", r"\.") for name in RESERVED_TARGETS))
 TARGET_ID = rf"^(?!(?:{_RESERVED})$)[A-Za-z0-9_.:@~|=\-]{{1,128}}$"
-USER_ID = r"^[!#$%&()*+\-./0-9:;=?@A-Z\[\]\^_`a-z{|}~]{1,128}$"
+USER_ID = r"^(?!\.\.?$)[!#$%&()*+\-./0-9:;=?@A-Z\[\]\^_`a-z{|}~]{1,128}$"
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
 CURSOR = r"^[A-Za-z0-9_\-]*$"
 AVATAR_URL = r"^(https?://|/(?!/))[!-~]+$"

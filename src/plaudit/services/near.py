@@ -18,20 +18,14 @@ from plaudit.ports.lists import Counters
 _encode = msgspec.json.Encoder().encode
 
 
-class Shown:
+class Shown(msgspec.Struct, frozen=True, gc=False):
     """One target as it is shown. `counts` is COUNTS as JSON, `member` the same with its id in front."""
 
-    __slots__ = ("counts", "member", "public", "seq", "target")
-
-    def __init__(self, target_id: str, target: Target, catalogue: Catalogue, *, public: bool) -> None:
-        header = target.header
-        self.target = target
-        self.seq = header.seq if header else 0
-        # A type that needs a grant exists only by registration, so an unregistered target is open.
-        needs_grant = target.registration is not None and catalogue.needs_grant(target.registration.type)
-        self.public = public and not needs_grant
-        self.counts = _encode(counts_object(target, catalogue))
-        self.member = b'"%b":%b' % (target_id.encode(), self.counts)
+    target: Target
+    seq: int
+    public: bool
+    counts: bytes
+    member: bytes
 
 
 def counts_object(target: Target, catalogue: Catalogue) -> dict[str, object]:
@@ -123,7 +117,14 @@ class NearCache:
         return shown
 
     def _show(self, target_id: str, target: Target) -> Shown:
-        return Shown(target_id, target, self._catalogue, public=self._public)
+        registration = target.registration
+        # A type that needs a grant exists only by registration, so an unregistered target is open.
+        needs_grant = registration is not None and self._catalogue.needs_grant(registration.type)
+        counts = _encode(counts_object(target, self._catalogue))
+        seq = target.header.seq if target.header else 0
+        return Shown(
+            target, seq, self._public and not needs_grant, counts, b'"%b":%b' % (target_id.encode(), counts)
+        )
 
 
 _NOTHING = Target()
