@@ -30,7 +30,7 @@ from plaudit.http.hot import CountsCall, TapCall
 from plaudit.http.pages import pages
 from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
-from plaudit.http.server import free_port, serve
+from plaudit.http.server import Limits, free_port, serve
 from plaudit.ports.clock import Clock
 from plaudit.services.audit import Auditor
 from plaudit.services.commit import Committer
@@ -149,7 +149,8 @@ async def run(settings: Settings) -> None:
     async with embedded(settings) as service:
         log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
         port = settings.port or free_port(settings.host)
-        await serve(service.app, settings.host, port, service.drain)
+        limits = Limits(settings.max_connections, settings.idle_connection_s)
+        await serve(service.app, settings.host, port, service.drain, limits)
 
 
 def configure_logging(settings: Settings) -> None:

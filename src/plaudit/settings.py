@@ -69,6 +69,19 @@ class Settings(BaseSettings):
     max_waiting_taps: int = Field(20_000, ge=100, description="Taps queued before further ones get a 503.")
     max_waiting_per_target: int = Field(4_000, ge=100, description="The same for one target.")
     tap_deadline_s: float = Field(2.0, gt=0, description="A tap that waits longer is refused, not stored.")
+    max_connections: int = Field(
+        16_384,
+        ge=16,
+        description="Open connections; more wait to be accepted. Fewer if the limit of open files (`ulimit -n`) has no "
+        "room for so many. An idle one costs up to 20 KB of memory.",
+    )
+    idle_connection_s: float = Field(
+        75.0,
+        gt=0,
+        le=3600,
+        description="A connection that waits this long for its next request, or for the rest of its headers, is "
+        "closed. More than the 60 s of most proxies, so that they close first.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "console", "json"] = Field(

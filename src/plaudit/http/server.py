@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
 from plaudit.http.app import Asgi
@@ -14,6 +17,26 @@ from plaudit.http.app import Asgi
 log = logging.getLogger("plaudit.http")
 
 BACKLOG = 1024
+# As much as nginx passes on with its defaults (4 buffers of 8 KiB). What a slow client can make us hold.
+MAX_HEAD_BYTES = 32 * 1024
+# Everything taken in is answered by then; what is left has not said yet what it wants, and may not for a long time.
+LEAVE_AFTER_S = 5.0
+OTHER_FILES = 256  # what a process opens besides connections: database, readers, log, key fetcher
+
+
+class Limits(NamedTuple):
+    """How much clients may hold open.
+
+    `connections`: more than these wait to be accepted. `idle_s`: a connection without a request, or one whose request
+    line and headers are still not here, is closed after so long; longer than proxies keep one, so that it is them who
+    close it and never we under their next request.
+    """
+
+    connections: int = 16_384
+    idle_s: float = 75.0
+
+
+LIMITS = Limits()
 
 
 class Server(GranianServer):
@@ -31,8 +54,25 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-async def serve(app: Asgi, host: str, port: int, drain: Callable[[], Awaitable[None]]) -> None:
+def connections_possible(wanted: int) -> int:
+    """`wanted`, or as many connections as the limit of open files leaves room for (granian raises it when imported).
+
+    Beyond it `accept` fails at once and for ever, and granian would spend a whole core on trying again.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or files >= wanted + OTHER_FILES:
+        return wanted
+    possible = max(1, files - OTHER_FILES)
+    log.warning("room for %s connections: the limit of open files is %s (ulimit -n)", possible, files)
+    return possible
+
+
+async def serve(
+    app: Asgi, host: str, port: int, drain: Callable[[], Awaitable[None]], limits: Limits = LIMITS
+) -> None:
     """Serve until SIGTERM or SIGINT, then wait for `drain` and close the port. A second signal does not wait.
+
+    Closing waits a few seconds for requests that are only half here, and then leaves them.
 
     Raises `OSError` if the port is taken.
     """
@@ -44,9 +84,16 @@ async def serve(app: Asgi, host: str, port: int, drain: Callable[[], Awaitable[N
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
-        http=HTTPModes.auto,
+        # Not `auto`: while it waits to see which HTTP a client speaks, it waits for ever (hyper issue 3962).
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(limits.idle_s * 1000), max_buffer_size=MAX_HEAD_BYTES
+        ),
         websockets=False,
         backlog=BACKLOG,
+        # granian's word for open connections, idle ones too; by default it is the backlog, and whoever opened that
+        # many would lock out everybody else.
+        backpressure=connections_possible(limits.connections),
         log_enabled=False,
     )
     stop = asyncio.Event()
@@ -62,5 +109,11 @@ async def serve(app: Asgi, host: str, port: int, drain: Callable[[], Awaitable[N
         log.info("stopping: committing and answering what is queued")
         await drain()
         server.halt()
-    await serving
+        await asyncio.wait({serving}, timeout=LEAVE_AFTER_S)
+    if not serving.done():
+        log.info("leaving connections that are still in the middle of a request")
+        serving.cancel()
+    await asyncio.wait({serving})
     stopping.cancel()
+    if not serving.cancelled():
+        serving.result()
