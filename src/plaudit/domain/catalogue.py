@@ -72,7 +72,6 @@ class Catalogue:
         self.reactions = tuple(sorted(reactions, key=lambda r: r.code))
         types = tuple(types)
         self.types = {t.name: t for t in types}
-        self.highest = max((r.code for r in self.reactions), default=0)
         self.by_name = {r.name: r for r in self.reactions}
         self.codes = {r.name: r.code for r in self.reactions}
         # A code that is configured no longer keeps its place in counts and lists, under a name of its own.

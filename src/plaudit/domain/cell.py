@@ -129,6 +129,9 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 _NO_ROW = Row()
+# Plain numbers: to look a member up in its enumeration costs more than to apply a rule.
+_TOGGLE = int(Verb.TOGGLE)
+_CREATED, _SWITCHED, _REMOVED, _UNCHANGED = map(int, Outcome)
 _Result = tuple[Tap, int, int, bool]  # a tap that was applied: outcome, previous, replayed
 
 
@@ -155,7 +158,7 @@ def fold(
         row = changed.get(tap.user) or rows.get(tap.user) or _NO_ROW
         its_type = type_name or tap.target_type or DEFAULT_TYPE
         asked, before = tap.verb << 4 | tap.reaction, row.reaction
-        after = NONE if tap.verb == Verb.TOGGLE and tap.reaction == before else tap.reaction
+        after = NONE if tap.verb == _TOGGLE and tap.reaction == before else tap.reaction
         code = _barred(tap, old, its_type, rules, registration)
         known = recall(row.ops, tap.op, now_s) if code is None else None
         # What is stored stays stored: a repeated key is answered even where the same tap would be refused by now.
@@ -167,9 +170,9 @@ def fold(
             results.append(Refused(code))
             continue
         outcome = _outcome(before, after)
-        if outcome != Outcome.UNCHANGED or tap.keyed:
+        if outcome != _UNCHANGED or tap.keyed:
             at = row.updated_at
-            if outcome != Outcome.UNCHANGED:
+            if outcome != _UNCHANGED:
                 at = last_at = max(now, last_at + 1)
             ops = remember(row.ops, tap.op, now_s, asked, outcome << 4 | before)
             changed[tap.user] = Row(after, row.created_at or (at if after else 0), at, ops)
@@ -215,10 +218,10 @@ def _replayed(tap: Tap, asked: int, first_asked: int, did: int) -> _Result | Ref
 
 def _outcome(before: int, after: int) -> int:
     if before == after:
-        return Outcome.UNCHANGED
+        return _UNCHANGED
     if before == NONE:
-        return Outcome.CREATED
-    return Outcome.REMOVED if after == NONE else Outcome.SWITCHED
+        return _CREATED
+    return _REMOVED if after == NONE else _SWITCHED
 
 
 def _answer(result: _Result, changed: Mapping[str, Row], rows: Mapping[str, Row]) -> Answer:
@@ -245,18 +248,11 @@ def _advance(
         was = before.reaction if before else NONE
         if was != row.reaction:
             transitions.append(Transition(user, was, row.reaction, row.created_at, row.updated_at))
-    transitions.sort(key=lambda t: t.at)
-    header = Header(
-        seq=old.seq + 1,
-        type=type_name,
-        counts=apply_to_counts(old.counts, transitions),
-        rows=old.rows + new_rows,
-        last_at=last_at,
-        born=born,
-        recent=apply_to_recent(old.recent, transitions),
-        deleted=old.deleted,
-        lanes=old.lanes,
-    )
+    if len(transitions) > 1:
+        transitions.sort(key=lambda t: t.at)
+    counts, recent = apply_to_counts(old.counts, transitions), apply_to_recent(old.recent, transitions)
+    rows_now = old.rows + new_rows
+    header = Header(old.seq + 1, type_name, counts, rows_now, last_at, born, recent, old.deleted, old.lanes)
     return header, transitions
 
 

@@ -6,7 +6,9 @@ from plaudit.domain.errors import Invalid
 
 MAX_ID_LENGTH = 128
 RESERVED_TARGETS = frozenset({"counts", "mine", "feed", "stream", ".", ".."})
-RESERVED_USERS = frozenset({".", ".."})  # clients take these out of paths, so such a user could never be erased
+RESERVED_USERS = frozenset(
+    {".", ".."}
+)  # clients take these out of paths, so such a user could never be erased
 
 # \Z and not $: `$` would let a trailing newline through.
 _TARGET = re.compile(r"[A-Za-z0-9_.:@~|=-]{1,128}\Z")
@@ -41,7 +43,7 @@ def user_id(value: object, field: str = "user_id") -> str:
     raise Invalid(
         "invalid_user_id",
         f"A user id is 1-{MAX_ID_LENGTH} printable ASCII characters without space, comma, quotes, < > or \\, "
-            "and not . or ..",
+        "and not . or ..",
         field=field,
     )
 

@@ -35,20 +35,17 @@ class App:
             log.exception("%s %s failed", scope["method"], scope["path"])
             await answer_problem(send, problem("internal", "The log of the server has the details."))
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path, method = scope["path"], scope["method"]
         if path == TAP:
             if method in {"POST", "PUT", "DELETE"}:
-                await self._tap(scope, receive, send)
-            else:
-                await refuse_method(scope, send, b"POST, PUT, DELETE")
-        elif path == COUNTS:
+                return self._tap(scope, receive, send)
+            return refuse_method(scope, send, b"POST, PUT, DELETE")
+        if path == COUNTS:
             if method in {"GET", "HEAD"}:
-                await self._counts(scope, receive, send)
-            else:
-                await refuse_method(scope, send, b"GET, HEAD")
-        else:
-            await self._rest(scope, receive, send)
+                return self._counts(scope, receive, send)
+            return refuse_method(scope, send, b"GET, HEAD")
+        return self._rest(scope, receive, send)
 
 
 def with_cors(app: Asgi, origins: Sequence[str]) -> Asgi:

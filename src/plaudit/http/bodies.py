@@ -39,7 +39,9 @@ async def read_body(receive: Receive, content_type: bytes | None) -> bytes:
 
     timer = asyncio.get_running_loop().call_later(BODY_WITHIN_S, expire)
     try:
-        body = await _whole(receive)
+        message = await receive()
+        more = message["type"] == "http.disconnect" or message.get("more_body")
+        body = await _whole(receive, message) if more else message.get("body", b"")
     except asyncio.CancelledError:
         if not late or task is None or task.uncancel() > 0:
             raise
@@ -55,19 +57,18 @@ def _is_json(content_type: bytes | None) -> bool:
     return content_type is not None and content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
-async def _whole(receive: Receive) -> bytes:
-    parts = []
+async def _whole(receive: Receive, message: Message) -> bytes:
+    parts: list[bytes] = []
     size = 0
-    more = True
-    while more and size <= MAX_BODY_BYTES:
-        message = await receive()
+    while True:
         if message["type"] == "http.disconnect":
             # The client hung up, or sent broken chunks and is still there to be told.
             raise Invalid("invalid_json", "The body broke off before its end.")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        more = bool(message.get("more_body"))
-    return b"".join(parts)
+        if size > MAX_BODY_BYTES or not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue
+from plaudit.domain.catalogue import DEFAULT_TYPE, MAX_CODE, Catalogue
+from plaudit.domain.cell import Header
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
@@ -28,23 +27,35 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
     member: bytes
 
 
-def counts_object(target: Target, catalogue: Catalogue) -> dict[str, object]:
-    """COUNTS of the API: every reaction that may be given, and every other one that somebody still has."""
-    header = target.header
-    type_name = header.type if header else DEFAULT_TYPE
-    allowed = catalogue.allowed(type_name, target.registration)
-    counts = header.counts if header else ()
-    reactions = {}
-    for code in range(1, max(catalogue.highest, len(counts)) + 1):
-        count = counts[code - 1] if code <= len(counts) else 0
-        if count or allowed >> code & 1:
-            reactions[catalogue.names[code]] = count
-    return {
-        "total": sum(counts),
-        "reactions": reactions,
-        "version": header.seq if header else 0,
-        "lanes": header.lanes if header else 1,
-    }
+class Counts:
+    """Writes COUNTS of the API: every reaction that may be given, and every other one that somebody still has."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._templates: dict[int, tuple[bytes, tuple[int, ...]]] = {}
+
+    def json(self, target: Target) -> bytes:
+        """COUNTS of a target, as JSON."""
+        header = target.header or _NOBODY
+        mask = self._catalogue.allowed(header.type or DEFAULT_TYPE, target.registration)
+        for code, count in enumerate(header.counts, 1):
+            if count:
+                mask |= 1 << code
+        template, codes = self._templates.get(mask) or self._template(mask)
+        counts = header.counts + _ZEROS
+        return template % (header.total, *[counts[code - 1] for code in codes], header.seq, header.lanes)
+
+    def _template(self, mask: int) -> tuple[bytes, tuple[int, ...]]:
+        """The text around the numbers, and whose numbers go into it; there are few different ones."""
+        codes = tuple(code for code in range(1, MAX_CODE + 1) if mask >> code & 1)
+        reactions = ",".join(f'"{self._catalogue.names[code]}":%d' for code in codes)
+        text = f'{{"total":%d,"reactions":{{{reactions}}},"version":%d,"lanes":%d}}'.encode()
+        self._templates[mask] = text, codes
+        return text, codes
+
+
+_NOBODY = Header()
+_ZEROS = (0,) * MAX_CODE
 
 
 class NearCache:
@@ -53,6 +64,7 @@ class NearCache:
     def __init__(self, counters: Counters, catalogue: Catalogue, *, entries: int, public: bool) -> None:
         self._counters = counters
         self._catalogue = catalogue
+        self._counts = Counts(catalogue)
         self._entries = entries
         self._public = public
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
@@ -120,7 +132,7 @@ class NearCache:
         registration = target.registration
         # A type that needs a grant exists only by registration, so an unregistered target is open.
         needs_grant = registration is not None and self._catalogue.needs_grant(registration.type)
-        counts = _encode(counts_object(target, self._catalogue))
+        counts = self._counts.json(target)
         seq = target.header.seq if target.header else 0
         return Shown(
             target, seq, self._public and not needs_grant, counts, b'"%b":%b' % (target_id.encode(), counts)

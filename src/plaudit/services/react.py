@@ -11,7 +11,7 @@ from plaudit.domain.principal import Principal
 from plaudit.services.commit import Committer
 from plaudit.services.near import Shown
 
-_OUTCOMES = {outcome: outcome.name.lower() for outcome in Outcome}
+_OUTCOMES = ["", *(outcome.name.lower() for outcome in Outcome)]
 
 REFUSALS = {
     "target_deleted": "This target was deleted.",
@@ -82,7 +82,7 @@ class React:
         return Reacted(
             names[answer.reaction],
             names[answer.previous],
-            _OUTCOMES[Outcome(answer.outcome)],
+            _OUTCOMES[answer.outcome],
             answer.replayed,
             shown,
         )

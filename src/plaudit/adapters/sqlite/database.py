@@ -31,7 +31,8 @@ BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
 CHECKPOINT_EVERY_S = 0.5
-RESTART_AT_FRAMES = 16_384  # 64 MiB: so far may the log grow before the writer has to wait a moment
+PAGE_BYTES = 2048  # a tap changes a few bytes on several pages, and every changed page goes to the log whole
+RESTART_AT_FRAMES = 32_768  # 64 MiB: so far may the log grow before the writer has to wait a moment
 
 # A COMMIT that failed with one of these wrote no complete commit frame: the frames are written in order and the last
 # one carries the mark. Any other failure of COMMIT (fsync above all) leaves it unknown.
@@ -193,6 +194,7 @@ class Database:
         connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, self._vfs)
         try:
             check_ours(connection)  # before anything is changed in it
+            connection.pragma("page_size", PAGE_BYTES)  # of a new file; an existing one keeps its own
             if connection.pragma("journal_mode", "wal") != "wal":
                 raise Unavailable(f"{self.folder} cannot hold a write-ahead log; a local disk can")
             connection.pragma("synchronous", 2)  # FULL: a commit is on disk before it is reported
