@@ -182,9 +182,11 @@ def _exits() -> type[IntEnum]:
 
 
 def _option(option: Any) -> tuple[str, str]:
-    names = ", ".join(option.opts)
-    value = "" if option.is_flag else f" {option.name.upper()}"
     text = option.help or ""
+    if option.param_type_name == "argument":
+        return f"`{option.name.upper()}`", text
+    names = ", ".join(option.opts)
+    value = "" if option.is_flag else f" {option.name.strip('_').upper()}"
     if option.default not in (None, False) and not callable(option.default):
         text += f" Default: {option.default}."
     return f"`{names}{value}`", text

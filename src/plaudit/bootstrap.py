@@ -1,27 +1,35 @@
 """The only place that builds: settings in, a running service out. Everything is closed again in reverse order."""
 
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
+from plaudit.adapters.files import LineFile, new_file
 from plaudit.adapters.sqlite import (
     Database,
     Numbers,
     SqliteAudit,
+    SqliteCopies,
     SqliteDirectory,
+    SqliteIntake,
     SqliteJobs,
     SqliteLedger,
     SqliteLists,
     SqliteLog,
+    SqlitePreview,
     SqliteRemovals,
+    SqliteSource,
 )
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
+from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.http.app import App, Asgi, with_cors
 from plaudit.http.auth import AuthConfig, Authenticator, issue
 from plaudit.http.demo import Routes, demo_pages, no_demo_pages
@@ -32,6 +40,7 @@ from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
 from plaudit.http.server import Limits, free_port, serve
 from plaudit.ports.clock import Clock
+from plaudit.ports.transfer import Intake, Progress
 from plaudit.services.audit import Auditor
 from plaudit.services.commit import Committer
 from plaudit.services.cursor import Cursors
@@ -41,7 +50,8 @@ from plaudit.services.near import NearCache
 from plaudit.services.react import React
 from plaudit.services.read import Read
 from plaudit.services.remove import Remove
-from plaudit.settings import Settings
+from plaudit.services.transfer import Export, Format, Import, OnError, Report
+from plaudit.settings import SECRET_FILE, Settings
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit")
@@ -49,6 +59,8 @@ log = logging.getLogger("plaudit")
 # The event loop and the writer share the interpreter; with Python's 5 ms one of them would wait that long for the
 # other at every step (docs/decisions has the measurement).
 SWITCH_INTERVAL_S = 0.0005
+GC_THRESHOLDS = (50_000, 20, 50)
+SECRET_SUFFIX = ".secret"  # noqa: S105 - the end of a file's name, not a secret
 
 
 class Service(NamedTuple):
@@ -147,10 +159,92 @@ async def _demo(
 async def run(settings: Settings) -> None:
     """Serve the embedded profile until told to stop."""
     async with embedded(settings) as service:
+        _spare_the_collector()
         log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
         port = settings.port or free_port(settings.host)
         limits = Limits(settings.max_connections, settings.idle_connection_s)
         await serve(service.app, settings.host, port, service.drain, limits)
+
+
+@asynccontextmanager
+async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
+    """What takes imported records in. Raises `Conflict` if a service runs on the same data and it is no dry run."""
+    if dry_run:
+        yield SqlitePreview(settings.data)
+        return
+    async with Database(settings.data) as database:
+        yield SqliteIntake(database, SystemClock(), Numbers(database))
+
+
+async def import_file(
+    settings: Settings,
+    file: Path,
+    file_format: Format,
+    *,
+    dry_run: bool = False,
+    on_error: OnError = "stop",
+    reject: Callable[[bytes], object],
+    look: Callable[[int, int], None],
+) -> Report:
+    """Import a file. `look` gets how many bytes are read, of how many. Raises `PlauditError`."""
+    _spare_the_collector()
+    catalogue = settings.catalogue()
+    parser = Parser(catalogue, SystemClock().now_us())
+    async with intake(settings, dry_run=dry_run) as store:
+        work = Import(
+            store,
+            parser,
+            catalogue,
+            file_format=file_format,
+            on_error=on_error,
+            dry_run=dry_run,
+            reject=reject,
+        )
+        with LineFile(file, MAX_LINE_BYTES) as lines:
+            return await work.run(lines, lambda: look(lines.read_bytes, lines.size_bytes))
+
+
+def export_file(
+    settings: Settings, file: Path, file_format: Format, *, force: bool, look: Progress
+) -> Export:
+    """Export everything into a file. Raises `PlauditError`."""
+    work = Export(SqliteSource(settings.data), settings.catalogue(), file_format=file_format)
+    with new_file(file, force=force) as write:
+        work.run(write, look)
+    return work
+
+
+def backup(settings: Settings, file: Path, *, with_secret: bool, look: Progress) -> Path | None:
+    """Back up the data into a file; returns where the secret went, if it was asked for. Raises `PlauditError`."""
+    secret = settings.secret() if with_secret else None
+    SqliteCopies(settings.data, SystemClock()).backup(file, look)
+    if secret is None:
+        return None
+    beside = file.with_name(file.name + SECRET_SUFFIX)
+    with new_file(beside, force=True) as write:
+        write(secret.encode() + b"\n")
+    return beside
+
+
+def restore(settings: Settings, file: Path, *, force: bool, look: Progress) -> tuple[Path | None, bool]:
+    """Put a backup in the place of the data; returns where that was kept, and whether the secret came back too.
+
+    A secret that is there stays: tokens are signed with it. Raises `PlauditError`.
+    """
+    kept = SqliteCopies(settings.data, SystemClock()).restore(file, force=force, progress=look)
+    secret, beside = settings.data / SECRET_FILE, file.with_name(file.name + SECRET_SUFFIX)
+    if secret.exists() or not beside.exists():
+        return kept, False
+    with new_file(secret, force=False) as write:
+        write(beside.read_bytes())
+    return kept, True
+
+
+def _spare_the_collector() -> None:
+    """What start-up made is there to stay, and taps and records leave no cycles: look at less, and less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from plaudit.domain import ids
 from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue, Registration
 from plaudit.domain.errors import Conflict, Invalid
+from plaudit.domain.transfer import UserRecord
 from plaudit.ports.directory import Directory, Profile
 from plaudit.services.near import NearCache
 
@@ -17,7 +18,8 @@ MAX_NAME = 100
 MAX_URL = 2000
 
 _LOCALE = re.compile(r"[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8}){0,4}\Z")
-_AVATAR = re.compile(r"(https?://|/(?!/))[!-~]+\Z")
+# The characters of RFC 3986 without brackets; browsers read a backslash as a slash, and "/\\" as another site then.
+_AVATAR = re.compile(r"(https?://|/(?!/))[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
 
@@ -57,7 +59,7 @@ class Describe:
         registration = Registration(
             type=description.target_type,
             owner=owner,
-            title=_text(description.title, MAX_TITLE, "title"),
+            title=check_title(description.title),
             closed=description.closed,
             allowed=allowed,
         )
@@ -66,24 +68,32 @@ class Describe:
 
     async def user(self, user: str, description: UserDescription) -> dict[str, object]:
         """Store a profile; returns it as stored. Raises `Invalid`."""
-        url = description.avatar_url
-        if url is not None and (len(url) > MAX_URL or not _AVATAR.match(url)):
-            raise Invalid(
-                "invalid_field", "An avatar_url is http(s)://… or a path on your site.", field="avatar_url"
-            )
-        if description.locale is not None and not _LOCALE.match(description.locale):
-            raise Invalid("invalid_field", "A locale is a BCP 47 tag such as en or pt-BR.", field="locale")
-        if description.time_zone is not None and description.time_zone not in _time_zones():
-            raise Invalid(
-                "invalid_field", "A time_zone is an IANA name such as Europe/Paris.", field="time_zone"
-            )
-        _text(description.name, MAX_NAME, "name")
+        check_profile(description)
         profile = Profile(**msgspec.structs.asdict(description))
         try:
             await self._directory.put_profile(user, profile)
         except Conflict as error:
             raise Invalid("user_erased", str(error), field="user_id") from error
         return msgspec.structs.asdict(description)
+
+
+def check_profile(profile: UserDescription | UserRecord) -> None:
+    """Raise `Invalid` unless this may be shown as somebody's profile."""
+    url = profile.avatar_url
+    if url is not None and (len(url) > MAX_URL or not _AVATAR.match(url)):
+        raise Invalid(
+            "invalid_field", "An avatar_url is http(s)://… or a path on your site.", field="avatar_url"
+        )
+    if profile.locale is not None and not _LOCALE.match(profile.locale):
+        raise Invalid("invalid_field", "A locale is a BCP 47 tag such as en or pt-BR.", field="locale")
+    if profile.time_zone is not None and profile.time_zone not in _time_zones():
+        raise Invalid("invalid_field", "A time_zone is an IANA name such as Europe/Paris.", field="time_zone")
+    _text(profile.name, MAX_NAME, "name")
+
+
+def check_title(title: str | None) -> str | None:
+    """The title of a target. Raises `Invalid`."""
+    return _text(title, MAX_TITLE, "title")
 
 
 @cache

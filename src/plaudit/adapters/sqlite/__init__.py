@@ -1,6 +1,7 @@
 """The embedded profile: one SQLite file is ledger, lists, directory, jobs and event log."""
 
 from plaudit.adapters.sqlite.audit import SqliteAudit
+from plaudit.adapters.sqlite.copies import SqliteCopies
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.directory import SqliteDirectory
 from plaudit.adapters.sqlite.inspect import Inspection, inspect
@@ -8,17 +9,22 @@ from plaudit.adapters.sqlite.ledger import Numbers, SqliteLedger
 from plaudit.adapters.sqlite.lists import SqliteLists
 from plaudit.adapters.sqlite.log import SqliteLog
 from plaudit.adapters.sqlite.removals import SqliteJobs, SqliteRemovals
+from plaudit.adapters.sqlite.transfer import SqliteIntake, SqlitePreview, SqliteSource
 
 __all__ = [
     "Database",
     "Inspection",
     "Numbers",
     "SqliteAudit",
+    "SqliteCopies",
     "SqliteDirectory",
+    "SqliteIntake",
     "SqliteJobs",
     "SqliteLedger",
     "SqliteLists",
     "SqliteLog",
+    "SqlitePreview",
     "SqliteRemovals",
+    "SqliteSource",
     "inspect",
 ]

@@ -217,6 +217,8 @@ class Database:
                 if frames > RESTART_AT_FRAMES >= frames - done:
                     self._inbox.put(self._restart_log)
                 failing = False
+            except apsw.BusyError:
+                pass  # the writer is folding it back itself
             except apsw.Error as error:
                 if not failing:
                     log.warning("checkpoints fail, and the log grows until they work again: %s", error)

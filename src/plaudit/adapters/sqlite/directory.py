@@ -16,7 +16,7 @@ from plaudit.ports.ledger import Target
 
 _profiles = msgspec.json.Decoder(list[tuple[str, str | None, str | None, str | None, str | None]])
 
-_REGISTER = "UPDATE target SET registered = 1, owner = ?, title = ?, closed = ?, allowed = ? WHERE no = ?"
+REGISTER = "UPDATE target SET registered = 1, owner = ?, title = ?, closed = ?, allowed = ? WHERE no = ?"
 
 _PUT_PROFILE = """
 INSERT INTO user (id, name, avatar_url, locale, time_zone) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -45,10 +45,11 @@ class SqliteDirectory:
             if line is not None and line.registration == registration:
                 return line.target
             no = line.no if line else self._numbers.next(connection)
-            header = removal.register(line.header if line else None, registration.type)
+            old = line.header if line else self._numbers.unseen(connection)
+            header = removal.register(old, registration.type)
             write_commit(connection, no, target, header, "repair")
             values = (registration.owner, registration.title, int(registration.closed), registration.allowed)
-            connection.execute(_REGISTER, (*values, no))
+            connection.execute(REGISTER, (*values, no))
             return Target(header, registration)
 
         return await self._database.write(work)

@@ -8,27 +8,40 @@ from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
 from plaudit.domain.cell import Answer, Header, Plan, Refused, Row, Rules, Tap, fold
 from plaudit.domain.events import Cause, committed
+from plaudit.domain.restored import floor_below
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 
-_ERASED = "SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({})"
+ERASED = "SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({})"
 
 
 class Numbers:
-    """Gives new targets their number. Only the writer thread uses it, so a counter is enough."""
+    """Gives new targets their number and their first `seq`. Only the writer thread uses it, so a counter is enough."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._generation = 0
         self._last = 0
+        self._unseen = Header()
 
     def next(self, connection: apsw.Connection) -> int:
         """The next number nobody has. Gaps are harmless."""
-        if self._generation != self._database.generation:
-            self._last = connection.execute("SELECT coalesce(max(no), 0) FROM target").get
-            self._generation = self._database.generation
+        self._learn(connection)
         self._last += 1
         return self._last
+
+    def unseen(self, connection: apsw.Connection) -> Header:
+        """The header of a target nobody has seen. In a restored file its `seq` is above all that was ever shown: the
+        target may be one that was lost (`plaudit.domain.restored`)."""
+        self._learn(connection)
+        return self._unseen
+
+    def _learn(self, connection: apsw.Connection) -> None:
+        if self._generation != self._database.generation:
+            newest = connection.execute("SELECT no, seq FROM target ORDER BY no DESC LIMIT 1").fetchone()
+            self._last, seq = newest or (0, 0)
+            self._unseen = Header(floor_below(seq))
+            self._generation = self._database.generation
 
 
 class SqliteLedger:
@@ -49,7 +62,7 @@ class SqliteLedger:
             raise ValueError("a cell is committed once per call; put all taps of a target into one CellTaps")
         stored = sql.read_targets(connection, [cell.target for cell in work])
         users = list({tap.user for cell in work for tap in cell.taps})
-        erased = set(sql.read_strings(connection, _ERASED, users))
+        erased = set(sql.read_strings(connection, ERASED, users))
         keys = [
             (stored[cell.target].no, user)
             for cell in work
@@ -58,6 +71,7 @@ class SqliteLedger:
         ]
         known = sql.read_rows(connection, keys)
         now = self._clock.now_us()
+        unseen = self._numbers.unseen(connection)
         headers: list[tuple[int, str, Header]] = []
         changed: list[sql.WriteRow] = []
         events: list[bytes] = []
@@ -68,7 +82,7 @@ class SqliteLedger:
             header, registration = (line.header, line.registration) if line else (None, None)
             welcome = [tap for tap in cell.taps if tap.user not in erased] if erased else cell.taps
             mine = {tap.user: row for tap in welcome if (row := known.get((no, tap.user)))}
-            plan = fold(header, mine, welcome, now, self._rules, registration)
+            plan = fold(header or unseen, mine, welcome, now, self._rules, registration)
             if plan.changed:
                 no = no or self._numbers.next(connection)
                 header = plan.header

@@ -20,7 +20,7 @@ DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT user FROM reactio
 
 _ANY_ROW = "SELECT EXISTS (SELECT 1 FROM reaction_row WHERE target = ?)"
 
-_MARK = """
+MARK = """
 INSERT INTO user (id, erased_at) VALUES (?1, ?2)
 ON CONFLICT (id) DO UPDATE SET name = NULL, avatar_url = NULL, locale = NULL, time_zone = NULL,
                                erased_at = coalesce(erased_at, excluded.erased_at)
@@ -51,11 +51,12 @@ class SqliteRemovals:
         """Close the target for ever."""
 
         def work(connection: apsw.Connection) -> Target:
-            _save(connection, job)
+            save_job(connection, job)
             line = sql.read_targets(connection, [target]).get(target)
             no = line.no if line else self._numbers.next(connection)
-            old = line.header if line else None
-            header = begin_purge(old, line.type if line else DEFAULT_TYPE)
+            unseen = msgspec.structs.replace(self._numbers.unseen(connection), type=DEFAULT_TYPE)
+            old = line.header if line else unseen
+            header = begin_purge(old, old.type)
             if header is not old:
                 write_commit(connection, no, target, header, "delete")
                 connection.execute(
@@ -89,8 +90,8 @@ class SqliteRemovals:
         now = self._clock.now_us()
 
         def work(connection: apsw.Connection) -> None:
-            connection.execute(_MARK, (user, now))
-            _save(connection, job)
+            connection.execute(MARK, (user, now))
+            save_job(connection, job)
 
         await self._database.write(work)
 
@@ -121,7 +122,7 @@ class SqliteJobs:
 
     async def save(self, job: Job) -> None:
         """Create or replace the job with this id."""
-        await self._database.write(lambda connection: _save(connection, job))
+        await self._database.write(lambda connection: save_job(connection, job))
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -159,6 +160,7 @@ class SqliteJobs:
         return await self._database.read(work)
 
 
-def _save(connection: apsw.Connection, job: Job) -> None:
+def save_job(connection: apsw.Connection, job: Job) -> None:
+    """Create or replace the job with this id."""
     values = (job.id, job.kind, job.subject, job.state, job.created_at, job.finished_at)
     connection.execute(_SAVE_JOB, (*values, msgspec.json.encode(job.removed).decode(), job.note))

@@ -62,6 +62,7 @@ class StoredTarget(msgspec.Struct, array_like=True, frozen=True):
 
 
 _targets = msgspec.json.Decoder(list[StoredTarget])
+_one_target = msgspec.json.Decoder(StoredTarget)
 _rows = msgspec.json.Decoder(list[tuple[int, str, int, int, int, str]])
 _strings = msgspec.json.Decoder(list[str])
 _json = msgspec.json.Encoder()
@@ -96,6 +97,12 @@ def read_targets(connection: apsw.Connection, ids: Sequence[str]) -> dict[str, S
         sql = f"SELECT json_group_array({_TARGET}) FROM target WHERE id IN ({_marks('?', len(padded))})"  # noqa: S608 - marks
         found.update((t.id, t) for t in _targets.decode(connection.execute(sql, padded).get))
     return found
+
+
+def all_targets(connection: apsw.Connection) -> Iterator[StoredTarget]:
+    """Every line, by number, one step each."""
+    for (line,) in connection.execute(f"SELECT {_TARGET} FROM target ORDER BY no"):  # noqa: S608 - a constant
+        yield _one_target.decode(line)
 
 
 def read_rows(connection: apsw.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Row]:

@@ -1,0 +1,151 @@
+"""Backups of the file, and putting one back in its place."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+from plaudit.adapters.files import own_file, sync_file, sync_folder
+from plaudit.adapters.sqlite.database import (
+    APPLICATION_ID,
+    FILE_NAME,
+    check_ours,
+    close,
+    connect,
+    lock_folder,
+    migrate,
+)
+from plaudit.domain.errors import Conflict, Corrupt, Unavailable
+from plaudit.domain.restored import floor_at
+from plaudit.ports.clock import Clock
+from plaudit.ports.transfer import Progress
+
+PAGES_AT_ONCE = 2_000
+
+_RAISE = "UPDATE target SET seq = max(seq + 1, ?)"
+
+
+class SqliteCopies:
+    """See `plaudit.ports.transfer.Copies`."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._path = folder / FILE_NAME
+        self._clock = clock
+
+    def backup(self, file: Path, progress: Progress) -> None:
+        """Copy the file as of one moment with SQLite's online backup."""
+        if file.exists():
+            raise Conflict(f"{file} exists; a backup never overwrites one. Name another file.")
+        if not self._path.exists():
+            raise Unavailable(f"{self._path} does not exist; there is nothing to back up.")
+        partial = file.with_name(f"{file.name}.partial")
+        with _named(partial):
+            _copy(self._path, partial, progress)
+            partial.replace(file)
+            sync_folder(file.parent)
+
+    def restore(self, file: Path, *, force: bool, progress: Progress) -> Path | None:
+        """Check and prepare the copy beside the file, then put it in its place with one rename."""
+        if not file.exists():
+            raise Unavailable(f"{file} does not exist.")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_folder(self._folder)
+        except OSError as error:
+            raise Unavailable(f"{self._folder} cannot be written: {error}") from error
+        try:
+            if self._path.exists() and not force:
+                raise Conflict(
+                    f"{self._path} exists. Restore into another folder (PLAUDIT_DATA), or add --force: "
+                    "then it is kept beside the restored one."
+                )
+            with _named(self._path.with_name(f"{FILE_NAME}.restoring")) as fresh:
+                _copy(file, fresh, progress, floor=floor_at(self._clock.now_us()))
+                aside = self._set_aside()
+                fresh.replace(self._path)
+                sync_folder(self._folder)
+        finally:
+            os.close(lock)
+        return aside
+
+    def _set_aside(self) -> Path | None:
+        """Give the file another name, its log with it. A log that stayed behind would be taken for the new file's."""
+        moment = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
+        aside = self._path.with_name(f"{FILE_NAME}.before-restore-{moment:%Y%m%dT%H%M%S.%fZ}")
+        kept = self._path.exists()
+        if kept:
+            _fold(self._path)
+            self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            rest = self._path.with_name(f"{FILE_NAME}{suffix}")
+            if rest.exists():
+                rest.replace(aside.with_name(f"{aside.name}{suffix}"))
+        return aside if kept else None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """Errors around this half-made file, as the port names them; what is left of it is removed."""
+    try:
+        yield path
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise Corrupt(f"the file is damaged or no SQLite database: {error}") from error
+    except (apsw.Error, OSError) as error:
+        raise Unavailable(f"copying failed: {error}") from error
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None = None) -> None:
+    """Copy a whole file of ours as of one moment, check the copy, and put it on disk. With a floor, prepare it to be
+    served: bring it to this version's schema, and raise every version above the floor."""
+    own_file(target).close()
+    read = connect(source, apsw.SQLITE_OPEN_READONLY)
+    try:
+        if int(read.pragma("application_id")) != APPLICATION_ID:
+            raise Corrupt(f"{source} is not a file of Plaudit.")
+        check_ours(read)
+        write = connect(target, apsw.SQLITE_OPEN_READWRITE)
+        try:
+            _copy_pages(read, write, progress)
+            write.pragma("journal_mode", "delete")  # one file, without a log beside it
+            if (found := write.pragma("quick_check")) != "ok":
+                raise Corrupt(f"{source} is damaged: {found}")
+            if floor is not None:
+                migrate(write)
+                with write:
+                    write.execute(_RAISE, (floor,))
+        finally:
+            close(write)
+    finally:
+        close(read)
+    sync_file(target)
+
+
+def _copy_pages(read: apsw.Connection, write: apsw.Connection, progress: Progress) -> None:
+    """Step by step out of one read transaction: commits of a running server neither show up nor start it again."""
+    read.execute("BEGIN")
+    read.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # the moment
+    with write.backup("main", read, "main") as backup:
+        while not backup.done:
+            backup.step(PAGES_AT_ONCE)
+            progress(backup.page_count - backup.remaining, backup.page_count)
+
+
+def _fold(path: Path) -> None:
+    """Fold a log back into its file, so that one file is all there is. A damaged file keeps its log."""
+    try:
+        connection = connect(path, apsw.SQLITE_OPEN_READWRITE)
+    except apsw.Error:
+        return
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.Error:
+        pass  # the log is kept beside it under the same name
+    finally:
+        close(connection)

@@ -1,0 +1,75 @@
+"""Moving whole installations: reactions in, everything out, and copies of the store."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from plaudit.domain.merge import Tally
+from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord, UserRecord
+
+Progress = Callable[[int, int], None]  # how much is done, of how much
+
+
+class Batch(msgspec.Struct):
+    """Records that are stored together, by what they are about, each list in the order of the file."""
+
+    users: list[UserRecord] = msgspec.field(default_factory=list)
+    targets: dict[str, list[TargetRecord]] = msgspec.field(default_factory=dict)
+    reactions: dict[str, list[ReactionRecord]] = msgspec.field(default_factory=dict)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of the records of a batch, and whether it was stored."""
+
+    tally: Tally
+    stored: bool
+
+
+class Intake(Protocol):
+    """Takes records in."""
+
+    async def store(self, batch: Batch, *, whole: bool) -> Stored:
+        """Merge the batch (`plaudit.domain.merge`) and store the result durably, one commit per cell.
+
+        Atomicity: the batch as a whole. Order: users first, then cells. Idempotence: the same batch again changes
+        nothing. `whole`: with a refused record nothing of the batch is stored. Nobody is notified: no events are
+        written, and it is up to the caller that nobody serves the store meanwhile.
+
+        An erased user's rows that are there already are removed by a job, which is left to the next start.
+
+        Raises `Unavailable`: nothing of the batch was stored. `OutcomeUnknown`: all of it or nothing was; either way,
+        storing it again is right.
+        """
+
+
+class Source(Protocol):
+    """Gives records out."""
+
+    def records(self) -> AbstractContextManager[tuple[int, Iterator[Record]]]:
+        """How many reactions there are, about, and all records: users, then each target followed by its reactions.
+
+        Everything is of one moment, however long the reading takes and whoever writes meanwhile. Memory is bounded.
+        Rows of erased users and deleted targets are left out. Raises `Unavailable`, also while iterating.
+        """
+
+
+class Copies(Protocol):
+    """Whole copies of the store, each one file."""
+
+    def backup(self, file: Path, progress: Progress) -> None:
+        """Copy the store as of one moment, also while it is being served, into a new file, verified and durable.
+
+        The file is there as a whole or not at all. Raises `Conflict` if there is one already, `Corrupt` if what was
+        read is damaged, `Unavailable` if it cannot be read or written.
+        """
+
+    def restore(self, file: Path, *, force: bool, progress: Progress) -> Path | None:
+        """Put a backup in the place of the store, with every version raised above all that was ever shown.
+
+        Durable when it returns. What was there before is kept, and its path returned. Raises `Conflict` if the store is
+        being served, or is not empty and `force` is not given; `Corrupt` for a file that is no sound backup of this or
+        an earlier version; `Unavailable` if it cannot be read or written. After each of them the store is as it was.
+        """
