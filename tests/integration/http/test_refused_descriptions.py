@@ -30,6 +30,7 @@ USERS: Refused = [
     ("name", "invalid_field", [*CONTROLS, *BLANK, "x" * 101, 1, True, [], {}]),
     ("avatar_url", "invalid_field", ["", "a.png", "//evil.example/a.png", "javascript:alert(1)"]),
     ("avatar_url", "invalid_field", ["data:image/png;base64,AAAA", "ftp://example.org/a", "https://", 1]),
+    ("avatar_url", "invalid_field", ["/\\evil.example/a.png", "http://[", "https://a/<b>", 'https://a/"']),
     (
         "avatar_url",
         "invalid_field",
