@@ -18,7 +18,7 @@ MAX_NAME = 100
 MAX_URL = 2000
 
 _LOCALE = re.compile(r"[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8}){0,4}\Z")
-# The characters of RFC 3986 without brackets; browsers read a backslash as a slash, and "/\\" as another site then.
+# The characters of RFC 3986 without brackets. A browser reads a backslash as a slash: "/\" would be another site.
 _AVATAR = re.compile(r"(https?://|/(?!/))[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
