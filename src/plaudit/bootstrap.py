@@ -190,17 +190,17 @@ async def import_file(
     _spare_the_collector()
     catalogue = settings.catalogue()
     parser = Parser(catalogue, SystemClock().now_us())
-    async with intake(settings, dry_run=dry_run) as store:
-        work = Import(
-            store,
-            parser,
-            catalogue,
-            file_format=file_format,
-            on_error=on_error,
-            dry_run=dry_run,
-            reject=reject,
-        )
-        with LineFile(file, MAX_LINE_BYTES) as lines:
+    with LineFile(file, MAX_LINE_BYTES) as lines:
+        async with intake(settings, dry_run=dry_run) as store:
+            work = Import(
+                store,
+                parser,
+                catalogue,
+                file_format=file_format,
+                on_error=on_error,
+                dry_run=dry_run,
+                reject=reject,
+            )
             return await work.run(lines, lambda: look(lines.read_bytes, lines.size_bytes))
 
 

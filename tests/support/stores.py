@@ -7,12 +7,15 @@ from pathlib import Path
 
 from plaudit.adapters.sqlite import (
     Database,
+    SqliteCopies,
     SqliteDirectory,
+    SqliteIntake,
     SqliteJobs,
     SqliteLedger,
     SqliteLists,
     SqliteLog,
     SqliteRemovals,
+    SqliteSource,
 )
 from plaudit.adapters.sqlite.ledger import Numbers
 from plaudit.domain.catalogue import Catalogue
@@ -23,6 +26,7 @@ from plaudit.ports.ledger import CellResult, CellTaps, Ledger, Target
 from plaudit.ports.lists import Counters, OwnState, Reactors
 from plaudit.ports.log import EventLog
 from plaudit.ports.removals import Jobs, Removals
+from plaudit.ports.transfer import Copies, Intake, Source
 
 
 async def _nothing() -> None:
@@ -41,6 +45,9 @@ class Stores:
     removals: Removals
     jobs: Jobs
     log: EventLog
+    intake: Intake
+    source: Source
+    copies: Copies
     settle: Callable[[], Awaitable[None]] = _nothing
 
     async def tap(self, target: str, *taps: Tap) -> CellResult:
@@ -88,4 +95,7 @@ def stores_on(database: Database, clock: Clock) -> Stores:
         removals=SqliteRemovals(database, clock, numbers),
         jobs=SqliteJobs(database),
         log=SqliteLog(database),
+        intake=SqliteIntake(database, clock, numbers),
+        source=SqliteSource(database.folder),
+        copies=SqliteCopies(database.folder, clock),
     )

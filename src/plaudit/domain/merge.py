@@ -65,9 +65,10 @@ def merge(
         header, registration = _describe(header, registration, record, tally)
         if len(tally.refused) == refused:
             version = max(version, record.version)
+    changed: dict[str, Row] = {}
     if header.deleted:
-        tally.skipped["target_deleted"] += len(reactions)
-        changed: dict[str, Row] = {}
+        if reactions:
+            tally.skipped["target_deleted"] += len(reactions)
     else:
         header, changed = _join(header, registration, rows, reactions, erased, tally)
     if changed or header is not old:

@@ -332,7 +332,9 @@ def _moment(us: int) -> datetime:
 
 def _name(code: int, catalogue: Catalogue) -> str:
     name = catalogue.names[code] if code < len(catalogue.names) else None
-    if name is None:
+    if (
+        name is None or catalogue.codes.get(name) != code
+    ):  # one that is configured no longer could not be read again
         raise Invalid(
             "unknown_reaction", f"The catalogue has no reaction with code {code}.", field="reaction"
         )

@@ -70,6 +70,6 @@ class Copies(Protocol):
         """Put a backup in the place of the store, with every version raised above all that was ever shown.
 
         Durable when it returns. What was there before is kept, and its path returned. Raises `Conflict` if the store is
-        being served, or is not empty and `force` is not given; `Corrupt` for a file that is no sound backup of this or
-        an earlier version; `Unavailable` if it cannot be read or written. After each of them the store is as it was.
+        being served, or holds something and `force` is not given; `Corrupt` for a file that is no sound backup of this
+        or an earlier version; `Unavailable` if it cannot be read or written. After each of them the store is as it was.
         """

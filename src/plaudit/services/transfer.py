@@ -80,7 +80,6 @@ class Import:
         on_error: OnError = "stop",
         dry_run: bool = False,
         reject: Callable[[bytes], object] = lambda _: None,
-        records_at_once: int = RECORDS_AT_ONCE,
     ) -> None:
         self._intake = intake
         self._parser = parser
@@ -89,7 +88,6 @@ class Import:
         self._stop = on_error == "stop" and not dry_run
         self._reject = reject
         self._heading = b""  # what has to stand above the first rejected line
-        self._at_once = records_at_once
         self.report = Report()
 
     async def run(self, lines: Iterable[tuple[int, bytes | None]], look: Callable[[], None]) -> Report:
@@ -117,7 +115,7 @@ class Import:
             size += 1
             if size % RECORDS_PER_LOOK == 0:
                 look()
-            if size == self._at_once:
+            if size == RECORDS_AT_ONCE:
                 await self._store(batch, size, number)
                 batch, size = Batch(), 0
                 if report.stopped:

@@ -25,6 +25,9 @@ from plaudit.ports.transfer import Progress
 
 PAGES_AT_ONCE = 2_000
 
+_HOLDS_SOMETHING = """
+SELECT EXISTS (SELECT 1 FROM target) OR EXISTS (SELECT 1 FROM user) OR EXISTS (SELECT 1 FROM job)
+"""
 _RAISE = "UPDATE target SET seq = max(seq + 1, ?)"
 
 
@@ -58,7 +61,7 @@ class SqliteCopies:
         except OSError as error:
             raise Unavailable(f"{self._folder} cannot be written: {error}") from error
         try:
-            if self._path.exists() and not force:
+            if not force and self._path.exists() and not _holds_nothing(self._path):
                 raise Conflict(
                     f"{self._path} exists. Restore into another folder (PLAUDIT_DATA), or add --force: "
                     "then it is kept beside the restored one."
@@ -73,12 +76,14 @@ class SqliteCopies:
         return aside
 
     def _set_aside(self) -> Path | None:
-        """Give the file another name, its log with it. A log that stayed behind would be taken for the new file's."""
+        """Give the file and its log other names, that still match: a log that stayed would be taken for the new file's.
+
+        The file goes first: whoever is killed in between has no database yet, and restores again.
+        """
         moment = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
         aside = self._path.with_name(f"{FILE_NAME}.before-restore-{moment:%Y%m%dT%H%M%S.%fZ}")
         kept = self._path.exists()
         if kept:
-            _fold(self._path)
             self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             rest = self._path.with_name(f"{FILE_NAME}{suffix}")
@@ -137,15 +142,13 @@ def _copy_pages(read: apsw.Connection, write: apsw.Connection, progress: Progres
             progress(backup.page_count - backup.remaining, backup.page_count)
 
 
-def _fold(path: Path) -> None:
-    """Fold a log back into its file, so that one file is all there is. A damaged file keeps its log."""
+def _holds_nothing(path: Path) -> bool:
+    """Whether this is a file as a first start makes it. A file that cannot be read may hold anything."""
     try:
-        connection = connect(path, apsw.SQLITE_OPEN_READWRITE)
+        connection = connect(path, apsw.SQLITE_OPEN_READONLY)
+        try:
+            return not connection.execute(_HOLDS_SOMETHING).get
+        finally:
+            close(connection)
     except apsw.Error:
-        return
-    try:
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    except apsw.Error:
-        pass  # the log is kept beside it under the same name
-    finally:
-        close(connection)
+        return False

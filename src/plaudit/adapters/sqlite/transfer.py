@@ -14,7 +14,7 @@ from plaudit.adapters.sqlite.directory import REGISTER
 from plaudit.adapters.sqlite.ledger import ERASED, Numbers, write_line
 from plaudit.adapters.sqlite.removals import MARK, save_job
 from plaudit.domain.cell import Header, Row
-from plaudit.domain.errors import Unavailable
+from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.merge import Merged, Tally, merge
 from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord, UserRecord
 from plaudit.ports.clock import Clock
@@ -42,7 +42,7 @@ WHERE created_at > 0 AND user NOT IN (SELECT id FROM user WHERE erased_at IS NOT
 _REACTIONS = "SELECT coalesce(sum(rows), 0) FROM target WHERE deleted = 0"
 
 
-class _Refused(Exception):
+class _Refused(PlauditError):
     """Rolls a batch back because something in it was refused."""
 
 

@@ -1,0 +1,178 @@
+"""Backups of a live file, and what may be restored."""
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from plaudit.adapters.sqlite import Database, SqliteCopies
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.errors import Conflict, Corrupt, Unavailable
+from plaudit.domain.transfer import ReactionRecord
+from plaudit.ports.transfer import Batch
+from tests.support.audit import audit_file
+from tests.support.clock import START_US, ManualClock
+from tests.support.installation import content, job, live
+from tests.support.stores import sqlite_stores
+from tests.support.taps import LIKE, cell, toggle
+
+
+def ignore(*_: object) -> None:
+    pass
+
+
+async def test_a_backup_restores_to_what_it_was_with_higher_versions(tmp_path: Path) -> None:
+    clock, copies = ManualClock(), SqliteCopies(tmp_path / "a", ManualClock(START_US + 10**13))
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await live(stores, clock, random.Random(7))
+        before = content(tmp_path / "a")
+        copies.backup(tmp_path / "backup", ignore)
+        await stores.tap("t1", toggle("after"))
+        shown = await stores.tap("born after", toggle("after"), toggle("bob"))
+    assert content(tmp_path / "a") != before
+    kept = copies.restore(tmp_path / "backup", force=True, progress=ignore)
+    assert kept is not None
+    audit_file(kept)
+    audit_file(tmp_path / "a" / "plaudit.db")
+    restored = content(tmp_path / "a")
+    assert {name: restored[name] for name in ("rows", "users", "counts")} == {
+        name: before[name] for name in ("rows", "users", "counts")
+    }
+    assert all(line[-1] > before["targets"][id_][-1] for id_, line in restored["targets"].items())
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        again = await stores.tap("born after", toggle("after"))
+        made = await stores.directory.register("made after", Registration(type="post"))
+        gone = await stores.removals.begin_purge("gone after", job("delete_target", "gone after"))
+    assert shown.target.header is not None
+    for target in (again.target, made, gone):
+        assert target.header is not None
+        assert target.header.seq > 1 << 50, "a target that was lost starts above what it had"
+
+
+async def test_a_database_that_holds_nothing_needs_no_force(tmp_path: Path) -> None:
+    async with sqlite_stores(tmp_path / "a", ManualClock()) as stores:
+        await stores.tap("t", toggle("ann"))
+        stores.copies.backup(tmp_path / "backup", ignore)
+    copies = SqliteCopies(tmp_path / "b", ManualClock())
+    async with Database(tmp_path / "b"):
+        pass
+    copies.restore(tmp_path / "backup", force=False, progress=ignore)
+    assert content(tmp_path / "b")["rows"] == content(tmp_path / "a")["rows"]
+    with pytest.raises(Conflict):
+        copies.restore(tmp_path / "backup", force=False, progress=ignore)
+
+
+async def test_versions_go_up_whichever_backup_is_restored(tmp_path: Path) -> None:
+    clock = ManualClock()
+    copies = SqliteCopies(tmp_path / "a", clock)
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await stores.tap("t", toggle("ann"))
+        copies.backup(tmp_path / "old", ignore)
+    seen = 1
+    for _ in range(4):
+        clock.advance(1)
+        copies.restore(tmp_path / "old", force=True, progress=ignore)
+        async with sqlite_stores(tmp_path / "a", clock) as stores:
+            for user in ("bob", "cid"):
+                header = (await stores.tap("t", toggle(user))).target.header
+                assert header is not None
+                assert header.seq > seen
+                seen = header.seq
+            fresh = (await stores.tap("new", toggle("ann"))).target.header
+            assert fresh is not None
+            assert fresh.seq > 1 << 50
+    assert len([name for name in os.listdir(tmp_path / "a") if "before-restore" in name]) == 4
+
+
+async def test_an_import_into_a_restored_file_stays_above_its_floor(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await stores.tap("t", toggle("ann"))
+        stores.copies.backup(tmp_path / "backup", ignore)
+    SqliteCopies(tmp_path / "b", clock).restore(tmp_path / "backup", force=False, progress=ignore)
+    async with sqlite_stores(tmp_path / "b", clock) as stores:
+        await stores.intake.store(
+            Batch(reactions={"u": [ReactionRecord("u", "ann", LIKE, 1, 1)]}), whole=True
+        )
+        header = (await stores.target("u")).header
+    assert header is not None
+    assert header.seq > 1 << 50
+
+
+async def test_a_backup_during_load_is_consistent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plaudit.adapters.sqlite.copies.PAGES_AT_ONCE", 5)
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        stop = False
+
+        async def tap_on() -> int:
+            taps = 0
+            while not stop:
+                user = f"u{taps % 500}"
+                await stores.ledger.commit([cell(f"t{(taps + n) % 50}", toggle(user)) for n in range(5)])
+                taps += 5
+            return taps
+
+        async with asyncio.TaskGroup() as group:
+            load = group.create_task(tap_on())
+            for n in range(5):
+                await asyncio.sleep(0.05)
+                await asyncio.to_thread(stores.copies.backup, tmp_path / f"backup{n}", ignore)
+            stop = True
+    assert load.result() > 0
+    for n in range(5):
+        audit_file(tmp_path / f"backup{n}")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", *(f"backup{n}" for n in range(5))}
+
+
+def damaged(sound: bytes) -> dict[str, bytes]:
+    other = bytearray(sound)
+    other[68:72] = b"\0\0\0\1"
+    newer = bytearray(sound)
+    newer[60:64] = (999).to_bytes(4, "big")
+    return {
+        "empty": b"",
+        "no database": b"no database" * 1000,
+        "cut off": sound[: len(sound) // 2],
+        "overwritten": sound[:4096] + b"\xff" * 8192 + sound[12288:],
+        "of another program": bytes(other),
+        "of a newer version": bytes(newer),
+    }
+
+
+async def test_no_unsound_backup_is_restored(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await live(stores, clock, random.Random(8))
+        stores.copies.backup(tmp_path / "sound", ignore)
+    before = (tmp_path / "a" / "plaudit.db").read_bytes()
+    copies = SqliteCopies(tmp_path / "a", clock)
+    for name, bytes_ in damaged((tmp_path / "sound").read_bytes()).items():
+        (tmp_path / "bad").write_bytes(bytes_)
+        with pytest.raises(Corrupt):
+            copies.restore(tmp_path / "bad", force=True, progress=ignore)
+        assert (tmp_path / "a" / "plaudit.db").read_bytes() == before, name
+    with pytest.raises(Unavailable):
+        copies.restore(tmp_path / "nothing", force=True, progress=ignore)
+    with pytest.raises(Conflict, match="--force"):
+        copies.restore(tmp_path / "sound", force=False, progress=ignore)
+    assert (tmp_path / "a" / "plaudit.db").read_bytes() == before
+    left = {"plaudit.db", "plaudit.db-shm", "plaudit.db-wal", "plaudit.lock"}
+    assert set(os.listdir(tmp_path / "a")) <= left, "nothing half-made is left"
+
+
+async def test_a_damaged_database_is_replaced_and_kept_with_its_log(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await stores.tap("t", toggle("ann"))
+        stores.copies.backup(tmp_path / "backup", ignore)
+    for name in ("plaudit.db", "plaudit.db-wal"):
+        (tmp_path / "a" / name).write_bytes(b"rubbish" * 5000)
+    kept = SqliteCopies(tmp_path / "a", clock).restore(tmp_path / "backup", force=True, progress=ignore)
+    assert kept is not None
+    assert kept.read_bytes() == kept.with_name(f"{kept.name}-wal").read_bytes() == b"rubbish" * 5000
+    audit_file(tmp_path / "a" / "plaudit.db")
+    async with Database(tmp_path / "a"):
+        pass
