@@ -9,7 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import uvloop
 
@@ -36,8 +36,7 @@ class _Connection(asyncio.Protocol):
         self.errors = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are no subclass of it
 
     def send(self, due: float, request: bytes) -> None:
         """Send one request that was due at `due` (perf_counter seconds)."""

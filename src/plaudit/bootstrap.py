@@ -29,6 +29,7 @@ from plaudit.adapters.sqlite import (
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
+from plaudit.domain.errors import Invalid
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.http.app import App, Asgi, with_cors
 from plaudit.http.auth import AuthConfig, Authenticator, issue
@@ -108,7 +109,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         remove = Remove(SqliteRemovals(database, clock, numbers), jobs, near, clock)
         await stack.enter_async_context(remove)
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
-        authenticator = await stack.enter_async_context(Authenticator(auth, clock))
+        authenticator = await stack.enter_async_context(_authenticator(auth, clock))
         limiter = RateLimiter(
             clock.monotonic_s, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst
         )
@@ -129,6 +130,14 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), api)
         yield Service(with_cors(app, settings.cors_origins), react.stop)
         await react.stop()
+
+
+def _authenticator(config: AuthConfig, clock: Clock) -> Authenticator:
+    """Raises `Invalid` for settings that are each possible, and cannot work."""
+    try:
+        return Authenticator(config, clock)
+    except ValueError as error:
+        raise Invalid("invalid_setting", str(error)) from error
 
 
 async def _demo(

@@ -11,6 +11,7 @@ from typing import IO, Annotated, Literal
 import typer
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -55,6 +56,10 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
         raise fail("; ".join(lines), Exit.USAGE) from error
+    except SettingsError as error:
+        raise fail(str(error), Exit.USAGE) from error
+    except (OSError, ValueError) as error:  # after pydantic's, which are ValueErrors too
+        raise fail(f"plaudit.toml: {error}", Exit.USAGE) from error
 
 
 @cli.command()
@@ -102,8 +107,8 @@ def token(
             "tokens are verified with PLAUDIT_JWKS here, so only the holder of its private key makes them",
             Exit.USAGE,
         )
-    typer.echo(
-        issue(
+    try:
+        made = issue(
             secret,
             user=user,
             service=scope == "service",
@@ -114,7 +119,9 @@ def token(
             issuer=settings.issuer,
             user_claim=settings.user_claim,
         )
-    )
+    except (PlauditError, ValueError) as error:
+        raise fail(str(error), Exit.USAGE) from error
+    typer.echo(made)
 
 
 @cli.command()

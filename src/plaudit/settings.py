@@ -8,8 +8,9 @@ import ipaddress
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import msgspec
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +24,7 @@ from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue
 PREFIX = "PLAUDIT_"
 SECRET_FILE = "secret"  # noqa: S105 - the name of a file, not a secret
 MIN_SECRET_CHARACTERS = 32
+T = TypeVar("T")
 
 
 class Settings(BaseSettings):
@@ -33,7 +35,9 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. Put a TLS proxy in front of anything public."
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Put a TLS proxy in front of anything public.",
     )
     port: int = Field(
         8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and prints it."
@@ -114,6 +118,8 @@ class Settings(BaseSettings):
     def _whole(self) -> "Settings":
         if self.auth_secret is not None and len(self.auth_secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
             raise ValueError(f"auth_secret: needs at least {MIN_SECRET_CHARACTERS} characters")
+        if "\0" in self.host or "\0" in str(self.data):
+            raise ValueError("host and data: have no NUL character")
         if self.auth_secret is not None and self.jwks is not None:
             raise ValueError("auth_secret and jwks: set one of them, not both")
         if self.demo and self.jwks is not None:
@@ -140,12 +146,9 @@ class Settings(BaseSettings):
 
     def catalogue(self) -> Catalogue:
         """The reactions and target types of this installation."""
-        reactions = [Reaction(**entry) for entry in self.reactions] or DEFAULT_REACTIONS
-        types = [
-            TargetType(**{**entry, "reactions": tuple(entry["reactions"]) if "reactions" in entry else None})
-            for entry in self.types
-        ]
-        return Catalogue(reactions, types or DEFAULT_TYPES)
+        reactions = _entries("reactions", self.reactions, Reaction)
+        types = _entries("types", self.types, TargetType)
+        return Catalogue(reactions or DEFAULT_REACTIONS, types or DEFAULT_TYPES)
 
     def secret(self) -> str | None:
         """The HS256 secret: the one that is set, else the one in DATA/secret (made now if need be); None with JWKS."""
@@ -167,6 +170,14 @@ class Settings(BaseSettings):
             file.flush()
             os.fsync(file.fileno())
         return secret
+
+
+def _entries(name: str, entries: list[dict[str, Any]], kind: type[T]) -> list[T]:
+    """The entries of a setting that is a list of tables. Raises `ValueError` with the place of a wrong one."""
+    try:
+        return msgspec.convert(entries, list[kind])  # type: ignore[valid-type] # a type is a value here
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _names() -> set[str]:

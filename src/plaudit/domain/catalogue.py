@@ -17,7 +17,7 @@ MAX_CODE = 15
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
-class Reaction(msgspec.Struct, frozen=True, kw_only=True):
+class Reaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing a user can feel about a target."""
 
     code: int
@@ -27,7 +27,7 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True):
     retired: bool = False
 
 
-class TargetType(msgspec.Struct, frozen=True, kw_only=True):
+class TargetType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kind of target: who may see and react (`access`), and with which reactions (None: all of them)."""
 
     name: str

@@ -49,9 +49,19 @@ class Server(GranianServer):
 
 def free_port(host: str) -> int:
     """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    family, address = _resolve(host)
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
+
+
+def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
+    """The address of a host's name, which is all granian takes. Raises `OSError` if it has none."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is not the name of a host") from error
+    return family, str(address[0])
 
 
 def connections_possible(wanted: int) -> int:
@@ -76,12 +86,13 @@ async def serve(
 
     Raises `OSError` if the port is taken.
     """
-    with socket.socket() as probe:  # granian would panic instead of saying so
+    family, address = _resolve(host)
+    with socket.socket(family) as probe:  # granian would panic instead of saying so
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
+        probe.bind((address, port))
     server = Server(
         app,
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.ASGINL,
         # Not `auto`: while it waits to see which HTTP a client speaks, it waits for ever (hyper issue 3962).
@@ -102,7 +113,7 @@ async def serve(
     await asyncio.sleep(0)  # granian installs its own signal handlers when it starts; ours come after
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: server.halt() if stop.is_set() else stop.set())
-    log.info("listening on http://%s:%s", host, port)
+    log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

@@ -14,7 +14,10 @@ class EventLog(Protocol):
         """This consumer is done with everything up to `position` (inclusive). Never moves back."""
 
     async def trim(self, limit: int) -> int:
-        """Forget up to `limit` events that every known consumer has acknowledged; returns how many."""
+        """Forget about `limit` events that every known consumer has acknowledged; returns how many. 0: none is left."""
+
+    async def behind(self, consumer: str) -> int:
+        """How many events this consumer has not acknowledged."""
 
     async def end(self) -> int:
         """The position of the newest event; 0 if there never was one."""

@@ -64,11 +64,9 @@ class Auditor:
         self._metrics.drift += len(drifted)
         for drift in drifted:
             log.error("DRIFT: %s", drift)
-        end = await self._events.end()
-        seen = events[-1][0]
-        self._behind = end - seen
-        if self._behind > MAX_BEHIND:
-            seen = end  # too busy to look at everything
-        await self._events.acknowledge(CONSUMER, seen)
-        while await self._events.trim(TRIM_AT_ONCE) == TRIM_AT_ONCE:
+        await self._events.acknowledge(CONSUMER, events[-1][0])
+        self._behind = await self._events.behind(CONSUMER)
+        if self._behind > MAX_BEHIND:  # too busy to look at everything
+            await self._events.acknowledge(CONSUMER, await self._events.end())
+        while await self._events.trim(TRIM_AT_ONCE):
             pass

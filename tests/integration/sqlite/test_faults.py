@@ -156,7 +156,7 @@ async def test_every_port_tells_the_outcome_and_the_same_call_again_works(
     async with sqlite_stores(tmp_path, clock, vfs=disk.vfs) as stores:
         await stores.ledger.commit([cell(t, *map(toggle, ("ann", "bob", "cid"))) for t in ("t", "gone")])
         await stores.removals.begin_purge("gone", JOB)
-        await stores.log.acknowledge("y", 2)
+        await stores.log.acknowledge("y", await stores.log.end())
         disk.fault = fault()
         with pytest.raises(outcome):
             await CALLS[what](stores)

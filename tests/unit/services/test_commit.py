@@ -1,13 +1,13 @@
 """The queue in front of the ledger: who rides in which commit, and what a refusal promises."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Header, Outcome, Refused, Tap, Verb
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 from plaudit.services.commit import Committed, Committer
 from plaudit.services.near import NearCache
@@ -21,6 +21,8 @@ class GatedLedger:
     def __init__(self) -> None:
         self.calls: list[list[CellTaps]] = []
         self.error: Exception | None = None
+        self.early = False
+        self.corrupt: set[str] = set()
         self._gate = asyncio.Semaphore(0)
         self._seq = 0
 
@@ -29,11 +31,17 @@ class GatedLedger:
         for _ in range(calls):
             self._gate.release()
 
-    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
+    async def commit(
+        self, work: Sequence[CellTaps], soon: Callable[[], None] = lambda: None
+    ) -> list[CellResult]:
         self.calls.append(list(work))
+        if self.early:
+            soon()
         await self._gate.acquire()
         if self.error is not None:
             raise self.error
+        if any(cell.target in self.corrupt for cell in work):
+            raise Corrupt("a target cannot be read")
         self._seq += 1
         header = Header(seq=self._seq, type="post", counts=(1,), rows=1)
         answers: list[Answer | Refused] = [Answer(Outcome.CREATED, 0, 1)]
@@ -97,6 +105,35 @@ async def test_a_lone_tap_is_committed_at_once_and_what_comes_meanwhile_rides_to
     assert shape(bench.ledger.calls[1]) == {"a": ["bob", "dave"], "b": ["carol"]}
     await bench.committer.drain()
     assert bench.committer.waiting == 0
+
+
+async def test_the_next_batch_is_handed_over_while_one_waits_for_the_disk_but_no_third() -> None:
+    bench = Bench()
+    bench.ledger.early = True
+    futures = [bench.tap("a", "one")]
+    await bench.calls(1)
+    futures.append(bench.tap("a", "two"))
+    await bench.calls(2)
+    bench.ledger.early = False
+    futures.append(bench.tap("a", "three"))
+    await bench.calls(3)
+    futures += [bench.tap("a", "four"), bench.tap("a", "five")]
+    bench.ledger.let(2)
+    await asyncio.gather(*futures[:2])
+    assert [shape(call)["a"] for call in bench.ledger.calls] == [["one"], ["two"], ["three"]]
+    bench.ledger.let(2)
+    await asyncio.gather(*futures)
+    assert shape(bench.ledger.calls[3]) == {"a": ["four", "five"]}
+
+
+async def test_one_cell_that_cannot_be_read_does_not_take_the_others_with_it() -> None:
+    bench = Bench()
+    bench.ledger.corrupt = {"bad"}
+    futures = [bench.tap(target, "alice") for target in ("good", "bad", "fine")]
+    bench.ledger.let(10)
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [isinstance(answer, Corrupt) for answer in answers] == [False, True, False]
+    await bench.committer.drain()
 
 
 async def test_taps_of_one_turn_of_the_loop_ride_together() -> None:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import apsw
+import msgspec
 
-from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, PlauditError, Unavailable
 
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ FILE_NAME = "plaudit.db"
 BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
+MAX_READS_WAITING = 1_000
+CLOSE_WITHIN_S = 20.0
 CHECKPOINT_EVERY_S = 0.5
 PAGE_BYTES = 2048  # a tap changes a few bytes on several pages, and every changed page goes to the log whole
 RESTART_AT_FRAMES = 32_768  # 64 MiB: so far may the log grow before the writer has to wait a moment
@@ -64,13 +67,17 @@ class Database:
         self._local = threading.local()
         self._read_connections: list[apsw.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="plaudit-read")
+        self._reads = 0
         self.writable = True
+        # A commit that failed may lie in the log, whole, behind its end: the next transaction writes over it, also if
+        # it changes nothing else. Else a crash could bring back what somebody was told is not there.
+        self._fence = False
         self.generation = 0  # changes with every new writer connection: what the old one learnt is void
 
     async def __aenter__(self) -> Self:
         """Open the file, create what is missing. Raises `Conflict`, `Corrupt` or `Unavailable`, holding nothing."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock_folder(self.folder)
             self._writer = self._open_writer()
             migrate(self._writer)
@@ -90,7 +97,10 @@ class Database:
         """Finish what was handed over, fold the log back into the file, and let go of it."""
         self._closing.set()
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, CLOSE_WITHIN_S)
+        if self._thread.is_alive():
+            log.error("the disk does not answer; the process ends without closing the file")
+            return
         await asyncio.to_thread(self._checkpointer.join)
         await asyncio.to_thread(self._readers.shutdown)
         try:
@@ -99,9 +109,10 @@ class Database:
             log.warning("the log could not be folded into the file; the next start will do it: %s", error)
         self._let_go()
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, work: Callable[[apsw.Connection], T], soon: Callable[[], None] | None = None) -> T:
         """Run `work` in one durable transaction on the writer thread, after everything handed over before.
 
+        `soon` is called on the event loop when only the disk is left to wait for.
         Raises `Unavailable` (rolled back) or `OutcomeUnknown`; errors of Plaudit's own roll back and pass through.
         """
         if self._closing.is_set():
@@ -109,9 +120,13 @@ class Database:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
+        def announce() -> None:
+            if soon is not None:
+                loop.call_soon_threadsafe(soon)
+
         def run() -> None:
             try:
-                result = self._transact(work)
+                result = self._transact(work, announce)
             except BaseException as error:
                 loop.call_soon_threadsafe(_fail, future, error)
             else:
@@ -121,13 +136,19 @@ class Database:
         return await future
 
     async def read(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Run `work` on a read connection in a thread of its own. Raises `Unavailable`.
+        """Run `work` on a read connection in a thread of its own. Raises `Unavailable` or `Overloaded`.
 
         Each statement sees one state of the file; work that needs one state over several begins a transaction.
         """
         if self._closing.is_set():
             raise Unavailable("the database is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        if self._reads >= MAX_READS_WAITING:
+            raise Overloaded("Too many reads are waiting for the database; try again in a moment.")
+        self._reads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        finally:
+            self._reads -= 1
 
     def _read(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
@@ -139,33 +160,43 @@ class Database:
             return work(connection)
         except apsw.Error as error:
             raise Unavailable(f"the database cannot be read: {error}") from error
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"the database holds what Plaudit does not write: {error}") from error
 
     def _write_forever(self) -> None:
         while (run := self._inbox.get()) is not None:
             run()
 
-    def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _transact(self, work: Callable[[apsw.Connection], T], announce: Callable[[], None]) -> T:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
                 self._fold_back(apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._writer.execute("BEGIN IMMEDIATE")
+            if self._fence:
+                self._writer.pragma("user_version", self._writer.pragma("user_version"))
             result = work(self._writer)
         except apsw.Error as error:
             self._after_failure(error)
             raise Unavailable(f"the database cannot be written: {error}") from error
+        except msgspec.MsgspecError as error:
+            self._roll_back()
+            raise Corrupt(f"the database holds what Plaudit does not write: {error}") from error
         except BaseException:
             self._roll_back()
             raise
+        announce()
         try:
             self._writer.execute("COMMIT")
         except apsw.Error as error:
+            self._fence = True
             self._after_failure(error)
             codes = {getattr(error, "result", None), getattr(error, "extendedresult", None)}
             if codes & _NOT_COMMITTED:
                 raise Unavailable(f"the database cannot be written: {error}") from error
             raise OutcomeUnknown(f"the disk did not confirm a commit: {error}") from error
         self.writable = True
+        self._fence = False
         return result
 
     def _after_failure(self, error: apsw.Error) -> None:

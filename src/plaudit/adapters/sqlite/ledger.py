@@ -1,6 +1,6 @@
 """The ledger in SQLite: reads what the taps touch, lets `fold` decide, writes all of it in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import apsw
 
@@ -13,6 +13,10 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 
 ERASED = "SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({})"
+
+
+def _nothing() -> None:
+    """Nobody waits for the moment before the disk."""
 
 
 class Numbers:
@@ -53,23 +57,15 @@ class SqliteLedger:
         self._rules = rules
         self._numbers = numbers
 
-    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
+    async def commit(self, work: Sequence[CellTaps], soon: Callable[[], None] = _nothing) -> list[CellResult]:
         """Fold and store these taps in one transaction; see the port."""
-        return await self._database.write(lambda connection: self._commit(connection, work))
+        return await self._database.write(lambda connection: self._commit(connection, work), soon)
 
     def _commit(self, connection: apsw.Connection, work: Sequence[CellTaps]) -> list[CellResult]:
         if len({cell.target for cell in work}) != len(work):
             raise ValueError("a cell is committed once per call; put all taps of a target into one CellTaps")
-        stored = sql.read_targets(connection, [cell.target for cell in work])
-        users = list({tap.user for cell in work for tap in cell.taps})
-        erased = set(sql.read_strings(connection, ERASED, users))
-        keys = [
-            (stored[cell.target].no, user)
-            for cell in work
-            if cell.target in stored
-            for user in {tap.user for tap in cell.taps}
-        ]
-        known = sql.read_rows(connection, keys)
+        keys = dict.fromkeys((cell.target, tap.user) for cell in work for tap in cell.taps)
+        stored, erased, known = sql.read_cells(connection, list(keys))
         now = self._clock.now_us()
         unseen = self._numbers.unseen(connection)
         headers: list[tuple[int, str, Header]] = []
@@ -81,7 +77,7 @@ class SqliteLedger:
             no = line.no if line else 0
             header, registration = (line.header, line.registration) if line else (None, None)
             welcome = [tap for tap in cell.taps if tap.user not in erased] if erased else cell.taps
-            mine = {tap.user: row for tap in welcome if (row := known.get((no, tap.user)))}
+            mine = {tap.user: row for tap in welcome if (row := known.get((cell.target, tap.user)))}
             plan = fold(header or unseen, mine, welcome, now, self._rules, registration)
             if plan.changed:
                 no = no or self._numbers.next(connection)

@@ -1,23 +1,39 @@
-"""The event log in SQLite: the table that every commit appends to in its own transaction."""
+"""The event log in SQLite: the table that every commit appends to in its own transaction.
+
+A line of the table holds all events of one transaction; to a consumer they are single events with growing positions.
+"""
 
 import apsw
+import msgspec
 
 from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.rows import EVENTS_PER_LINE
 
-_READ = """
-SELECT position, body FROM event
-WHERE position > coalesce((SELECT position FROM consumer WHERE name = ?1), 0) ORDER BY position LIMIT ?2
-"""
+_bodies = msgspec.msgpack.Decoder(list[bytes])
+
+_ACKNOWLEDGED = "SELECT coalesce((SELECT position FROM consumer WHERE name = ?), -1)"
+
+_READ = "SELECT no, bodies FROM event WHERE no >= ? ORDER BY no"
 
 _ACKNOWLEDGE = """
 INSERT INTO consumer (name, position) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)
 """
 
+# Whole lines only, the oldest first, until they hold `?2` events.
 _TRIM = """
-DELETE FROM event WHERE position IN (
-    SELECT position FROM event WHERE position <= (SELECT min(position) FROM consumer) ORDER BY position LIMIT ?1)
+DELETE FROM event WHERE no <= (
+    SELECT max(no) FROM (
+        SELECT no, sum(events) OVER (ORDER BY no) - events AS before FROM (
+            SELECT no, events FROM event WHERE no * ?1 + events - 1 <= (SELECT min(position) FROM consumer)
+            ORDER BY no LIMIT ?2))
+    WHERE before < ?2)
+RETURNING events
 """
+
+_BEHIND = (
+    "SELECT coalesce(sum(events - max(0, min(events, ?2 + 1 - no * ?1))), 0) FROM event WHERE no >= ?2 / ?1"
+)
 
 
 class SqliteLog:
@@ -30,7 +46,14 @@ class SqliteLog:
         """Events this consumer has not acknowledged, oldest first."""
 
         def work(connection: apsw.Connection) -> list[tuple[int, bytes]]:
-            return [(position, body) for position, body in connection.execute(_READ, (consumer, limit))]
+            seen = connection.execute(_ACKNOWLEDGED, (consumer,)).get
+            found: list[tuple[int, bytes]] = []
+            for no, bodies in connection.execute(_READ, (seen // EVENTS_PER_LINE,)):
+                first = no * EVENTS_PER_LINE
+                found += [(at, body) for at, body in enumerate(_bodies.decode(bodies), first) if at > seen]
+                if len(found) >= limit:
+                    break
+            return found[:limit]
 
         return await self._database.read(work)
 
@@ -46,16 +69,24 @@ class SqliteLog:
         """Forget events that every consumer has acknowledged."""
 
         def work(connection: apsw.Connection) -> int:
-            connection.execute(_TRIM, (limit,))
-            return connection.changes()
+            return sum(events for (events,) in connection.execute(_TRIM, (EVENTS_PER_LINE, limit)))
 
         return await self._database.write(work)
 
-    async def end(self) -> int:
-        """The position of the newest event."""
+    async def behind(self, consumer: str) -> int:
+        """How many events this consumer has not acknowledged."""
 
         def work(connection: apsw.Connection) -> int:
-            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").get
-            return int(found or 0)
+            seen = connection.execute(_ACKNOWLEDGED, (consumer,)).get
+            return int(connection.execute(_BEHIND, (EVENTS_PER_LINE, seen)).get)
+
+        return await self._database.read(work)
+
+    async def end(self) -> int:
+        """The position of the newest event, or a little beyond."""
+
+        def work(connection: apsw.Connection) -> int:
+            no = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").get
+            return 0 if no is None else int(no) * EVENTS_PER_LINE + EVENTS_PER_LINE - 1
 
         return await self._database.read(work)

@@ -63,9 +63,13 @@ class StoredTarget(msgspec.Struct, array_like=True, frozen=True):
 
 _targets = msgspec.json.Decoder(list[StoredTarget])
 _one_target = msgspec.json.Decoder(StoredTarget)
+_cell_rows = msgspec.json.Decoder(list[tuple[str, str, int, int, int, str]])
 _rows = msgspec.json.Decoder(list[tuple[int, str, int, int, int, str]])
 _strings = msgspec.json.Decoder(list[str])
 _json = msgspec.json.Encoder()
+_pack = msgspec.msgpack.Encoder().encode
+
+EVENTS_PER_LINE = 1024
 
 _TARGET = (
     "json_array(no, id, seq, type, json(counts), rows, last_at, born, json(recent), deleted,"
@@ -103,6 +107,39 @@ def all_targets(connection: apsw.Connection) -> Iterator[StoredTarget]:
     """Every line, by number, one step each."""
     for (line,) in connection.execute(f"SELECT {_TARGET} FROM target ORDER BY no"):  # noqa: S608 - a constant
         yield _one_target.decode(line)
+
+
+def read_cells(
+    connection: apsw.Connection, keys: Sequence[tuple[str, str]]
+) -> tuple[dict[str, StoredTarget], set[str], dict[tuple[str, str], Row]]:
+    """What taps of these (target, user) touch: the targets that exist, which of the users are erased, and the rows.
+
+    One statement, so one step, however many there are.
+    """
+    targets: dict[str, StoredTarget] = {}
+    erased: set[str] = set()
+    rows: dict[tuple[str, str], Row] = {}
+    for padded in _padded([value for key in keys for value in key], 2):
+        ((lines, gone, found),) = connection.execute(_cells(len(padded) // 2), padded).fetchall()
+        targets.update((t.id, t) for t in _targets.decode(str(lines)))
+        erased.update(_strings.decode(str(gone)))
+        for target, user, reaction, created_at, age, ops in _cell_rows.decode(str(found)):
+            rows[target, user] = Row(reaction, created_at, created_at + age, bytes.fromhex(ops))
+    return targets, erased, rows
+
+
+@cache
+def _cells(count: int) -> str:
+    targets = ",".join(f"?{2 * n + 1}" for n in range(count))
+    users = ",".join(f"?{2 * n + 2}" for n in range(count))
+    pairs = ",".join(f"(?{2 * n + 1},?{2 * n + 2})" for n in range(count))
+    return (
+        f"SELECT (SELECT json_group_array({_TARGET}) FROM target WHERE id IN ({targets})),"  # noqa: S608 - marks
+        f" (SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({users})),"
+        " (SELECT json_group_array(json_array(t.id, r.user, r.reaction, r.created_at, r.age, hex(r.ops)))"
+        f" FROM (VALUES {pairs}) AS k CROSS JOIN target AS t ON t.id = k.column1"
+        " CROSS JOIN reaction_row AS r ON r.target = t.no AND r.user = k.column2)"
+    )
 
 
 def read_rows(connection: apsw.Connection, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Row]:
@@ -167,8 +204,11 @@ def write_rows(connection: apsw.Connection, rows: Iterable[WriteRow]) -> None:
 
 
 def write_events(connection: apsw.Connection, bodies: Sequence[bytes]) -> None:
-    """Append encoded events, in this order."""
-    _write_many(connection, "INSERT INTO event (body) VALUES", "(?)", "", [(body,) for body in bodies])
+    """Append encoded events, in this order: one line for the events of a transaction (see `log`)."""
+    for start in range(0, len(bodies), EVENTS_PER_LINE):
+        part = bodies[start : start + EVENTS_PER_LINE]
+        line = (len(part), _pack(part))
+        connection.execute("INSERT INTO event (events, bodies) VALUES (?, ?)", line)
 
 
 def _write_many(
@@ -178,10 +218,16 @@ def _write_many(
     tail: str,
     lines: Sequence[tuple[Value, ...]],
 ) -> None:
-    """One statement per power of two in the number of lines: few steps, and few statements to prepare."""
+    """As few statements as can be, each of one of 23 sizes: few steps, and few statements to prepare."""
     start = 0
     while start < len(lines):
-        size = min(128, 1 << ((len(lines) - start).bit_length() - 1))
+        left = len(lines) - start
+        size = left if left < 16 else min(128, left & ~15)
         chunk = lines[start : start + size]
-        connection.execute(f"{head} {_marks(marks, size)}{tail}", [value for line in chunk for value in line])
+        connection.execute(_insert(head, marks, tail, size), [value for line in chunk for value in line])
         start += size
+
+
+@cache
+def _insert(head: str, marks: str, tail: str, size: int) -> str:
+    return f"{head} {_marks(marks, size)}{tail}"

@@ -48,10 +48,12 @@ CREATE TABLE user (
     erased_at  INTEGER
 ) WITHOUT ROWID;
 
--- What commits published, in commit order, until every consumer has seen it.
+-- What commits published, in commit order, until every consumer has seen it. A line holds the events of a transaction:
+-- how many, and their encoded bodies as a MessagePack array. An event's position is its line's no * 1024 + its index.
 CREATE TABLE event (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    body     BLOB NOT NULL
+    no     INTEGER PRIMARY KEY AUTOINCREMENT,
+    events INTEGER NOT NULL,
+    bodies BLOB NOT NULL
 );
 
 CREATE TABLE consumer (
