@@ -45,7 +45,7 @@ class Exit(IntEnum):
 
 def fail(message: str, code: Exit) -> typer.Exit:
     """Say what is wrong, in one line, and make the command end with `code`."""
-    stderr.print(f"[bold red]plaudit:[/] {message}", highlight=False, soft_wrap=True)
+    stderr.print(f"[bold red]plaudit:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 
@@ -275,11 +275,11 @@ def _going_on(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, i
         with progress_bar(stderr, what, in_bytes=in_bytes) as look:
             yield look
     except Invalid as error:
-        raise fail(escape(error.message), Exit.FAULT) from error
+        raise fail(error.message, Exit.FAULT) from error
     except BrokenPipeError as error:
         raise fail("nobody reads on", Exit.FAULT) from error
     except (PlauditError, OSError) as error:
-        raise fail(escape(str(error)), Exit.DATA) from error
+        raise fail(str(error), Exit.DATA) from error
     except KeyboardInterrupt as error:
         raise fail(f"{what.lower()} was interrupted; run it again", Exit.FAULT) from error
 

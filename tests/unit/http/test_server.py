@@ -1,9 +1,11 @@
-"""How many connections there is room for: each case in a process with its own limit of open files."""
+"""Before it serves: how many connections there is room for, and which address a host has."""
 
 import subprocess
 import sys
 
 import pytest
+
+from plaudit.http.server import free_port
 
 ASK = "from plaudit.http.server import connections_possible as possible; print(possible(1000))"
 
@@ -21,3 +23,14 @@ def test_connections_are_as_many_as_files_may_be_open(limits: str, room: int) ->
     command = ["bash", "-c", f'{limits}; exec "$0" -c "$1"', sys.executable, ASK]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(run.stdout) == room
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1"])
+def test_a_host_has_an_address(host: str) -> None:
+    assert 0 < free_port(host) < 65536
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "no such host", "[/]"])
+def test_a_host_without_one_is_an_error_of_the_system(host: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        free_port(host)
