@@ -67,6 +67,9 @@ def _folder(folder: Path, found: Inspection) -> list[Finding]:
             *findings,
             Finding("folder", "note", f"{folder} does not exist yet; the first start makes it"),
         ]
+    if stat.S_IMODE(folder.stat().st_mode) & 0o007:
+        advice = f"others can read {folder}, and who reacted to what: chmod o= {folder}"
+        findings.append(Finding("privacy", "note", advice))
     try:
         median_ms = _sync_ms(folder)
     except OSError as error:

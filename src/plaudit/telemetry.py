@@ -37,6 +37,7 @@ METRICS = (
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
     Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
+    Definition("plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."),
     Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
@@ -85,6 +86,7 @@ class Metrics:
         self.commits = 0
         self.batch_taps = Histogram(TAPS)
         self.audited = 0
+        self.unreadable = 0
         self.drift = 0
         self.gauges: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
@@ -125,6 +127,7 @@ class Metrics:
             "plaudit_requests", {str(status): count for status, count in self.requests.items()}
         )
         yield self._counter("plaudit_commits", {"": self.commits})
+        yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
         yield self._histogram("plaudit_request_seconds", self.seconds)

@@ -20,8 +20,9 @@ JOB = "job_0b5d1c2f3a4e5d6c7b8a"
 ALICE_AT = "2026-03-14T15:09:26.535897Z"
 BOB_AT = "2026-03-14T15:10:02.718281Z"
 ERASED_NOTE = (
-    "Reactions and profile are gone from the ledger. What is left: the mark that keeps this id erased, events until "
-    "every consumer has read them, and backups until they expire."
+    "Reactions and profile are gone from the ledger. What is left: the mark that keeps this id erased, the owner of "
+    "targets until the host app registers or deletes those, events until every consumer has read them, and backups "
+    "until they expire."
 )
 CURSOR = "m0fQ1f0pYyUABk0tqEjXGWJvYg"
 

@@ -21,6 +21,7 @@ BACKLOG = 1024
 MAX_HEAD_BYTES = 32 * 1024
 # Everything taken in is answered by then; what is left has not said yet what it wants, and may not for a long time.
 LEAVE_AFTER_S = 5.0
+DRAIN_WITHIN_S = 15.0  # more than any tap may wait
 OTHER_FILES = 256  # what a process opens besides connections: database, readers, log, key fetcher
 
 
@@ -107,18 +108,22 @@ async def serve(
         backpressure=connections_possible(limits.connections),
         log_enabled=False,
     )
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve())
     await asyncio.sleep(0)  # granian installs its own signal handlers when it starts; ours come after
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: server.halt() if stop.is_set() else stop.set())
+        loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         log.info("stopping: committing and answering what is queued")
-        await drain()
+        draining = asyncio.ensure_future(drain())
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait({draining, hurrying}, timeout=DRAIN_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurrying):
+            task.cancel()
         server.halt()
         await asyncio.wait({serving}, timeout=LEAVE_AFTER_S)
     if not serving.done():

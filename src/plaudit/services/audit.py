@@ -8,8 +8,8 @@ import asyncio
 import logging
 from typing import Self
 
-from plaudit.domain.errors import PlauditError
-from plaudit.domain.events import decode
+from plaudit.domain.errors import Corrupt, PlauditError
+from plaudit.domain.events import Committed, decode
 from plaudit.ports.audit import Audit
 from plaudit.ports.log import EventLog
 from plaudit.telemetry import Metrics
@@ -52,13 +52,22 @@ class Auditor:
             except PlauditError as error:
                 log.warning("the auditor could not look and will try again: %s", error)
 
+    def _decode(self, body: bytes) -> Committed | None:
+        """The event; one that cannot be read is counted and passed over, or nothing after it would ever be seen."""
+        try:
+            return decode(body)
+        except Corrupt as error:
+            self._metrics.unreadable += 1
+            log.error("an event cannot be read: %s", error)
+            return None
+
     async def look(self) -> None:
         """Look at the next events once, then let go of what has been looked at."""
         events = await self._events.read(CONSUMER, EVENTS_PER_LOOK)
         if not events:
             self._behind = 0
             return
-        targets = list({decode(body).target for _, body in events})
+        targets = list({event.target for _, body in events if (event := self._decode(body))})
         compared, drifted = await self._audit.drift(targets, MAX_ROWS)
         self._metrics.audited += compared
         self._metrics.drift += len(drifted)

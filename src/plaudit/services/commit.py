@@ -153,6 +153,9 @@ class Committer:
         try:
             await self._commit_cells(batch, soon)
         except PlauditError as error:
+            if isinstance(error, OutcomeUnknown):
+                for target, _ in batch:
+                    self._near.forget(target)
             self._refuse(batch, error)
         except Exception as error:
             log.exception("a commit failed in a way nobody foresaw")

@@ -22,7 +22,8 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
 
     target: Target
     seq: int
-    public: bool
+    guarded: bool  # seen only with a grant
+    public: bool  # seen without a token
     counts: bytes
     member: bytes
 
@@ -71,6 +72,11 @@ class NearCache:
         self._shown: OrderedDict[str, Shown] = OrderedDict()
         self._loading: dict[str, asyncio.Future[None]] = {}
         self.get: Callable[[str], Shown | None] = self._shown.get
+
+    def forget(self, target_id: str) -> None:
+        """Nobody knows whether a commit happened: the next one to ask reads."""
+        self._loading.pop(target_id, None)
+        self._shown.pop(target_id, None)
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -129,14 +135,12 @@ class NearCache:
         return shown
 
     def _show(self, target_id: str, target: Target) -> Shown:
-        registration = target.registration
-        # A type that needs a grant exists only by registration, so an unregistered target is open.
-        needs_grant = registration is not None and self._catalogue.needs_grant(registration.type)
+        header, registration = target.header or _NOBODY, target.registration
+        type_name = registration.type if registration else header.type
+        guarded = bool(type_name) and self._catalogue.needs_grant(type_name)
         counts = self._counts.json(target)
-        seq = target.header.seq if target.header else 0
-        return Shown(
-            target, seq, self._public and not needs_grant, counts, b'"%b":%b' % (target_id.encode(), counts)
-        )
+        member = b'"%b":%b' % (target_id.encode(), counts)
+        return Shown(target, header.seq, guarded, self._public and not guarded, counts, member)
 
 
 _NOTHING = Target()

@@ -83,19 +83,11 @@ class Read:
         """These targets, in this order, if the asker may see all of them. `field` is where they were asked for."""
         found = await self._near.load(ids)
         for id_, shown in found.items():
-            if not shown.public and not self._may_see(who, id_, shown.target):
-                if who is None:
-                    raise Invalid("token_missing", f"Target {id_} is not public; send a token.", field=field)
+            if who is None and not shown.public:
+                raise Invalid("token_missing", f"Target {id_} is not public; send a token.", field=field)
+            if who is not None and shown.guarded and not who.granted(id_):
                 raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field=field)
         return found
-
-    def _may_see(self, who: Principal | None, id_: str, target: Target) -> bool:
-        """Without a token only what is public; with one everything but what needs a grant that it lacks."""
-        if who is None:
-            return False
-        registration = target.registration
-        needs_grant = registration is not None and self._catalogue.needs_grant(registration.type)
-        return not needs_grant or who.granted(id_)
 
     async def mine(self, who: Principal, user: str, ids: Sequence[str]) -> dict[str, str | None]:
         """The user's reaction on each of these targets, None for none."""
@@ -126,18 +118,17 @@ class Read:
     ) -> ReactorsPage:
         """Who reacted, newest first; `total` counts all of them, or those with that reaction."""
         shown = (await self.targets(who, [target], field="target_id"))[target]
-        codes = (
-            [r.code for r in self._catalogue.reactions]
-            if reaction is None
-            else [self._catalogue.code(reaction, "type")]
-        )
+        counts = shown.target.header.counts if shown.target.header else ()
+        codes = [code for code, count in enumerate(counts, 1) if count]
+        if reaction is not None:
+            wanted = self._catalogue.code(reaction, "type")
+            codes = [code for code in codes if code == wanted]
         context = f"reactors {target} {reaction or ''}"
         before = self._cursors.read(context, cursor) if cursor else None
-        entries = await self._reactors.reactors(target, codes, before, limit + 1)
+        entries = await self._reactors.reactors(target, codes, before, limit + 1) if codes else []
         page, after = self._cut(context, entries, limit)
         users = await self._users({entry.key for entry in page})
-        counts = shown.target.header.counts if shown.target.header else ()
-        total = sum(counts[code - 1] for code in codes if code <= len(counts))
+        total = sum(counts[code - 1] for code in codes)
         reactors = [(users[e.key], self._name(e.reaction), e.created_at) for e in page]
         return ReactorsPage(reactors, after, total)
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from plaudit.domain.errors import PlauditError
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.removals import Job, JobKind, Jobs, Removals
 from plaudit.services.near import NearCache
@@ -24,8 +24,12 @@ RETRY_S = 1.0
 _NOTES = {
     "delete_target": "Rows are gone from the ledger. What is left: the id with its sequence number, and backups.",
     "erase_user": "Reactions and profile are gone from the ledger. What is left: the mark that keeps this id erased, "
-    "events until every consumer has read them, and backups until they expire.",
+    "the owner of targets until the host app registers or deletes those, events until every consumer has read them, "
+    "and backups until they expire.",
 }
+_FAILED = (
+    "Something in the store cannot be read; the log has the details. Ask for it again once that is mended."
+)
 
 
 class Remove:
@@ -53,17 +57,27 @@ class Remove:
 
     async def delete_target(self, target: str) -> Job:
         """Close a target now and remove its rows in the background. A deletion under way is returned as it is."""
-        job, running = await self._job("delete_target", target)
-        if not running:
+        running = await self._running("delete_target", target)
+        if running is not None:
+            header = (await self._near.load([target]))[target].target.header
+            if header is not None and header.deleted:
+                return running  # else it was registered again since: that is a new target to delete
+        job = self._new("delete_target", target)
+        try:
             self._near.publish(target, await self._removals.begin_purge(target, job))
-            self._queue.put_nowait(job)
+        finally:
+            self._queue.put_nowait(job)  # also where nobody knows whether it was stored: running it finds out
         return job
 
     async def erase_user(self, user: str) -> Job:
         """Refuse the user's taps now and remove their reactions in the background."""
-        job, running = await self._job("erase_user", user)
-        if not running:
+        running = await self._running("erase_user", user)
+        if running is not None:
+            return running
+        job = self._new("erase_user", user)
+        try:
             await self._removals.mark_erased(user, job)
+        finally:
             self._queue.put_nowait(job)
         return job
 
@@ -71,15 +85,13 @@ class Remove:
         """The job or its receipt."""
         return await self._jobs.get(job_id)
 
-    async def _job(self, kind: JobKind, subject: str) -> tuple[Job, bool]:
-        """The job under way on this subject and True, or a new one (not stored yet) and False."""
+    async def _running(self, kind: JobKind, subject: str) -> Job | None:
         latest = await self._jobs.latest(kind, subject)
-        if latest is not None and latest.state == "running":
-            return latest, True
+        return latest if latest is not None and latest.state == "running" else None
+
+    def _new(self, kind: JobKind, subject: str) -> Job:
         id_ = f"job_{secrets.token_hex(10)}"
-        return Job(
-            id=id_, kind=kind, subject=subject, state="running", created_at=self._clock.now_us()
-        ), False
+        return Job(id=id_, kind=kind, subject=subject, state="running", created_at=self._clock.now_us())
 
     async def _run(self) -> None:
         while True:
@@ -88,9 +100,25 @@ class Remove:
                 try:
                     await self._carry_out(job.id)
                     break
-                except PlauditError as error:
+                except (Unavailable, OutcomeUnknown, Overloaded) as error:
                     log.warning("job %s goes on in %s s: %s", job.id, RETRY_S, error)
                     await asyncio.sleep(RETRY_S)
+                except Exception:
+                    log.exception("job %s failed", job.id)
+                    await self._fail(job.id)
+                    break
+
+    async def _fail(self, job_id: str) -> None:
+        """Say in its receipt that a job cannot be carried out; asking for it again starts a new one."""
+        try:
+            job = await self._jobs.get(job_id)
+            if job is not None:
+                finished = self._clock.now_us()
+                await self._jobs.save(
+                    msgspec.structs.replace(job, state="failed", finished_at=finished, note=_FAILED)
+                )
+        except PlauditError as error:
+            log.warning("job %s could not be marked as failed: %s", job_id, error)
 
     async def _carry_out(self, job_id: str) -> None:
         job = await self._jobs.get(job_id)

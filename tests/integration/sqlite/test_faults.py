@@ -11,7 +11,7 @@ import pytest
 
 from plaudit.adapters.sqlite import Database, database
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Answer
+from plaudit.domain.cell import Answer, Outcome
 from plaudit.domain.errors import Conflict, OutcomeUnknown, Unavailable
 from plaudit.ports.directory import Profile
 from plaudit.ports.removals import Job
@@ -19,7 +19,7 @@ from tests.integration.sqlite.faults import Disk, Fault, Which, full, unsure
 from tests.support.audit import audit_file
 from tests.support.clock import ManualClock
 from tests.support.stores import Stores, sqlite_stores, stores_on
-from tests.support.taps import LIKE, LOVE, cell, toggle
+from tests.support.taps import LIKE, LOVE, NONE, cell, set_to, toggle
 
 pytestmark = pytest.mark.usefixtures("no_checkpoints")
 
@@ -365,3 +365,28 @@ async def test_what_a_killed_process_left_in_the_log_is_on_disk_before_it_is_tol
         shutil.copyfile(killed / "plaudit.db", into / "plaudit.db")
     async with sqlite_stores(into, clock) as stores:
         assert await counts(stores) == [(0, 1)] * 3
+
+
+async def test_what_is_answered_after_an_unknown_commit_is_not_undone_by_a_crash(
+    tmp_path: Path, clock: ManualClock, disk: Disk
+) -> None:
+    """An `unchanged` that changes nothing itself still writes over the commit that may lie behind the log's end."""
+    folder = tmp_path / "data"
+    async with sqlite_stores(folder, clock, vfs=disk.vfs) as stores:
+        await stores.tap("t", toggle("bob"))
+        assert await stores.counts("t") == (1,), "a reader that stays: nobody starts again from the log"
+        disk.fault = unsure(times=1)
+        with pytest.raises(OutcomeUnknown):
+            await stores.tap("t", set_to("ann", LOVE))
+        disk.fault = None
+        answer = await stores.answer("t", set_to("ann", NONE))
+        assert answer.outcome == Outcome.UNCHANGED
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for name in ("plaudit.db", "plaudit.db-wal"):
+            shutil.copyfile(folder / name, copy / name)
+    async with sqlite_stores(copy, clock) as stores:
+        assert await stores.own.mine("ann", ["t"]) == {}, (
+            "the crash brought back what was answered as not there"
+        )
+        assert await stores.counts("t") == (1,)

@@ -1,0 +1,71 @@
+"""Deletion and erasure as jobs: every acknowledged one is carried out, whatever stands in the queue or fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+
+from plaudit.domain.catalogue import Catalogue, Registration
+from plaudit.services.near import NearCache
+from plaudit.services.remove import Remove
+from tests.support.clock import ManualClock
+from tests.support.stores import Stores, sqlite_stores
+from tests.support.taps import toggle
+
+
+@asynccontextmanager
+async def removing(folder: Path) -> AsyncIterator[tuple[Stores, Remove, NearCache]]:
+    async with sqlite_stores(folder, clock := ManualClock()) as stores:
+        near = NearCache(stores.counters, Catalogue(), entries=100, public=True)
+        async with Remove(stores.removals, stores.jobs, near, clock) as remove:
+            yield stores, remove, near
+
+
+async def ended(remove: Remove, job_id: str) -> str:
+    """How a job ended."""
+    async with asyncio.timeout(10):
+        while (job := await remove.job(job_id)) is None or job.state == "running":
+            await asyncio.sleep(0.01)
+    return job.state
+
+
+async def test_a_target_that_was_registered_again_is_deleted_again_even_if_the_first_job_still_waits(
+    tmp_path: Path,
+) -> None:
+    async with removing(tmp_path) as (stores, remove, near):
+        for n in range(30):
+            await stores.tap("big", *(toggle(f"user{n}-{m}") for m in range(50)))
+        big = await remove.delete_target("big")
+        await stores.directory.register("t", Registration(type="post"))
+        first = await remove.delete_target("t")
+        near.publish("t", await stores.directory.register("t", Registration(type="post")))
+        await stores.tap("t", toggle("ann"))
+        second = await remove.delete_target("t")
+        for job in (big, first, second):
+            assert await ended(remove, job.id) == "done"
+        assert await stores.counts("t") == ()
+        assert await stores.own.mine("ann", ["t"]) == {}
+
+
+async def test_the_same_deletion_twice_is_one_job(tmp_path: Path) -> None:
+    async with removing(tmp_path) as (stores, remove, _):
+        await stores.tap("t", *(toggle(f"user{n}") for n in range(20)))
+        first, second = await remove.delete_target("t"), await remove.delete_target("t")
+        assert first.id == second.id
+        assert await ended(remove, first.id) == "done"
+
+
+async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried_out(tmp_path: Path) -> None:
+    async with removing(tmp_path) as (stores, remove, _):
+        await stores.tap("bad", toggle("ann"))
+        await stores.tap("good", toggle("bob"))
+        damage = apsw.Connection(str(tmp_path / "plaudit.db"))
+        damage.set_busy_timeout(5000)
+        damage.execute("UPDATE target SET counts = '[1.5]' WHERE id = 'bad'")
+        damage.close()
+        ann, bob = await remove.erase_user("ann"), await remove.erase_user("bob")
+        assert await ended(remove, ann.id) == "failed"
+        assert await ended(remove, bob.id) == "done"
+        assert await stores.own.mine("bob", ["good"]) == {}
