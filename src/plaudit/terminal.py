@@ -56,9 +56,8 @@ def show_import(console: Console, report: Report, *, dry_run: bool, rejects: Pat
     console.print(table)
     for example in report.examples:
         field = f" ({example.field})" if example.field else ""
-        console.print(
-            f"line {example.line}: {example.code}{field}: {example.message}", markup=False, highlight=False
-        )
+        text = f"line {example.line}: {example.code}{field}: {example.message}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     rate = report.lines / report.seconds if report.seconds else 0
     end = f"{report.lines:,} lines in {report.seconds:.1f} s, {rate:,.0f} lines/s"
     if dry_run:
