@@ -37,7 +37,9 @@ METRICS = (
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
     Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
-    Definition("plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."),
+    Definition(
+        "plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."
+    ),
     Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),

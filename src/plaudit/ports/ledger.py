@@ -1,6 +1,6 @@
 """The ledger: the truth. Cells change here and nowhere else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -36,11 +36,9 @@ class CellResult(msgspec.Struct, frozen=True, gc=False):
 class Ledger(Protocol):
     """Commits taps."""
 
-    async def commit(self, work: Sequence[CellTaps], soon: Callable[[], None] = ...) -> list[CellResult]:
+    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
         """Fold and store the taps of these cells (each once), durably, one commit per cell.
 
-        `soon` may be called, on the event loop, when only the disk is left to wait for: the next call can then be made
-        without waiting for this one.
 
         Atomicity: per cell, header and rows and event together; here also over all cells of one call. Order: calls
         are applied in the order made. Idempotence: by operation id, within a row's memory. Returns one result per

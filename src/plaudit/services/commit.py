@@ -1,22 +1,21 @@
 """Group commit by natural batching: while one commit is under way, further taps queue, and the next one takes them.
 
-No timers: an idle service commits a lone tap at once, a busy one hundreds together. While one batch waits for the disk
-the next is handed over, so that the ledger never waits for us. Guarantees: taps on one target are committed in the
-order they came (a user's fifth in a batch waits for the next one); a target with a long queue gets one share of each
-commit and no more; a tap refused with `Overloaded` was never handed to the ledger, so it is not stored; the queue is
-bounded. Lives on the event loop; knows no storage.
+No timers: an idle service commits a lone tap at once, a busy one hundreds together. Guarantees: taps on one target are
+committed in the order they came (a user's fifth in a batch waits for the next one); a target with a long queue gets one
+share of each commit and no more; a tap refused with `Overloaded` was never handed to the ledger, so it is not stored;
+the queue is bounded. Lives on the event loop; knows no storage.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Answer, Refused, Tap
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError
 from plaudit.ports.clock import Clock
-from plaudit.ports.ledger import CellTaps, Ledger
+from plaudit.ports.ledger import CellResult, CellTaps, Ledger
 from plaudit.services.near import NearCache, Shown
 from plaudit.telemetry import Metrics
 
@@ -70,8 +69,7 @@ class Committer:
         self._answer_within_s = answer_within_s
         self._queues: dict[str, deque[Waiting]] = {}  # in the order in which targets get their turn
         self.waiting = 0
-        self._open = True  # no batch is on its way to the disk, so the next one may be handed over
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -93,7 +91,7 @@ class Committer:
         future: asyncio.Future[Committed] = loop.create_future()
         queue.append(Waiting(tap, future, self._clock.monotonic_s() + self._deadline_s))
         self.waiting += 1
-        if self._open and not self._scheduled:
+        if not self._scheduled and self._running is None:
             # At the end of this turn of the loop, so that whatever arrives in the same turn rides along.
             self._scheduled = True
             self._idle.clear()
@@ -107,20 +105,13 @@ class Committer:
         await self._idle.wait()
 
     def _start(self) -> None:
-        """Hand the next batch over, if there is one and no other is on its way to the disk."""
+        """Hand the next batch over, if there is one."""
         self._scheduled = False
         batch = self._take()
         if batch:
-            self._open = False
-            task = asyncio.get_running_loop().create_task(self._commit(batch))
-            self._under_way.add(task)
-            task.add_done_callback(self._done)
-        elif not self._under_way:
-            self._idle.set()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        if not self._under_way and not self._scheduled:
+            self._running = asyncio.get_running_loop().create_task(self._commit(batch))
+        else:
+            self._running = None
             self._idle.set()
 
     def _take(self) -> Batch:
@@ -140,58 +131,50 @@ class Committer:
         return batch
 
     async def _commit(self, batch: Batch) -> None:
-        """Commit a batch. The next one is handed over while this one waits for the disk, or else when it is done."""
-        passed = False
-
-        def soon() -> None:
-            nonlocal passed
-            if not passed:
-                passed = self._open = True
-                self._start()
-
         overdue = asyncio.get_running_loop().call_later(self._answer_within_s, self._give_up, batch)
         try:
-            await self._commit_cells(batch, soon)
-        except PlauditError as error:
-            if isinstance(error, OutcomeUnknown):
-                for target, _ in batch:
-                    self._near.forget(target)
-            self._refuse(batch, error)
-        except Exception as error:
-            log.exception("a commit failed in a way nobody foresaw")
-            self._refuse(batch, OutcomeUnknown(f"the commit failed: {error!r}"))
+            results = await self._commit_cells(batch)
         finally:
-            soon()
             overdue.cancel()
-
-    async def _commit_cells(self, batch: Batch, soon: Callable[[], None]) -> None:
-        work = [CellTaps(target, [waiting.tap for waiting in taken]) for target, taken in batch]
-        try:
-            results = await self._ledger.commit(work, soon)
-        except Corrupt:
-            if len(batch) == 1:
-                raise
-            # One cell that cannot be read must not take the others with it. Nothing of this call was stored.
-            log.exception("a batch cannot be stored; its cells are tried one by one")
-            for cell in batch:
-                await self._commit([cell])
-            return
-        soon()  # first give the ledger its next batch, then answer this one
-        self._metrics.committed(len(work), sum(len(cell.taps) for cell in work))
+            self._start()  # first give the ledger its next batch, then answer this one
         for (target, taken), result in zip(batch, results, strict=True):
+            if isinstance(result, PlauditError):
+                self._refuse(target, taken, result)
+                continue
             shown = self._near.publish(target, result.target)
             for waiting, answer in zip(taken, result.answers, strict=True):
                 if not waiting.future.done():
                     waiting.future.set_result(Committed(answer, shown))
 
-    def _refuse(self, batch: Batch, error: PlauditError) -> None:
-        for _, taken in batch:
-            for waiting in taken:
-                _fail(waiting, error)
+    async def _commit_cells(self, batch: Batch) -> Sequence[CellResult | PlauditError]:
+        """One result for each cell, or what kept it from being stored."""
+        work = [CellTaps(target, [waiting.tap for waiting in taken]) for target, taken in batch]
+        try:
+            results = await self._ledger.commit(work)
+        except Corrupt as error:
+            log.exception("a batch of %s cells cannot be stored", len(batch))
+            if len(batch) == 1:
+                return [error]
+            # One cell that cannot be read must not take the others with it; nothing of the batch was stored.
+            return [(await self._commit_cells([cell]))[0] for cell in batch]
+        except PlauditError as error:
+            return [error] * len(batch)
+        except Exception as error:
+            log.exception("a commit failed in a way nobody foresaw")
+            return [OutcomeUnknown(f"the commit failed: {error!r}")] * len(batch)
+        self._metrics.committed(len(work), sum(len(cell.taps) for cell in work))
+        return results
+
+    def _refuse(self, target: str, taken: list[Waiting], error: PlauditError) -> None:
+        if isinstance(error, OutcomeUnknown):
+            self._near.forget(target)
+        for waiting in taken:
+            _fail(waiting, error)
 
     def _give_up(self, batch: Batch) -> None:
         """The disk does not answer: the taps may still be stored, but nobody is kept waiting for it."""
-        self._refuse(batch, OutcomeUnknown("The store did not confirm in time."))
+        for target, taken in batch:
+            self._refuse(target, taken, OutcomeUnknown("The store did not confirm in time."))
 
     def _expire(self) -> None:
         """Refuse what has waited past its deadline without being handed over; it is not stored."""

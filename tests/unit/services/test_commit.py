@@ -1,7 +1,7 @@
 """The queue in front of the ledger: who rides in which commit, and what a refusal promises."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -21,7 +21,6 @@ class GatedLedger:
     def __init__(self) -> None:
         self.calls: list[list[CellTaps]] = []
         self.error: Exception | None = None
-        self.early = False
         self.corrupt: set[str] = set()
         self._gate = asyncio.Semaphore(0)
         self._seq = 0
@@ -31,12 +30,8 @@ class GatedLedger:
         for _ in range(calls):
             self._gate.release()
 
-    async def commit(
-        self, work: Sequence[CellTaps], soon: Callable[[], None] = lambda: None
-    ) -> list[CellResult]:
+    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
         self.calls.append(list(work))
-        if self.early:
-            soon()
         await self._gate.acquire()
         if self.error is not None:
             raise self.error
@@ -105,25 +100,6 @@ async def test_a_lone_tap_is_committed_at_once_and_what_comes_meanwhile_rides_to
     assert shape(bench.ledger.calls[1]) == {"a": ["bob", "dave"], "b": ["carol"]}
     await bench.committer.drain()
     assert bench.committer.waiting == 0
-
-
-async def test_the_next_batch_is_handed_over_while_one_waits_for_the_disk_but_no_third() -> None:
-    bench = Bench()
-    bench.ledger.early = True
-    futures = [bench.tap("a", "one")]
-    await bench.calls(1)
-    futures.append(bench.tap("a", "two"))
-    await bench.calls(2)
-    bench.ledger.early = False
-    futures.append(bench.tap("a", "three"))
-    await bench.calls(3)
-    futures += [bench.tap("a", "four"), bench.tap("a", "five")]
-    bench.ledger.let(2)
-    await asyncio.gather(*futures[:2])
-    assert [shape(call)["a"] for call in bench.ledger.calls] == [["one"], ["two"], ["three"]]
-    bench.ledger.let(2)
-    await asyncio.gather(*futures)
-    assert shape(bench.ledger.calls[3]) == {"a": ["four", "five"]}
 
 
 async def test_one_cell_that_cannot_be_read_does_not_take_the_others_with_it() -> None:

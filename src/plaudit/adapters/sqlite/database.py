@@ -109,10 +109,9 @@ class Database:
             log.warning("the log could not be folded into the file; the next start will do it: %s", error)
         self._let_go()
 
-    async def write(self, work: Callable[[apsw.Connection], T], soon: Callable[[], None] | None = None) -> T:
+    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` in one durable transaction on the writer thread, after everything handed over before.
 
-        `soon` is called on the event loop when only the disk is left to wait for.
         Raises `Unavailable` (rolled back) or `OutcomeUnknown`; errors of Plaudit's own roll back and pass through.
         """
         if self._closing.is_set():
@@ -120,13 +119,9 @@ class Database:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
-        def announce() -> None:
-            if soon is not None:
-                loop.call_soon_threadsafe(soon)
-
         def run() -> None:
             try:
-                result = self._transact(work, announce)
+                result = self._transact(work)
             except BaseException as error:
                 loop.call_soon_threadsafe(_fail, future, error)
             else:
@@ -167,7 +162,7 @@ class Database:
         while (run := self._inbox.get()) is not None:
             run()
 
-    def _transact(self, work: Callable[[apsw.Connection], T], announce: Callable[[], None]) -> T:
+    def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
@@ -185,7 +180,6 @@ class Database:
         except BaseException:
             self._roll_back()
             raise
-        announce()
         try:
             self._writer.execute("COMMIT")
         except apsw.Error as error:

@@ -1,6 +1,6 @@
 """The ledger in SQLite: reads what the taps touch, lets `fold` decide, writes all of it in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import apsw
 
@@ -13,10 +13,6 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 
 ERASED = "SELECT json_group_array(id) FROM user WHERE erased_at IS NOT NULL AND id IN ({})"
-
-
-def _nothing() -> None:
-    """Nobody waits for the moment before the disk."""
 
 
 class Numbers:
@@ -57,9 +53,9 @@ class SqliteLedger:
         self._rules = rules
         self._numbers = numbers
 
-    async def commit(self, work: Sequence[CellTaps], soon: Callable[[], None] = _nothing) -> list[CellResult]:
+    async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
         """Fold and store these taps in one transaction; see the port."""
-        return await self._database.write(lambda connection: self._commit(connection, work), soon)
+        return await self._database.write(lambda connection: self._commit(connection, work))
 
     def _commit(self, connection: apsw.Connection, work: Sequence[CellTaps]) -> list[CellResult]:
         if len({cell.target for cell in work}) != len(work):
