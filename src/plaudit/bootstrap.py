@@ -41,6 +41,7 @@ from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
 from plaudit.http.server import Limits, free_port, serve
 from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Ledger
 from plaudit.ports.transfer import Intake, Progress
 from plaudit.services.audit import Auditor
 from plaudit.services.commit import Committer
@@ -79,13 +80,6 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
     catalogue = settings.catalogue()
     metrics = Metrics()
     secret = settings.secret()
-    auth = AuthConfig(
-        secret=secret,
-        jwks=settings.jwks,
-        audience=settings.audience,
-        issuer=settings.issuer,
-        user_claim=settings.user_claim,
-    )
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(settings.data))
         numbers = Numbers(database)
@@ -93,15 +87,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         directory = SqliteDirectory(database, numbers)
         near = NearCache(lists, catalogue, entries=settings.near_cache_entries, public=settings.public_counts)
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        committer = Committer(
-            SqliteLedger(database, clock, rules, numbers),
-            near,
-            clock,
-            metrics,
-            max_waiting=settings.max_waiting_taps,
-            max_waiting_per_target=settings.max_waiting_per_target,
-            deadline_s=settings.tap_deadline_s,
-        )
+        committer = _committer(settings, SqliteLedger(database, clock, rules, numbers), near, clock, metrics)
         react = React(committer, catalogue)
         cursors = Cursors((secret or settings.kept_secret()).encode())
         read = Read(near, lists, lists, directory, catalogue, cursors)
@@ -109,7 +95,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         remove = Remove(SqliteRemovals(database, clock, numbers), jobs, near, clock)
         await stack.enter_async_context(remove)
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
-        authenticator = await stack.enter_async_context(_authenticator(auth, clock))
+        authenticator = await stack.enter_async_context(_authenticator(settings, secret, clock))
         limiter = RateLimiter(
             clock.monotonic_s, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst
         )
@@ -132,8 +118,29 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         await react.stop()
 
 
-def _authenticator(config: AuthConfig, clock: Clock) -> Authenticator:
+def _committer(
+    settings: Settings, ledger: Ledger, near: NearCache, clock: Clock, metrics: Metrics
+) -> Committer:
+    return Committer(
+        ledger,
+        near,
+        clock,
+        metrics,
+        max_waiting=settings.max_waiting_taps,
+        max_waiting_per_target=settings.max_waiting_per_target,
+        deadline_s=settings.tap_deadline_s,
+    )
+
+
+def _authenticator(settings: Settings, secret: str | None, clock: Clock) -> Authenticator:
     """Raises `Invalid` for settings that are each possible, and cannot work."""
+    config = AuthConfig(
+        secret=secret,
+        jwks=settings.jwks,
+        audience=settings.audience,
+        issuer=settings.issuer,
+        user_claim=settings.user_claim,
+    )
     try:
         return Authenticator(config, clock)
     except ValueError as error:
