@@ -20,7 +20,7 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test check format docs bench lock clean FORCE
+.PHONY: help run test check format docs bench soak lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ docs: $(VENV)/.dev ## write the reference pages (settings, errors, metrics, comm
 bench: $(VENV)/.dev ## measure; prints hardware and versions beside each figure
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+soak: $(VENV)/.dev ## a long run with kill -9 every two minutes (ARGS="--minutes 20 --kill-every-s 120")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 # Keeps the versions that are locked already; UPGRADE=1 moves them all.
 COMPILE = $$uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
