@@ -47,6 +47,11 @@ class Plan(NamedTuple):
     connections: int = 128
     peak_s: float = 10.0
 
+    @property
+    def kills(self) -> int:
+        """How many there are."""
+        return int((self.seconds - 1) / self.kill_every_s)
+
 
 class Window(NamedTuple):
     """What was seen in some seconds. `calm` are the latencies away from kills."""
@@ -178,17 +183,14 @@ class Watch:
             self.look()
 
 
-async def keep_killing(server: ServerProcess, load: Load, plan: Plan, took: list[float]) -> None:
-    """kill -9 and start again, every so often."""
-    for _ in range(int((plan.seconds - 1) / plan.kill_every_s)):
-        await asyncio.sleep(plan.kill_every_s - (took[-1] if took else 0))
+async def keep_killing(server: ServerProcess, load: Load, plan: Plan) -> None:
+    """kill -9 and start again, every so often, whether or not the clients have caught up since the last time."""
+    started_s = time.perf_counter()
+    for number in range(1, plan.kills + 1):
+        await asyncio.sleep(started_s + number * plan.kill_every_s - time.perf_counter())
         load.disturb()
-        killed_s = time.perf_counter()
         server.kill()
         await asyncio.to_thread(server.start)
-        while load.calm_from_s > time.perf_counter():  # noqa: ASYNC110 - a poll costs nothing beside the load
-            await asyncio.sleep(0.01)
-        took.append(load.calm_from_s - killed_s)
 
 
 def differences(data: Path, connections: list[Connection]) -> list[str]:
@@ -255,7 +257,6 @@ def flatness(windows: list[Window], seconds: float) -> list[Verdict]:
 
 async def soak(data: Path, plan: Plan, *, quiet: bool = False) -> Soak:
     """One run on a new data folder."""
-    took: list[float] = []
     with ServerProcess(data, env={"PLAUDIT_RATE_LIMIT_PER_S": "0", "PLAUDIT_LOG_LEVEL": "warning"}) as server:
         load = Load(server.port, server.token(None, service=True), plan.connections)
         await load.connect()
@@ -267,7 +268,7 @@ async def soak(data: Path, plan: Plan, *, quiet: bool = False) -> Soak:
         every_s = min(WINDOW_S, plan.seconds / WINDOWS_AT_LEAST)
         beside = [
             asyncio.create_task(watch.keep_looking(every_s)),
-            asyncio.create_task(keep_killing(server, load, plan, took)),
+            asyncio.create_task(keep_killing(server, load, plan)),
         ]
         await load.pace(rate, plan.seconds)
         for task in beside:
