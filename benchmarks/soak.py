@@ -1,7 +1,7 @@
-"""`make soak`: hours in small. 70 % of the peak on zipf targets, and a kill -9 every two minutes.
+"""`make soak`: 70 % of the peak on zipf targets for twenty minutes, and a kill -9 every two.
 
-Bounds in time: the peak is measured first, by the same clients as fast as they can; then taps come at a rate, and their
-latency counts from when they were due. In the end every user's state must be the file's, and memory, bytes for each
+The peak is measured first, by the same clients as fast as they can; then taps come at a rate, and their latency counts
+from when they were due. In the end every user's state must be the file's, and memory, bytes for each
 stored reaction and p99 must be what they were early on. Results go to benchmarks/results/soak.json, and those of a run
 of ten minutes or more to docs/long-run.md. The exit code says whether all of it held.
 """
@@ -60,6 +60,7 @@ class Window(NamedTuple):
     rate: float
     p50_ms: float
     p99_ms: float
+    cpu_us: float  # of the server, for each tap
     resident_mb: float
     rows: int
     bytes_per_row: float
@@ -71,8 +72,8 @@ class Window(NamedTuple):
         """As it is printed."""
         return (
             f"{self.at_s:6.0f} s {self.rate:8,.0f}/s  p50 {self.p50_ms:6.1f} ms  p99 {self.p99_ms:7.1f} ms  "
-            f"RSS {self.resident_mb:5.0f} MB  {self.rows:10,} rows  {self.bytes_per_row:5.0f} bytes/row  "
-            f"WAL {self.wal_mb:5.1f} MB  {self.errors} errors"
+            f"CPU {self.cpu_us:4.0f} us/tap  RSS {self.resident_mb:5.0f} MB  {self.rows:10,} rows  "
+            f"{self.bytes_per_row:5.0f} bytes/row  WAL {self.wal_mb:5.1f} MB  {self.errors} errors"
         )
 
 
@@ -95,7 +96,7 @@ class Soak(NamedTuple):
     rate: float
     taps: int
     rows: int
-    kills: list[float]  # seconds from each kill until nothing waited any more
+    kills: list[float | None]  # seconds from each kill until nothing waited any more, if ever
     interrupted: int
     found_stored: int
     refused: int
@@ -106,7 +107,7 @@ class Soak(NamedTuple):
 
     def summary(self) -> str:
         """The figures in a paragraph."""
-        away = ", ".join(f"{seconds:.1f}" for seconds in self.kills)
+        away = ", ".join("never" if seconds is None else f"{seconds:.1f}" for seconds in self.kills)
         return (
             f"{self.taps:,} taps and {self.rows:,} stored reactions at {self.rate:,.0f} taps/s "
             f"({SHARE_OF_PEAK:.0%} of {self.peak:,.0f}). {len(self.kills)} kills; seconds from each until nothing "
@@ -135,15 +136,23 @@ def resident_mb(server: ServerProcess) -> float:
     return int(found[1]) / 1000 if found else 0.0
 
 
+def cpu_s(server: ServerProcess) -> float:
+    """CPU seconds the server has used since it was started, 0 while there is none."""
+    try:
+        fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    except (AssertionError, OSError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Watch:
     """Closes a window every few seconds."""
 
-    def __init__(self, server: ServerProcess, load: Load, quiet: bool) -> None:
+    def __init__(self, server: ServerProcess, load: Load) -> None:
         self._server = server
         self._load = load
-        self._quiet = quiet
         self._started_s = self._last_s = time.perf_counter()
-        self._taps = load.tally.acknowledged
+        self._taps, self._cpu_s = load.tally.acknowledged, cpu_s(server)
         self.disturbed = Histogram()
         self.windows: list[Window] = []
         load.tally.calm, load.tally.disturbed = Histogram(), Histogram()
@@ -157,13 +166,17 @@ class Watch:
         both.merge(calm)
         both.merge(disturbed)
         sizes = {path.suffix: path.stat().st_size for path in self._server.data.glob("plaudit.db*")}
+        cpu, taps = cpu_s(self._server), max(1, tally.acknowledged - self._taps)
+        # A new process starts at 0, and what the killed one used since the last look is lost.
+        used_s, self._cpu_s = (cpu - self._cpu_s if cpu >= self._cpu_s else cpu), cpu
         wal = sum(size for suffix, size in sizes.items() if suffix.endswith("-wal"))
         stored = wal + sizes.get(".db", 0)
         window = Window(
             now_s - self._started_s,
-            (tally.acknowledged - self._taps) / (now_s - self._last_s),
+            taps / (now_s - self._last_s),
             both.quantile_ms(0.5),
             both.quantile_ms(0.99),
+            used_s * 1e6 / taps,
             resident_mb(self._server),
             tally.rows,
             stored / max(1, tally.rows),
@@ -173,8 +186,7 @@ class Watch:
         )
         self.windows.append(window)
         self._taps, self._last_s = tally.acknowledged, now_s
-        if not self._quiet:
-            print(window.line(), flush=True)
+        print(window.line(), flush=True)
 
     async def keep_looking(self, every_s: float) -> None:
         """A window every so often, until cancelled."""
@@ -255,16 +267,15 @@ def flatness(windows: list[Window], seconds: float) -> list[Verdict]:
     ]
 
 
-async def soak(data: Path, plan: Plan, *, quiet: bool = False) -> Soak:
+async def soak(data: Path, plan: Plan) -> Soak:
     """One run on a new data folder."""
     with ServerProcess(data, env={"PLAUDIT_RATE_LIMIT_PER_S": "0", "PLAUDIT_LOG_LEVEL": "warning"}) as server:
         load = Load(server.port, server.token(None, service=True), plan.connections)
         await load.connect()
         peak = await load.peak(plan.peak_s)
         rate = peak * SHARE_OF_PEAK
-        if not quiet:
-            print(f"peak {peak:,.0f} taps/s; from now on {rate:,.0f} taps/s", flush=True)
-        watch = Watch(server, load, quiet)
+        print(f"peak {peak:,.0f} taps/s; from now on {rate:,.0f} taps/s", flush=True)
+        watch = Watch(server, load)
         every_s = min(WINDOW_S, plan.seconds / WINDOWS_AT_LEAST)
         beside = [
             asyncio.create_task(watch.keep_looking(every_s)),
@@ -281,16 +292,14 @@ async def soak(data: Path, plan: Plan, *, quiet: bool = False) -> Soak:
         raise broken[0]
     tally = load.tally
     return Soak(
-        *(
-            peak,
-            rate,
-            tally.acknowledged,
-            tally.rows,
-            took,
-            tally.interrupted,
-            tally.found_stored,
-            tally.refused,
-        ),
+        peak,
+        rate,
+        tally.acknowledged,
+        tally.rows,
+        load.caught_up,
+        tally.interrupted,
+        tally.found_stored,
+        tally.refused,
         watch.disturbed.quantile_ms(0.99),
         watch.windows,
         await asyncio.to_thread(exactness, data, load),

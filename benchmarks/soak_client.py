@@ -230,7 +230,8 @@ class Load:
         self.token = token
         self.zipf = Zipf(TARGETS)
         self.tally = Tally()
-        self.calm_from_s = 0.0
+        self.calm_from_s = self._killed_s = 0.0
+        self.caught_up: list[float | None] = []  # seconds from each kill until nothing waited any more
         self.connections = [Connection(self, number) for number in range(connections)]
         self._port = port
         self._idle: deque[Connection] = deque()
@@ -275,6 +276,7 @@ class Load:
             self._idle.append(connection)
         if not self._waiting and self.calm_from_s == math.inf and self._all_connected():
             self.calm_from_s = time.perf_counter()
+            self.caught_up[-1] = self.calm_from_s - self._killed_s
 
     def _all_connected(self) -> bool:
         return all(connection.connected for connection in self.connections)
@@ -321,6 +323,8 @@ class Load:
     def disturb(self) -> None:
         """From now on until all are connected and nothing waits, latencies count apart: the server was killed."""
         self.calm_from_s = math.inf
+        self._killed_s = time.perf_counter()
+        self.caught_up.append(None)
 
     def close(self) -> None:
         """Hang up."""
