@@ -29,7 +29,7 @@ REGISTRY_HOSTS = [
     "static." + "crates.io",
     "proxy." + "golang.org",
     "repo1." + "maven.org",
-    "repo.maven." + "apache.org",
+    "repo." + "maven." + "apache.org",
 ]
 MACHINE_PATHS = ["/" + folder for folder in ("work/main", "work/shared", "root/.", "opt/wheels", "tmp/x/")]
 
