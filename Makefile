@@ -20,7 +20,7 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test check format docs bench soak lock clean FORCE
+.PHONY: help run test check format docs faults bench soak lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ format: $(VENV)/.dev ## apply the formatter and the safe lint fixes
 
 docs: $(VENV)/.dev ## write the reference pages (settings, errors, metrics, command line, calls) from the code
 	@$(BIN)/python -m docs.generate
+
+faults: $(VENV)/.dev ## kill the server twenty times under load; writes docs/faults.md
+	@$(BIN)/python -m tests.faults
 
 bench: $(VENV)/.dev ## measure; prints hardware and versions beside each figure
 	@sh tests/install-system.sh bench

@@ -30,6 +30,16 @@ def stored(data: Path) -> dict[tuple[str, str], str]:
     return found
 
 
+def expected_of(clients: list[Client]) -> dict[tuple[str, str], str]:
+    """Every reaction that was acknowledged last, by (user, target)."""
+    return {
+        (client.user, target): reaction
+        for client in clients
+        for target, reaction in client.state.items()
+        if reaction is not None
+    }
+
+
 async def progress(tally: Tally, taps: int) -> None:
     """Wait until that many more taps were acknowledged."""
     goal = tally.acknowledged + taps
@@ -72,11 +82,5 @@ async def test_no_acknowledged_tap_is_lost_and_none_counts_twice(tmp_path: Path)
     print("\n".join(table))  # noqa: T201 - the table of kills, for whoever runs it with -s
     assert tally.problems == []
     assert tally.interrupted > 0, "the kills interrupted nobody: the test proves nothing"
-    expected = {
-        (client.user, target): reaction
-        for client in clients
-        for target, reaction in client.state.items()
-        if reaction is not None
-    }
-    assert stored(data) == expected
+    assert stored(data) == expected_of(clients)
     audit_file(data / "plaudit.db")

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.e2e.test_kill import progress, stored
+from tests.e2e.test_kill import expected_of, progress, stored
 from tests.support.audit import audit_file
 from tests.support.clients import Client, Tally
 from tests.support.server import ServerProcess
@@ -28,13 +28,7 @@ async def test_a_stop_under_load_answers_all_it_stored_and_a_restart_goes_on(tmp
     assert tally.problems == []
     # A request may meet the closing of its connection half-way; then it was not stored.
     assert tally.found_stored == 0, "a tap was stored and its answer lost"
-    expected = {
-        (client.user, target): reaction
-        for client in clients
-        for target, reaction in client.state.items()
-        if reaction is not None
-    }
-    assert stored(data) == expected
+    assert stored(data) == expected_of(clients)
     audit_file(data / "plaudit.db")
 
 

@@ -1,0 +1,46 @@
+"""`make faults`: the table of kills, written to docs/faults.md. The same run is a test in tests/e2e/test_kill.py."""
+
+import asyncio
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from tests.e2e.test_kill import CLIENTS, KILLS, expected_of, kill_under_load, stored
+from tests.support.audit import audit_file
+
+DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
+
+
+async def main() -> None:
+    """Run, check, and write the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        tally, clients, table = await kill_under_load(data, KILLS)
+        there = stored(data)
+        lost = sum(1 for key, reaction in expected_of(clients).items() if there.get(key) != reaction)
+        audit_file(data / "plaudit.db")
+    if tally.problems or lost:
+        raise SystemExit("\n".join([*tally.problems, f"{lost} acknowledged taps are not there"]))
+    DOCS.write_text(
+        f"""# Faults
+
+Written by `make faults`. {CLIENTS} clients toggle and set reactions, half of them on one target, each tap with a key of
+its own; the server is killed with SIGKILL {KILLS} times and started again on the same file. A tap whose answer got lost
+is repeated with its key. `acknowledged`: taps answered before the kill. `interrupted`: requests the kill left without
+an answer. `stored`: of those, how many were on disk already, which the repeated key told. Afterwards every user's state
+equals what was answered, the counts equal the rows, and no repeated key changed anything.
+
+```
+{chr(10).join(table)}
+```
+
+{tally.acknowledged:,} taps acknowledged in all, {lost} lost, {len(tally.problems)} counted twice or answered otherwise
+on repetition. {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python
+{platform.python_version()}.
+"""
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
