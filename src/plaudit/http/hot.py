@@ -89,7 +89,7 @@ class TapCall:
         self._metrics.answered("tap", 200, perf_counter() - started)
 
     async def _tap(self, scope: Scope, receive: Receive) -> tuple[Reacted, str]:
-        authorization = key = user_header = content_type = None
+        authorization = key = user_header = content_type = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
@@ -97,6 +97,8 @@ class TapCall:
                 key = ids.idempotency_key(value)
             elif name == b"content-type":
                 content_type = value
+            elif name == b"content-length":
+                length = value
             elif name == b"plaudit-user":
                 user_header = value
         who = self._gate.cached(authorization) if authorization is not None else None
@@ -115,7 +117,7 @@ class TapCall:
         if scope["query_string"]:
             parameters(scope["query_string"], ())
         verb, decoder = _DECODERS[method]
-        body = await read_body(receive, content_type)
+        body = await read_body(receive, content_type, length)
         wish: Toggle | Wish = decode(decoder, body)
         target_type = None if wish.target_type is msgspec.UNSET else wish.target_type
         _refuse_doubled(body, wish, target_type)

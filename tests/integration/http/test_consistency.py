@@ -170,11 +170,15 @@ async def test_no_reader_ever_sees_a_version_go_back(
     async with open_api(tmp_path, near_cache_entries=100) as api:
         targets = [f"t{number}" for number in range(4)]
         answered = dict.fromkeys(targets, 0)
+        reads = [0, 0, 0]
         going = True
 
         async def write(number: int) -> None:
             headers = api.bearer(f"u{number}")
-            for turn in range(25):
+            turn = 0
+            # Until everybody has read meanwhile; a reader that found a fault has ended.
+            while turn < 25 or (min(reads) < 4 and not any(reader.done() for reader in readers)):
+                turn += 1
                 target = targets[(number + turn) % len(targets)]
                 body = {"target_id": target, "reaction_type": "like"}
                 answer = (await api.call("POST", REACTIONS, headers=headers, json=body)).json()
@@ -187,25 +191,23 @@ async def test_no_reader_ever_sees_a_version_go_back(
                 await api.call("GET", f"{COUNTS}?target_ids={ids}")
                 number += 100
 
-        async def read() -> int:
+        async def read(reader: int) -> None:
             seen = dict.fromkeys(targets, 0)
-            reads = 0
             while going:
                 before = dict(answered)
                 url = f"{COUNTS}?{query.format(ids=','.join(targets))}"
                 for target, counts in (await api.call("GET", url)).json()["counts"].items():
                     assert counts["version"] >= max(before[target], seen[target])
                     seen[target] = counts["version"]
-                reads += 1
+                reads[reader] += 1
                 await asyncio.sleep(0)
-            return reads
 
-        readers = [asyncio.create_task(read()) for _ in range(3)]
+        readers = [asyncio.create_task(read(reader)) for reader in range(len(reads))]
         evictor = asyncio.create_task(evict())
         await asyncio.gather(*(write(number) for number in range(6)))
         going = False
         await evictor
-        assert all(reads > 3 for reads in await asyncio.gather(*readers))
+        await asyncio.gather(*readers)
 
 
 async def test_what_the_host_app_says_is_seen_by_the_next_read(tmp_path: Path) -> None:

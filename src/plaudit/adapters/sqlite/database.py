@@ -36,6 +36,8 @@ CLOSE_WITHIN_S = 20.0
 CHECKPOINT_EVERY_S = 0.5
 PAGE_BYTES = 2048  # a tap changes a few bytes on several pages, and every changed page goes to the log whole
 RESTART_AT_FRAMES = 32_768  # 64 MiB: so far may the log grow before the writer has to wait a moment
+SHORT_REST_FRAMES = 2_048
+FOLD_AGAIN = 4
 
 # A COMMIT that failed with one of these wrote no complete commit frame: the frames are written in order and the last
 # one carries the mark. Any other failure of COMMIT (fsync above all) leaves it unknown.
@@ -238,6 +240,10 @@ class Database:
                 if connection is None:
                     connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE, self._vfs)
                 frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                for _ in range(FOLD_AGAIN):
+                    if frames <= RESTART_AT_FRAMES or frames - done <= SHORT_REST_FRAMES:
+                        break  # else the writer would have to wait for a long rest
+                    frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 # Under load the log never drains by itself. What a long read holds back is not worth waiting for.
                 if frames > RESTART_AT_FRAMES >= frames - done:
                     self._inbox.put(self._restart_log)
