@@ -110,6 +110,20 @@ async def test_only_targets_that_anybody_may_see_are_public() -> None:
     assert not cache(SlowStore(), public=False).publish("open", state(1)).public
 
 
+async def test_a_type_that_needs_a_grant_stays_guarded_without_a_registration() -> None:
+    deleted = Target(Header(seq=2, type="message", deleted=2))
+    shown = cache(SlowStore()).publish("message", deleted)
+    assert (shown.guarded, shown.public) == (True, False), "reads and taps decide by one rule"
+
+
+async def test_what_nobody_knows_the_outcome_of_is_read_again() -> None:
+    store = SlowStore(a=state(2, 1))
+    near = cache(store)
+    near.publish("a", state(1))
+    near.forget("a")
+    assert (await near.load(["a"]))["a"].seq == 2
+
+
 async def test_a_reader_never_goes_back_whatever_the_order_of_reads_and_commits() -> None:
     chance = random.Random(1)
     store = SlowStore(a=state(1))
