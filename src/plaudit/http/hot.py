@@ -13,13 +13,13 @@ from plaudit.domain import ids
 from plaudit.domain.cell import Verb
 from plaudit.domain.errors import Invalid, PlauditError
 from plaudit.http.bodies import (
+    Patience,
     Receive,
     Scope,
     Send,
     decode,
     parameters,
     raw_ids,
-    read_body,
     refuse_doubled,
     split_ids,
 )
@@ -63,6 +63,7 @@ class TapCall:
         self._gate = gate
         self._react = react
         self._metrics = metrics
+        self._patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one tap."""
@@ -117,7 +118,7 @@ class TapCall:
         if scope["query_string"]:
             parameters(scope["query_string"], ())
         verb, decoder = _DECODERS[method]
-        body = await read_body(receive, content_type, length)
+        body = await self._patience.read(receive, content_type, length)
         wish: Toggle | Wish = decode(decoder, body)
         target_type = None if wish.target_type is msgspec.UNSET else wish.target_type
         _refuse_doubled(body, wish, target_type)
