@@ -5,6 +5,7 @@ A reaction's code (1-15) is what is stored, so codes are for ever: a retired rea
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -86,6 +87,8 @@ class Catalogue:
             for t in self.types.values()
         }
         self._live = sum(1 << r.code for r in self.reactions if not r.retired)
+        # What is shown of a header depends on the header and on this.
+        self.fingerprint = blake2b(msgspec.json.encode([self.reactions, types]), digest_size=16).digest()
 
     def _check(self) -> None:
         codes = [r.code for r in self.reactions]

@@ -66,6 +66,7 @@ class NearCache:
         self._counters = counters
         self._catalogue = catalogue
         self._counts = Counts(catalogue)
+        self.fingerprint = catalogue.fingerprint
         self._entries = entries
         self._public = public
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.

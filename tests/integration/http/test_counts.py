@@ -1,9 +1,11 @@
 """Counts: public, in the order asked for, with an ETag, whichever way the query is written."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
-from tests.support.api import COUNTS, Api, assert_problem, counts_of, fresh
+from tests.support.api import COUNTS, Api, Json, assert_problem, counts_of, fresh, open_api
 
 
 async def test_an_answer_is_exactly_this(api: Api, target: str, user: str) -> None:
@@ -17,6 +19,16 @@ async def test_an_answer_is_exactly_this(api: Api, target: str, user: str) -> No
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "public, max-age=1"
     assert response.headers["etag"].startswith('"')
+
+
+async def test_a_tag_is_of_the_versions_and_the_catalogue(tmp_path: Path) -> None:
+    url, tags = f"{COUNTS}?target_ids=a,b", []
+    catalogues: list[list[Json]] = [[], [], [{"code": 1, "name": "like", "emoji": "+", "label": "Like"}]]
+    for reactions in catalogues:
+        async with open_api(tmp_path, reactions=reactions) as api:
+            tags.append((await api.call("GET", url)).headers["etag"])
+    assert tags[0] == tags[1], "another process with the same catalogue gives the same tag"
+    assert tags[0] != tags[2]
 
 
 async def test_targets_come_in_the_order_asked_for(api: Api) -> None:
