@@ -33,6 +33,7 @@ from plaudit.domain.errors import Invalid
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.http.app import App, Asgi, with_cors
 from plaudit.http.auth import AuthConfig, Authenticator, issue
+from plaudit.http.catalogue import catalogue_call
 from plaudit.http.demo import Routes, demo_pages, no_demo_pages
 from plaudit.http.gate import Gate
 from plaudit.http.hot import CountsCall, TapCall
@@ -108,7 +109,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
             return None if database.writable else "the database refuses writes"
 
         demo = await _demo(settings, secret, clock, catalogue, Demo(describe, react, read, clock))
-        more = [*pages(catalogue, metrics, ready), *demo]
+        more = [*catalogue_call(catalogue, metrics), *pages(catalogue, metrics, ready), *demo]
         metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_writable", lambda: float(database.writable))

@@ -15,6 +15,9 @@ from plaudit.domain.errors import Invalid
 NONE = 0
 MAX_CODE = 15
 
+Access = Literal["open", "granted"]
+"""Who may see a target: everybody, or users whose token grants it."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
@@ -32,7 +35,7 @@ class TargetType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A kind of target: who may see and react (`access`), and with which reactions (None: all of them)."""
 
     name: str
-    access: Literal["open", "granted"] = "open"
+    access: Access = "open"
     reactions: tuple[str, ...] | None = None
 
 
@@ -141,6 +144,11 @@ class Catalogue:
         if registration is not None and registration.allowed is not None:
             mask = registration.allowed
         return mask & self._live
+
+    def given(self, type_name: str) -> list[str]:
+        """The reactions that may be given to a target of this type, in the order of their codes."""
+        mask = self.allowed(type_name, None)
+        return [reaction.name for reaction in self.reactions if mask >> reaction.code & 1]
 
     def needs_grant(self, type_name: str) -> bool:
         """Whether a user needs a grant to see targets of this type; a type that is no longer configured does."""

@@ -6,6 +6,7 @@
 
 from typing import Literal, NamedTuple
 
+from plaudit.http.catalogue import CATALOGUE
 from plaudit.http.hot import COUNTS, TAP
 
 Method = Literal["get", "post", "put", "delete"]
@@ -124,6 +125,17 @@ _MY_ANSWER = (Answer(200, "The reactions.", "MineAnswer"),)
 _COUNTED = ("ETag", "CacheControl")
 
 _READ = (
+    Call(
+        *("catalogue", "get", CATALOGUE, "Read", "public", "The catalogue"),
+        "Which reactions there are and where each may be given. The same for everyone; it changes only with the "
+        "settings, so it may be kept for minutes.",
+        (
+            Answer(200, "The catalogue.", "CatalogueAnswer", _COUNTED),
+            Answer(304, "Nothing has changed since that `ETag`.", None, _COUNTED, None),
+        ),
+        (*_QUERY, "internal"),
+        ("IfNoneMatch",),
+    ),
     Call(
         *("counts", "get", COUNTS, "Read", "public", "Counts of targets"),
         "Of up to 100 targets. The cheapest call: no token for public targets, the same answer for everyone, and an "

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue
 from plaudit.domain.summary import others, summary_text
+from plaudit.http.catalogue import catalogue_document
 
 Json = dict[str, Any]
 
@@ -38,9 +39,8 @@ class Story:
     """The examples by call id."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        mask = catalogue.allowed(DEFAULT_TYPE, None)
-        self._names = [r.name for r in catalogue.reactions if mask >> r.code & 1]
-        self._names = self._names or [r.name for r in catalogue.reactions]
+        self._catalogue = catalogue
+        self._names = catalogue.given(DEFAULT_TYPE) or [r.name for r in catalogue.reactions]
         self.first = self._names[0]
         self.second = self._names[min(1, len(self._names) - 1)]
 
@@ -107,6 +107,7 @@ class Story:
         alice = {"user": ALICE, "reaction": self.first, "reacted_at": ALICE_AT}
         reacted = {"target_id": POST, "reaction": self.first, "reacted_at": ALICE_AT}
         return {
+            "catalogue": Example(catalogue_document(self._catalogue)),
             "counts": Example({"counts": counts, **degraded}),
             "feed": feed,
             "feed_by_body": feed._replace(body=both),
@@ -124,11 +125,18 @@ class Story:
         sample = [BOB, ALICE, {"id": "user-10", "name": "user-10", "avatar_url": None}]
         text = summary_text(names, total, all_likes=same)
         summary = {"text": text, "sample": sample, "others": others(names, total)}
-        return {"counts": self._now(), "reaction": self.first, "summary": summary, "route": POST}
+        return {
+            "counts": self._now(),
+            "reaction": self.first,
+            "summary": summary,
+            "closed": False,
+            "route": POST,
+        }
 
     def _nothing(self) -> Json:
         summary = {"text": "", "sample": [], "others": 0}
-        return {"counts": self._counts(0, 0, 0), "reaction": None, "summary": summary, "route": OTHER_POST}
+        counts = self._counts(0, 0, 0)
+        return {"counts": counts, "reaction": None, "summary": summary, "closed": False, "route": OTHER_POST}
 
     def _removed(self) -> dict[str, Example]:
         started: Json = {

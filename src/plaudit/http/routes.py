@@ -155,24 +155,25 @@ class Api:
 
 def starlette_app(api: Api, more: list[BaseRoute], metrics: Metrics) -> Starlette:
     """The Starlette application of these calls, timed and with every error as a problem."""
-    timed = [
+    own = [
         # A user id may have slashes in it.
-        Route(path, _timed(endpoint, metrics), methods=methods)
+        Route(path, timed(endpoint, metrics), methods=methods)
         for path, methods, endpoint in api.routes()
     ]
     app = Starlette(
-        routes=[*timed, *more],
+        routes=[*own, *more],
         exception_handlers={PlauditError: _on_error, HTTPException: _on_http_error},
     )
     app.router.redirect_slashes = False  # it would redirect to whatever Host the client sent
     return app
 
 
-def _timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
+def timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
+    """The endpoint, counted under its name, with every error as a problem."""
     call = endpoint.__name__
 
     @functools.wraps(endpoint)
-    async def timed(request: Request) -> Response:
+    async def answered(request: Request) -> Response:
         started = perf_counter()
         try:
             response = await endpoint(request)
@@ -184,7 +185,7 @@ def _timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
         metrics.answered(call, response.status_code, perf_counter() - started)
         return response
 
-    return timed
+    return answered
 
 
 def _respond(failure: Problem) -> Response:
@@ -242,6 +243,7 @@ def _item(target: str, item: FeedItem, user: str | None) -> dict[str, Any]:
         "sample": [_person(person) for person in summary.sample],
         "others": summary.others,
     }
+    shown["closed"] = item.shown.closed
     shown["route"] = target
     return shown
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.catalogue import Access, Catalogue
 from plaudit.domain.cell import Outcome
 from plaudit.domain.ids import RESERVED_TARGETS
 from plaudit.http.bodies import MAX_TARGETS
@@ -174,12 +174,14 @@ def _answers(catalogue: Catalogue) -> Json:
         "counts": counted,
         "reaction": {**own, "description": "Only with a user: their own reaction, or null."},
         "summary": schema("Summary"),
+        "closed": {"type": "boolean", "description": "No reaction can be given: it is closed or deleted."},
         "route": schema("Route"),
     }
     degraded = {"degraded": schema("Degraded")}
     listed = {"anyOf": [schema("Reaction"), {"type": "string", "pattern": "^reaction_[0-9]+$"}]}
     cursor = _nullable(schema("Cursor"), "The next page, or null if this is the last one.")
     return {
+        **_catalogue(),
         **_counting(catalogue),
         **_people(listed, cursor),
         "Tap": _object(
@@ -212,6 +214,33 @@ def _answers(catalogue: Catalogue) -> Json:
             "A page of what the user reacted to, newest first.",
         ),
         **_registered(),
+    }
+
+
+def _catalogue() -> Json:
+    shown = {
+        "name": schema("Reaction"),
+        "emoji": {"type": "string"},
+        "label": {"type": "string", "description": "For people, in the language of the installation."},
+        "retired": {"type": "boolean", "description": "It can be removed but not given."},
+    }
+    access = {"type": "string", "enum": list(get_args(Access)), "description": "`granted`: needs a token."}
+    given = {"type": "array", "items": schema("Reaction"), "description": "Those that may be given."}
+    return {
+        "CatalogueReaction": _object(shown, "A reaction as it is shown."),
+        "CatalogueType": _object({"access": access, "reactions": given}, "A kind of target."),
+        "CatalogueAnswer": _object(
+            {
+                "reactions": {"type": "array", "items": schema("CatalogueReaction")},
+                "types": {
+                    "type": "object",
+                    "propertyNames": schema("TargetType"),
+                    "additionalProperties": schema("CatalogueType"),
+                },
+            },
+            "Which reactions there are, in their order, and which may be given to targets of each type. A target may "
+            "have a list of its own: its counts name those.",
+        ),
     }
 
 

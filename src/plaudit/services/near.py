@@ -27,6 +27,12 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
     counts: bytes
     member: bytes
 
+    @property
+    def closed(self) -> bool:
+        """Whether reactions cannot be given: the host app closed the target, or it is deleted."""
+        header, registration = self.target.header, self.target.registration
+        return bool((registration and registration.closed) or (header and header.deleted))
+
 
 class Counts:
     """Writes COUNTS of the API: every reaction that may be given, and every other one that somebody still has."""

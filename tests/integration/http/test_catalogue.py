@@ -16,6 +16,9 @@ TYPES: list[dict[str, Any]] = [
 ]
 
 
+CATALOGUE = "/api/v1/catalogue"
+
+
 async def refuse(api: Api, target: str, reaction: str, code: str, user: str | None = None) -> None:
     with nothing_stored(api):
         for method in ("POST", "PUT"):
@@ -23,6 +26,34 @@ async def refuse(api: Api, target: str, reaction: str, code: str, user: str | No
             headers = api.bearer(user or fresh("u"))
             refused = await api.call(method, REACTIONS, headers=headers, json=body, status=422)
             assert_problem(refused, code, "reaction_type")
+
+
+async def test_a_client_reads_which_reactions_there_are(tmp_path: Path) -> None:
+    retired = {**MEH, "code": 2, "name": "boo", "retired": True}
+    async with open_api(tmp_path, reactions=[MEH, retired, LIKE], types=TYPES) as api:
+        first = await api.call("GET", CATALOGUE)
+        assert first.json() == {
+            "reactions": [
+                {"name": "like", "emoji": "👍", "label": "Like", "retired": False},
+                {"name": "boo", "emoji": "😐", "label": "Meh", "retired": True},
+                {"name": "meh", "emoji": "😐", "label": "Meh", "retired": False},
+            ],
+            "types": {
+                "post": {"access": "open", "reactions": ["like", "meh"]},
+                "note": {"access": "open", "reactions": ["like"]},
+                "secret": {"access": "granted", "reactions": ["like", "meh"]},
+            },
+        }
+        assert first.headers["cache-control"] == "public, max-age=300"
+        known = {"If-None-Match": f'W/{first.headers["etag"]}, "other"'}
+        again = await api.call("GET", CATALOGUE, headers=known, status=304)
+        assert (again.content, again.headers["etag"]) == (b"", first.headers["etag"])
+        assert (await api.call("HEAD", CATALOGUE)).headers["etag"] == first.headers["etag"]
+        refused = await api.call("GET", f"{CATALOGUE}?type=post", status=422)
+        assert_problem(refused, "unknown_parameter", "type")
+        await api.call("POST", CATALOGUE, status=405)
+    async with open_api(tmp_path) as api:
+        assert (await api.call("GET", CATALOGUE, headers=known)).headers["etag"] != first.headers["etag"]
 
 
 async def test_a_catalogue_of_ones_own(tmp_path: Path, target: str) -> None:

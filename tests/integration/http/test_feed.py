@@ -19,12 +19,14 @@ async def test_a_feed_is_exactly_this(api: Api, target: str, user: str) -> None:
             "counts": counts_of(1, love=1),
             "reaction": "love",
             "summary": {"text": user, "sample": [person(user)], "others": 0},
+            "closed": False,
             "route": target,
         },
         other: {
             "counts": counts_of(0),
             "reaction": None,
             "summary": {"text": "", "sample": [], "others": 0},
+            "closed": False,
             "route": other,
         },
     }
@@ -36,6 +38,19 @@ async def test_a_feed_is_exactly_this(api: Api, target: str, user: str) -> None:
     assert one == {"target_id": target, **expected[target], "degraded": False}
     mine = await api.get(f"{MINE}?target_ids={target},{other}", user=user)
     assert mine == {"reactions": {target: "love", other: None}, "degraded": False}
+
+
+async def test_a_target_that_takes_no_more_reactions_says_so(api: Api, user: str) -> None:
+    open_, closed, deleted = fresh("t"), fresh("t"), fresh("t")
+    await api.tap(user, closed)
+    await api.register(open_, closed=False)
+    await api.register(closed, closed=True)
+    await api.remove(f"/api/v1/targets/{deleted}")
+    targets = (await api.get(f"{FEED}?target_ids={open_},{closed},{deleted}"))["targets"]
+    assert [targets[id_]["closed"] for id_ in (open_, closed, deleted)] == [False, True, True]
+    assert (await api.get(f"{REACTIONS}/{closed}", user=user))["closed"] is True
+    await api.register(closed, closed=False)
+    assert (await api.get(f"{REACTIONS}/{closed}"))["closed"] is False
 
 
 @pytest.mark.parametrize("path", [FEED, MINE])
