@@ -40,7 +40,8 @@ from plaudit.http.hot import CountsCall, TapCall
 from plaudit.http.pages import pages
 from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
-from plaudit.http.server import Limits, free_port, serve
+from plaudit.http.server import Limits, connections_possible, free_port, serve
+from plaudit.http.stream import Holders, StreamCall
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Ledger
 from plaudit.ports.transfer import Intake, Progress
@@ -53,6 +54,7 @@ from plaudit.services.near import NearCache
 from plaudit.services.react import React
 from plaudit.services.read import Read
 from plaudit.services.remove import Remove
+from plaudit.services.stream import Streams
 from plaudit.services.transfer import Export, Format, Import, OnError, Report
 from plaudit.settings import SECRET_FILE, Settings
 from plaudit.telemetry import Metrics
@@ -101,6 +103,10 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
             clock.monotonic_s, per_s=settings.rate_limit_per_s, burst=settings.rate_limit_burst
         )
         gate = Gate(authenticator, limiter)
+        max_streams = min(settings.max_streams, connections_possible(settings.max_connections) * 3 // 4)
+        streams = await stack.enter_async_context(Streams(near, clock, metrics, max_streams=max_streams))
+        holders = Holders(settings.max_streams_per_user, settings.max_streams_per_address)
+        stream = StreamCall(gate, near, read, streams, clock, metrics, holders)
         describe = Describe(directory, near, catalogue)
 
         def ready() -> str | None:
@@ -112,11 +118,17 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         more = [*catalogue_call(catalogue, metrics), *pages(catalogue, metrics, ready), *demo]
         metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
+        metrics.gauge("plaudit_stream_listeners", lambda: len(streams))
         metrics.gauge("plaudit_writable", lambda: float(database.writable))
         api = starlette_app(Api(gate, read, remove, describe), more, metrics)
-        app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), api)
-        yield Service(with_cors(app, settings.cors_origins), react.stop)
-        await react.stop()
+        app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), stream, api)
+
+        async def drain() -> None:
+            streams.stop()
+            await react.stop()
+
+        yield Service(with_cors(app, settings.cors_origins), drain)
+        await drain()
 
 
 def _committer(
@@ -179,7 +191,7 @@ async def run(settings: Settings) -> None:
         _spare_the_collector()
         log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
         port = settings.port or free_port(settings.host)
-        limits = Limits(settings.max_connections, settings.idle_connection_s)
+        limits = Limits(settings.max_connections, settings.idle_connection_s, settings.stalled_connection_s)
         await serve(service.app, settings.host, port, service.drain, limits)
 
 

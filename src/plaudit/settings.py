@@ -86,6 +86,28 @@ class Settings(BaseSettings):
         description="A connection that waits this long for its next request, or for the rest of its headers, is "
         "closed. More than the 60 s of most proxies, so that they close first.",
     )
+    stalled_connection_s: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="A connection whose client has taken nothing for this long, though there was something for it, is "
+        "closed (Linux): its network is gone, or it does not read.",
+    )
+    max_streams: int = Field(
+        10_000,
+        ge=1,
+        description="Streams of changed counts open at once; further ones get a 503. Never more than three quarters of "
+        "the connections, so that other calls find room. Each costs about 30 KB of memory.",
+    )
+    max_streams_per_user: int = Field(
+        20, ge=0, description="Streams one user may have open where a token was needed; 0 for no limit."
+    )
+    max_streams_per_address: int = Field(
+        0,
+        ge=0,
+        description="Streams without a token from one address; 0 for no limit, because behind a proxy all clients have "
+        "its address.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "console", "json"] = Field(

@@ -36,6 +36,14 @@ METRICS = (
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
+    Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
+    Definition("plaudit_stream_events", "counter", None, "Events sent to all streams together."),
+    Definition(
+        "plaudit_stream_slow",
+        "counter",
+        None,
+        "Turns of streams that had not taken their last event: they get the newest one later, and none in between.",
+    ),
     Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
     Definition(
         "plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."
@@ -87,6 +95,8 @@ class Metrics:
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.batch_taps = Histogram(TAPS)
+        self.stream_events = 0
+        self.stream_slow = 0
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
@@ -129,6 +139,8 @@ class Metrics:
             "plaudit_requests", {str(status): count for status, count in self.requests.items()}
         )
         yield self._counter("plaudit_commits", {"": self.commits})
+        yield self._counter("plaudit_stream_events", {"": self.stream_events})
+        yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})

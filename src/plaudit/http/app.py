@@ -1,4 +1,4 @@
-"""The ASGI application: the hot calls in front, Starlette behind them, CORS around them if it is set."""
+"""The ASGI application: the hot calls and the stream in front, Starlette behind them, CORS around them if it is set."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from plaudit.http.bodies import Receive, Scope, Send
 from plaudit.http.hot import COUNTS, TAP, CountsCall, TapCall, answer_problem, refuse_method
 from plaudit.http.problems import problem
+from plaudit.http.stream import STREAM, StreamCall
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -19,9 +20,10 @@ PREFLIGHT_MAX_AGE_S = 7200
 class App:
     """Sends each request to its call, and turns what nobody foresaw into a 500 that says so."""
 
-    def __init__(self, tap: TapCall, counts: CountsCall, rest: Asgi) -> None:
+    def __init__(self, tap: TapCall, counts: CountsCall, stream: StreamCall, rest: Asgi) -> None:
         self._tap = tap
         self._counts = counts
+        self._stream = stream
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +46,10 @@ class App:
         if path == COUNTS:
             if method in {"GET", "HEAD"}:
                 return self._counts(scope, receive, send)
+            return refuse_method(scope, send, b"GET, HEAD")
+        if path == STREAM:
+            if method in {"GET", "HEAD"}:
+                return self._stream(scope, receive, send)
             return refuse_method(scope, send, b"GET, HEAD")
         return self._rest(scope, receive, send)
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from plaudit.http.catalogue import CATALOGUE
 from plaudit.http.hot import COUNTS, TAP
+from plaudit.http.stream import STREAM
 
 Method = Literal["get", "post", "put", "delete"]
 Access = Literal["user", "public", "service", "nobody"]
@@ -146,6 +147,17 @@ _READ = (
         ),
         (*_SEEN, *_TARGET_IDS),
         ("TargetIds", "IfNoneMatch", "PlauditRoute"),
+    ),
+    Call(
+        *("stream", "get", STREAM, "Read", "public", "Changed counts, live"),
+        "Server-Sent Events, for `EventSource` or whatever reads them. After `retry: 3000` comes `event: counts` whose "
+        "`data` is that of the counts call: first of all targets asked for, then of those that have changed, a few "
+        "times a second at most and always as they are at that moment. A comment line comes when there was nothing to "
+        "tell for 15 s. A token is looked at only where a target is not public; the stream ends with it. Come back "
+        "when a stream ends: its first event tells all again.",
+        (Answer(200, "The stream.", None, media="text/event-stream"),),
+        (*_SEEN, *_TARGET_IDS, "overloaded"),
+        ("TargetIds",),
     ),
     Call(
         *("feed", "get", f"{TAP}/feed", "Read", "public", "A feed of targets"),

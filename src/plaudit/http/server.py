@@ -5,9 +5,11 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
@@ -30,18 +32,29 @@ class Limits(NamedTuple):
 
     `connections`: more than these wait to be accepted. `idle_s`: a connection without a request, or one whose request
     line and headers are still not here, is closed after so long; longer than proxies keep one, so that it is them who
-    close it and never we under their next request.
+    close it and never we under their next request. `stalled_s`: one whose client has taken nothing for so long.
     """
 
     connections: int = 16_384
     idle_s: float = 75.0
+    stalled_s: float = 60.0
 
 
 LIMITS = Limits()
 
 
 class Server(GranianServer):
-    """granian's embeddable server, with its signals left to us."""
+    """granian's embeddable server, with its signals left to us, and on Linux its listening socket ours."""
+
+    listening: socket.socket | None = None
+
+    def _init_shared_socket(self) -> None:
+        """Take our socket, which has options that granian cannot be told; it begins to listen by itself."""
+        if self.listening is None:
+            super()._init_shared_socket()  # type: ignore[no-untyped-call] # granian does not annotate it
+        else:
+            self._ssp = None
+            self._shd = SocketHolder(self.listening.detach(), False, BACKLOG)  # type: ignore[call-arg, assignment] # granian's stub is of another system
 
     def halt(self) -> None:
         """Stop taking connections and end `serve()` once those under way are answered."""
@@ -65,6 +78,28 @@ def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
     return family, str(address[0])
 
 
+def _bind(host: str, port: int, stalled_s: float) -> tuple[str, socket.socket | None]:
+    """The address, and the bound socket where granian takes one. Raises `OSError` if the port is taken.
+
+    Connections inherit its options. TCP_USER_TIMEOUT closes one whose client has vanished without a word, or answers
+    but takes nothing (tcp(7)); without it the first would be kept for a quarter of an hour, and the second for ever.
+    """
+    family, address = _resolve(host)
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))  # granian would panic instead of saying that it cannot
+    except OSError:
+        bound.close()
+        raise
+    if sys.platform != "linux":
+        bound.close()
+        return address, None
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_s * 1000))
+    return address, bound
+
+
 def connections_possible(wanted: int) -> int:
     """`wanted`, or as many connections as the limit of open files leaves room for (granian raises it when imported).
 
@@ -73,9 +108,7 @@ def connections_possible(wanted: int) -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY or files >= wanted + OTHER_FILES:
         return wanted
-    possible = max(1, files - OTHER_FILES)
-    log.warning("room for %s connections: the limit of open files is %s (ulimit -n)", possible, files)
-    return possible
+    return max(1, files - OTHER_FILES)
 
 
 async def serve(
@@ -87,10 +120,10 @@ async def serve(
 
     Raises `OSError` if the port is taken.
     """
-    family, address = _resolve(host)
-    with socket.socket(family) as probe:  # granian would panic instead of saying so
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((address, port))
+    address, listening = _bind(host, port, limits.stalled_s)
+    connections = connections_possible(limits.connections)
+    if connections < limits.connections:
+        log.warning("room for %s connections, because of the limit of open files (ulimit -n)", connections)
     server = Server(
         app,
         address=address,
@@ -105,9 +138,10 @@ async def serve(
         backlog=BACKLOG,
         # granian's word for open connections, idle ones too; by default it is the backlog, and whoever opened that
         # many would lock out everybody else.
-        backpressure=connections_possible(limits.connections),
+        backpressure=connections,
         log_enabled=False,
     )
+    server.listening = listening
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(server.serve())

@@ -78,12 +78,23 @@ class NearCache:
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
         self._shown: OrderedDict[str, Shown] = OrderedDict()
         self._loading: dict[str, asyncio.Future[None]] = {}
+        self.watched: set[str] = set()
+        """Targets somebody listens to; only they are noted in `changed`."""
+        self.changed: set[str] = set()
+        """Those of them that were put in or forgotten since the last `take_changed()`."""
         self.get: Callable[[str], Shown | None] = self._shown.get
 
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads."""
         self._loading.pop(target_id, None)
         self._shown.pop(target_id, None)
+        if target_id in self.watched:
+            self.changed.add(target_id)
+
+    def take_changed(self) -> set[str]:
+        """The watched targets whose state may have changed since the last call."""
+        changed, self.changed = self.changed, set()
+        return changed
 
     def __len__(self) -> int:
         return len(self._shown)
@@ -139,6 +150,8 @@ class NearCache:
         self._shown.move_to_end(target_id)
         if len(self._shown) > self._entries:
             self._shown.popitem(last=False)
+        if target_id in self.watched:
+            self.changed.add(target_id)
         return shown
 
     def _show(self, target_id: str, target: Target) -> Shown:

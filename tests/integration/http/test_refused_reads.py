@@ -154,7 +154,7 @@ async def test_what_is_no_target_id_in_a_path_is_refused(api: Api, user: str, se
             body: Any = {} if method == "PUT" else None
             refused = await api.call(method, path, headers=headers, json=body, status=422)
             assert_problem(refused, "invalid_target_id", "target_id")
-        if segment != "%2E":  # which a client takes out of the end of a path
+        if segment not in {"%2E", "stream"}:  # a client takes the first out of a path, the second is a call
             refused = await api.call("GET", f"{REACTIONS}/{segment}", headers=api.bearer(user), status=422)
             assert_problem(refused, "invalid_target_id", "target_id")
 

@@ -22,9 +22,10 @@ from plaudit.http.openapi import document
 from plaudit.http.parameters import IDEMPOTENCY_KEY
 from plaudit.http.problems import CODES
 from plaudit.http.schemas import TARGET_ID, USER_ID
+from plaudit.http.stream import STREAM
 from tests.support.described import Described
 
-HOT = {(TAP, "post"), (TAP, "put"), (TAP, "delete"), (COUNTS, "get")}
+HOT = {(TAP, "post"), (TAP, "put"), (TAP, "delete"), (COUNTS, "get"), (STREAM, "get")}
 # Addresses that no client of the API calls, each with the reason.
 UNDESCRIBED = {"/demo": "the demo page and its files"}
 # Codes that belong to no described call.
