@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -34,9 +35,20 @@ async def test_the_app_runs_under_uvicorn(tmp_path: Path) -> None:
             counts = await http.get("/api/v1/reactions/counts", params={"target_ids": "post:1"})
             feed = await http.get("/api/v1/reactions/feed", params={"target_ids": "post:1"})
             refused = await http.put("/api/v1/reactions", json={})
+            async with http.stream("GET", "/api/v1/reactions/stream?target_ids=post:1") as stream:
+                events = [line async for line in _first_lines(stream)]
         server.should_exit = True
         await serving
     assert (tap.status_code, tap.json()["outcome"]) == (200, "created")
     assert counts.json()["counts"]["post:1"] == tap.json()["counts"]
     assert feed.json()["targets"]["post:1"]["summary"]["text"] == "alice"
+    assert events[0] == "retry: 3000"
+    assert events[-1] == f"data: {counts.text}"
     assert (refused.status_code, refused.json()["code"]) == (401, "token_missing")
+
+
+async def _first_lines(stream: httpx.Response) -> AsyncIterator[str]:
+    async for line in stream.aiter_lines():
+        yield line
+        if line.startswith("data: "):
+            return
