@@ -30,6 +30,7 @@ run: $(VENV)/.runtime ## set up what is missing, then serve the API and the demo
 
 test: $(VENV)/.dev ## set up what is missing, then run every test (ARGS="-k name" narrows)
 	@sh tests/install-system.sh test
+	@sh tests/install-node.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting, types and layers

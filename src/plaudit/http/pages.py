@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.http.openapi import docs_page, document
+from plaudit.http.widget import widget_pages
 from plaudit.telemetry import Metrics
 
 
@@ -38,4 +39,5 @@ def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None
         Route("/metrics", metrics_page),
         Route("/openapi.json", openapi),
         Route("/docs", docs),
+        *widget_pages(),
     ]

@@ -1,0 +1,236 @@
+/**
+ * Changed counts of the targets that are near the viewport, as they change.
+ *
+ * One tab of all that show the same service to the same user holds the connection (a lock says which) and passes on
+ * what it hears; without locks or channels every tab has its own. Where the stream cannot be had, counts are asked for
+ * now and then. A hidden tab wants nothing.
+ */
+
+import { changes } from "./sse.js";
+import { counted, dropped, isCounts, toldElsewhere, waiting } from "./state.js";
+import { backoff, newKey } from "./transport.js";
+
+const GATHER_MS = 200;
+const HIDDEN_MS = 5_000;
+const POLL_MS = 5_000;
+const LONGEST_POLL_MS = 60_000;
+const RETRY_STREAM_MS = 60_000;
+const SAY_AGAIN_MS = 20_000;
+const FORGET_MS = 65_000;
+const GOOD_MS = 10_000;
+const BATCH = 100;
+const FEW = 50;
+const FEW_MS = 3_000;
+const CROWD_MS = 30_000;
+
+/** @typedef {import("./session.js").Session} Session */
+/** @typedef {import("./session.js").Entry} Entry */
+/** @typedef {{kind: "counts", counts: unknown} | {kind: "own", id: string, told: unknown} | {kind: "wish", id: string} | {kind: "want", from: string, ids: string[]} | {kind: "who"}} Message */
+
+export class Live {
+  #tab = newKey();
+  /** @type {BroadcastChannel | null} */
+  #channel = null;
+  /** What each tab wants, and when it said so. @type {Map<string, {ids: string[], atMs: number}>} */
+  #wants = new Map();
+  /** Whether this tab holds the connection. */
+  #leads = false;
+  /** Ends the lead, or the wait for it. @type {AbortController | null} */
+  #lead = null;
+  /** The connection and what it is for. @type {{ids: string[], stop: AbortController} | null} */
+  #open = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #gather;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hide;
+  #hiddenAtMs = 0;
+
+  /** @param {Session} session */
+  constructor(session) {
+    this.session = session;
+    // Users that cannot be told apart must not hear each other.
+    this.name = `plaudit ${session.transport.root} ${session.readOnly ? "" : session.me ?? this.#tab}`;
+    if ("BroadcastChannel" in globalThis) {
+      this.#channel = new BroadcastChannel(this.name);
+      this.#channel.onmessage = ({ data }) => this.#hear(data);
+    }
+    document.addEventListener("visibilitychange", () => this.#look());
+    addEventListener("pagehide", () => this.#sleep());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#wake());
+    setInterval(() => document.hidden || this.#again(), SAY_AGAIN_MS);
+    if (!document.hidden) this.#wake();
+  }
+
+  /** What is near the viewport may have changed. */
+  want() {
+    this.#gather ??= setTimeout(() => {
+      this.#gather = undefined;
+      this.#announce(this.#lead ? this.#nearIds() : []);
+    }, GATHER_MS);
+  }
+
+  /** So that nobody forgets this tab, and no sentence stays old. */
+  #again() {
+    this.want();
+    this.session.refresh(this.#nearIds().filter((id) => this.#summaryIsOld(this.session.entry(id))));
+  }
+
+  /** To the other tabs. @param {Message} message */
+  tell(message) {
+    this.#channel?.postMessage(message);
+  }
+
+  /** @param {any} message */
+  #hear(message) {
+    const { kind, id } = message ?? {};
+    if (kind === "counts") this.#take(message.counts);
+    else if (kind === "own" || kind === "wish") this.#hearOwn(id, message.told);
+    else if (kind === "who") this.want();
+    else if (kind === "want" && Array.isArray(message.ids)) this.#note(message.from, message.ids);
+  }
+
+  /** Counts from the stream, a poll or another tab; unknown and broken ones are passed over. @param {unknown} counts */
+  #take(counts) {
+    for (const [id, seen] of Object.entries(counts ?? {})) {
+      const entry = this.session.entries.get(id);
+      if (!entry || !isCounts(seen)) continue;
+      this.session.apply(entry, counted(entry.state, seen));
+      if (this.#summaryIsOld(entry)) this.session.refresh([id]);
+    }
+  }
+
+  /** Names of the newest reactors matter where they are few; a crowd's are asked for now and then. @param {Entry} entry */
+  #summaryIsOld(entry) {
+    const { counts } = entry.state;
+    if (this.session.readOnly || !counts || counts.version <= entry.summaryAt || waiting(entry.state)) return false;
+    if (Date.now() - entry.summaryAskedMs < (counts.total > FEW ? CROWD_MS : FEW_MS)) return false;
+    entry.summaryAskedMs = Date.now();
+    return true;
+  }
+
+  #nearIds() {
+    return [...this.session.entries].filter(([, entry]) => entry.near.size && !entry.error).map(([id]) => id);
+  }
+
+  /** The same user reacted in another tab, which sends it: this one shows the answer, and gives up a wish of its own. @param {string} id @param {any} told */
+  #hearOwn(id, told) {
+    const entry = this.session.entries.get(id);
+    if (!entry) return;
+    if (told && isCounts(told.counts)) this.session.apply(entry, toldElsewhere(entry.state, told));
+    else if (!told && waiting(entry.state)) {
+      this.session.outbox?.forget(id);
+      this.session.apply(entry, dropped(entry.state));
+    }
+  }
+
+  #look() {
+    clearTimeout(this.#hide);
+    if (!document.hidden) this.#wake();
+    else this.#hide = setTimeout(() => this.#sleep(), HIDDEN_MS);
+  }
+
+  #wake() {
+    if (this.#lead) return;
+    if (this.#hiddenAtMs && Date.now() - this.#hiddenAtMs > FORGET_MS) this.session.refresh(this.#nearIds());
+    const lead = new AbortController();
+    this.#lead = lead;
+    this.want();
+    const hold = () => new Promise((resolve) => {
+      lead.signal.addEventListener("abort", resolve);
+      this.#leads = true;
+      this.tell({ kind: "who" });
+      this.want();
+    });
+    if (this.#channel && navigator.locks) navigator.locks.request(this.name, { signal: lead.signal }, hold).catch(() => {});
+    else void hold();
+  }
+
+  #sleep() {
+    this.#announce([]);
+    this.#lead?.abort();
+    this.#lead = null;
+    this.#leads = false;
+    this.#wants.clear();
+    this.#connect();
+    this.#hiddenAtMs = Date.now();
+  }
+
+  /** @param {string[]} ids */
+  #announce(ids) {
+    if (this.#leads) this.#note(this.#tab, ids);
+    else this.tell({ kind: "want", from: this.#tab, ids });
+  }
+
+  /** @param {string} tab @param {string[]} ids */
+  #note(tab, ids) {
+    if (!this.#leads) return;
+    this.#wants.delete(tab);
+    if (ids.length) this.#wants.set(tab, { ids, atMs: Date.now() });
+    this.#connect();
+  }
+
+  /** A connection for all that is wanted; the one there is, if it will do. */
+  #connect() {
+    const now = Date.now();
+    for (const [tab, { atMs }] of this.#wants) if (now - atMs > FORGET_MS) this.#wants.delete(tab);
+    const newest = [...this.#wants.values()].reverse();
+    const ids = [...new Set(newest.flatMap((want) => want.ids))].slice(0, BATCH);
+    const open = this.#open;
+    // A wider connection serves a narrower wish, unless most of it is for nothing.
+    if (open && ids.length && ids.every((id) => open.ids.includes(id)) && open.ids.length <= 2 * ids.length + 10) return;
+    open?.stop.abort();
+    this.#open = ids.length ? { ids, stop: new AbortController() } : null;
+    if (this.#open) void this.#run(this.#open.ids, this.#open.stop.signal);
+  }
+
+  /** Listens until told to stop, and asks now and then while there is no stream. @param {string[]} ids @param {AbortSignal} signal */
+  async #run(ids, signal) {
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      const from = Date.now();
+      let waitMs = 0;
+      try {
+        for await (const counts of changes(this.session.transport, ids, { signal, open: this.session.readOnly })) this.#pass(counts);
+      } catch (/** @type {any} */ error) {
+        waitMs = error.retry === false ? RETRY_STREAM_MS : error.waitMs ?? 0;
+      }
+      if (Date.now() - from > GOOD_MS) failures = 0;
+      await this.#ask(ids, backoff(failures, waitMs, RETRY_STREAM_MS), signal);
+    }
+  }
+
+  /** Counts by ordinary calls for that long. @param {string[]} ids @param {number} forMs @param {AbortSignal} signal */
+  async #ask(ids, forMs, signal) {
+    const until = Date.now() + forMs;
+    for (let failures = 0; !signal.aborted && Date.now() < until;) {
+      await pause(Math.min(until - Date.now(), backoff(failures, POLL_MS, LONGEST_POLL_MS)), signal);
+      if (signal.aborted || Date.now() >= until) return;
+      try {
+        const query = { target_ids: ids.join(",") };
+        const { counts } = await this.session.transport.call("GET", "reactions/counts", { query, signal, open: this.session.readOnly });
+        this.#pass(counts);
+        failures = 0;
+      } catch {
+        failures += 1;
+      }
+    }
+  }
+
+  /** @param {unknown} counts */
+  #pass(counts) {
+    this.#take(counts);
+    this.tell({ kind: "counts", counts });
+  }
+}
+
+/** @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}

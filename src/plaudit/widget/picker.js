@@ -1,0 +1,185 @@
+/**
+ * The picker of a bar: every reaction that may be given, above everything else on the page. Opens on hover, a long
+ * press, an arrow key or its button; closes with Escape, a choice, or when pointer and focus are elsewhere.
+ */
+
+import { button, emoji, make, setAttribute } from "./dom.js";
+import { sheetOf } from "./styles.js";
+
+const HOVER_MS = 350;
+const LEAVE_MS = 300;
+const LONG_PRESS_MS = 400;
+const EDGE_PX = 8;
+
+const SHEET = sheetOf(`
+.picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,100vw - 16px);border-radius:28px;overflow:visible}
+.picker:popover-open{display:flex;animation:rise .14s ease-out}
+@keyframes rise{from{opacity:0;transform:translateY(6px) scale(.96)}}
+.choice{inline-size:48px;block-size:48px;border-radius:50%}
+.choice .emoji{display:block;font-size:30px;transition:transform .12s ease-out}
+.choice[aria-pressed=true]{background:color-mix(in srgb,var(--accent) 20%,transparent)}
+.choice:focus-visible{outline-offset:-2px;border-radius:50%}
+.tip{position:absolute;inset-block-end:100%;inset-inline-start:50%;translate:-50% -4px;padding:2px 9px;border-radius:9px;background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;pointer-events:none;opacity:0}
+:dir(rtl)>.tip{translate:50% -4px}
+.choice:is(:hover,:focus-visible) .tip{opacity:1}
+@media(hover:hover){.choice:hover .emoji{transform:scale(1.25) translateY(-3px)}}
+@media(prefers-reduced-motion:reduce){.choice:hover .emoji{transform:none}}
+@media(forced-colors:active){.choice[aria-pressed=true]{background:Highlight;forced-color-adjust:none}.tip{border:1px solid}}
+`);
+
+/** @typedef {import("./session.js").Reaction} Reaction */
+
+/** The picker that is open, on the whole page. @type {Picker | null} */
+let open = null;
+
+export class Picker {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #longPressed = false;
+  /** @type {HTMLButtonElement[]} */
+  #choices = [];
+  #box = make("div", { part: "picker", class: "picker", id: "picker", role: "toolbar", popover: "manual" });
+
+  /**
+   * @param {HTMLElement} split holds both buttons, and gets the picker
+   * @param {HTMLButtonElement} react
+   * @param {HTMLButtonElement} more
+   * @param {{offer: () => {reactions: Reaction[], own: string | null, words: import("./texts.js").Words} | null, choose: (name: string | null) => void}} bar
+   *   `offer`: what may be given, null for nothing now
+   */
+  constructor(split, react, more, bar) {
+    this.split = split;
+    this.react = react;
+    this.more = more;
+    this.bar = bar;
+    split.append(this.#box);
+    /** @type {ShadowRoot} */ (split.getRootNode()).adoptedStyleSheets.push(SHEET);
+    split.addEventListener("pointerenter", ({ pointerType }) => pointerType === "mouse" && this.#later(() => this.open(false), HOVER_MS));
+    split.addEventListener("pointerleave", ({ pointerType }) => {
+      if (pointerType === "mouse") this.#later(() => this.#box.matches(":focus-within") || this.close(), LEAVE_MS);
+    });
+    react.addEventListener("pointerdown", ({ pointerType }) => {
+      this.#longPressed = false;
+      if (pointerType === "mouse") return clearTimeout(this.#timer);
+      this.#later(() => {
+        this.#longPressed = true;
+        this.open(false);
+      }, LONG_PRESS_MS);
+    });
+    for (const type of ["pointerup", "pointercancel"]) react.addEventListener(type, () => clearTimeout(this.#timer));
+    react.addEventListener("contextmenu", (event) => this.#longPressed && event.preventDefault());
+    split.addEventListener("keydown", (event) => this.#key(event));
+    split.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget && !split.contains(/** @type {Node} */ (relatedTarget))) this.close();
+    });
+  }
+
+  /** Whether this click only ended a long press. */
+  tookClick() {
+    const took = this.#longPressed;
+    this.#longPressed = false;
+    if (!took) this.close();
+    return took;
+  }
+
+  /** Opens it, or closes it. @param {boolean} focus whether the keyboard goes there */
+  toggle(focus) {
+    if (open === this) this.close();
+    else this.open(focus);
+  }
+
+  /** @param {boolean} focus whether the keyboard goes there */
+  open(focus) {
+    clearTimeout(this.#timer);
+    const offer = this.bar.offer();
+    if (!offer || offer.reactions.length < 2) return;
+    if (open !== this) {
+      open?.close();
+      this.#fill(offer);
+      open = this;
+      this.#box.showPopover?.();
+      setAttribute(this.more, "aria-expanded", "true");
+      this.#place();
+      for (const [type, listen] of Object.entries(outside)) addEventListener(type, listen, true);
+    }
+    if (focus) this.#choices.find((choice) => choice.tabIndex === 0)?.focus();
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    if (open !== this) return;
+    open = null;
+    const had = this.#box.matches(":focus-within");
+    this.#box.hidePopover?.();
+    setAttribute(this.more, "aria-expanded", "false");
+    for (const [type, listen] of Object.entries(outside)) removeEventListener(type, listen, true);
+    if (had) this.react.focus({ preventScroll: true });
+  }
+
+  /** @param {EventTarget[]} path */
+  has(path) {
+    return path.includes(this.split);
+  }
+
+  /** @param {NonNullable<ReturnType<Picker["bar"]["offer"]>>} offer */
+  #fill({ reactions, own, words }) {
+    setAttribute(this.#box, "aria-label", words.say("choose"));
+    this.#choices = reactions.map((reaction) => {
+      const label = words.label(reaction);
+      const tip = make("span", { class: "tip", "aria-hidden": "true" }, label);
+      const pressed = String(reaction.name === own);
+      const choice = button("choice", { "aria-label": label, "aria-pressed": pressed, tabindex: "-1" }, emoji(reaction.emoji), tip);
+      choice.addEventListener("click", () => {
+        this.close();
+        this.bar.choose(reaction.name === own ? null : reaction.name);
+      });
+      return choice;
+    });
+    (this.#choices[reactions.findIndex(({ name }) => name === own)] ?? this.#choices[0]).tabIndex = 0;
+    this.#box.replaceChildren(...this.#choices);
+  }
+
+  /** Above the bar, below it where there is no room, and inside the window. */
+  #place() {
+    const { style, offsetWidth: width, offsetHeight: height } = this.#box;
+    const bar = this.split.getBoundingClientRect();
+    const room = document.documentElement.clientWidth - width - EDGE_PX;
+    const start = this.split.matches(":dir(rtl)") ? bar.right - width : bar.left;
+    const above = bar.top - height;
+    style.left = `${Math.max(EDGE_PX, Math.min(start, room))}px`;
+    style.top = `${above < 4 * EDGE_PX ? bar.bottom : above}px`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const { key } = event;
+    const forward = this.split.matches(":dir(rtl)") ? "ArrowLeft" : "ArrowRight";
+    const arrow = key.startsWith("Arrow");
+    const at = this.#choices.indexOf(/** @type {HTMLButtonElement} */ (event.target));
+    if (!arrow && (at < 0 || (key !== "Home" && key !== "End"))) return;
+    event.preventDefault();
+    if (at < 0) return this.open(true);
+    const { length } = this.#choices;
+    const next = arrow ? (at + (key === forward || key === "ArrowDown" ? 1 : length - 1)) % length : key === "Home" ? 0 : length - 1;
+    this.#choices.forEach((choice, index) => { choice.tabIndex = index === next ? 0 : -1; });
+    this.#choices[next].focus();
+  }
+
+  /** @param {() => void} action @param {number} afterMs */
+  #later(action, afterMs) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, afterMs);
+  }
+}
+
+/** While a picker is open. @type {Record<string, (event: any) => void>} */
+const outside = {
+  keydown: (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // it closes the picker, and not the window around it as well
+    open?.close();
+  },
+  pointerdown: (event) => open?.has(event.composedPath()) || open?.close(),
+  scroll: () => open?.close(),
+  resize: () => open?.close(),
+};

@@ -1,0 +1,365 @@
+/**
+ * `<plaudit-bar target="post:42">`: the reactions of a target, and what one gives oneself. docs/widget.md is its manual.
+ *
+ * What is imported here is all that it takes to show bars and to tap; picker, dialog, live counts, kept wishes and
+ * languages come later, or when they are needed.
+ */
+
+import { button, emoji, make, setAttribute, setText } from "./dom.js";
+import { isTarget, sessionOf } from "./session.js";
+import { shown, waiting } from "./state.js";
+import { barSheet } from "./styles.js";
+import { wordsOf } from "./texts.js";
+
+/** @typedef {import("./session.js").Reaction} Reaction */
+/** @typedef {import("./transport.js").Token} Token */
+/** @typedef {{endpoint?: string, token?: Token, pictures?: string[]}} Settings for bars that do not say otherwise */
+
+const NEAR = "300px";
+const NOTE_MS = 6_000;
+const SAY_MS = 700;
+const SAY_AGAIN_MS = 15_000;
+const STACK = 3;
+
+/** @type {Settings} */
+const settings = {};
+/** Bars that are on the page. @type {Set<PlauditBar>} */
+const bars = new Set();
+/** Bars to draw in the next frame. @type {Set<PlauditBar>} */
+const dirty = new Set();
+/** @type {typeof import("./picker.js").Picker | undefined} */
+let PickerClass;
+const loadPicker = () => import("./picker.js").then(({ Picker }) => { PickerClass = Picker; }, () => {});
+
+const viewport = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) /** @type {PlauditBar} */ (target).isNear = isIntersecting;
+}, { rootMargin: NEAR });
+
+export class PlauditBar extends HTMLElement {
+  static observedAttributes = ["target", "type", "token", "endpoint", "label", "lang"];
+
+  /** @type {Token | undefined} */
+  #token;
+  /** @type {import("./session.js").Session | null} */
+  #session = null;
+  /** @type {import("./session.js").Entry | null} */
+  #entry = null;
+  #target = "";
+  /** @type {import("./texts.js").Words | null} */
+  #words = null;
+  #near = false;
+  /** @type {import("./picker.js").Picker | null} */
+  #picker = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noteTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #sayTimer;
+  #saidMs = 0;
+  #total = -1;
+  #stack = "";
+
+  #emoji = emoji("");
+  #label = make("span", { class: "label" });
+  #react = button("react", { "aria-pressed": "false" }, this.#emoji, this.#label);
+  #more = button("more", { "aria-expanded": "false", "aria-haspopup": "true" });
+  #split = make("span", { class: "split" }, this.#react, this.#more);
+  #emojis = make("span", { class: "stack" });
+  #number = make("span", { class: "total" });
+  #sentence = make("span", { class: "sentence", part: "sentence" });
+  #count = button("count", { "aria-haspopup": "dialog" }, this.#emojis, this.#number, this.#sentence);
+  #note = make("div", { class: "note", part: "note", hidden: "" });
+  #status = make("span", { class: "status", role: "status" });
+  #bar = make("div", { class: "bar", part: "bar", role: "group", hidden: "" }, this.#split, this.#count, this.#note, this.#status);
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [barSheet];
+    root.append(this.#bar);
+    this.#react.addEventListener("click", () => this.#tap());
+    this.#more.addEventListener("click", (event) => void this.openPicker(event.detail === 0)); // 0: by the keyboard
+    this.#count.addEventListener("click", () => void this.openDialog());
+    for (const type of ["pointerover", "focusin"]) this.#split.addEventListener(type, () => this.#makePicker());
+  }
+
+  /** Settings of all bars that do not say otherwise. Call it before or after there are bars. @param {Settings} changed */
+  static configure(changed) {
+    Object.assign(settings, changed);
+    for (const bar of bars) bar.#attach();
+  }
+
+  /** A token, or a function that gets one; it wins over the attribute; undefined for neither. @param {Token | undefined} token */
+  set token(token) {
+    this.#token = token;
+    this.#attach();
+  }
+
+  /** @returns {Token} */
+  get token() {
+    return this.#token ?? this.getAttribute("token") ?? settings.token ?? null;
+  }
+
+  set target(id) {
+    this.setAttribute("target", id);
+  }
+
+  get target() {
+    return this.getAttribute("target") ?? "";
+  }
+
+  /** The user's reaction as the bar shows it, null for none. */
+  get reaction() {
+    return this.#entry ? shown(this.#entry.state).own : null;
+  }
+
+  /** The counts as the bar shows them, null while unknown. */
+  get counts() {
+    if (!this.#entry?.state.counts) return null;
+    const { total, reactions } = shown(this.#entry.state);
+    return { ...this.#entry.state.counts, total, reactions };
+  }
+
+  /** Whether the service has not confirmed the newest wish yet. */
+  get pending() {
+    return this.#entry !== null && waiting(this.#entry.state);
+  }
+
+  connectedCallback() {
+    if (Object.hasOwn(this, "token")) { // set before the element was defined
+      const { token } = this;
+      delete (/** @type {any} */ (this)).token;
+      this.#token = token;
+    }
+    bars.add(this);
+    viewport.observe(this);
+    this.#speak();
+    this.#attach();
+  }
+
+  disconnectedCallback() {
+    bars.delete(this);
+    viewport.unobserve(this);
+    this.#picker?.close();
+    this.#near = false;
+    this.#attach();
+  }
+
+  /** @param {string} name */
+  attributeChangedCallback(name) {
+    if (!bars.has(this)) return;
+    if (name === "lang") this.#speak();
+    else if (name === "label") this.changed();
+    else this.#attach();
+  }
+
+  /** React as the user: a reaction's name, or null for none. Shown at once. @param {string | null} reaction */
+  react(reaction) {
+    const { reaction: previous } = this;
+    if (!this.#session || this.#session.readOnly || previous === reaction) return;
+    this.#session.wish(this.#target, reaction);
+    this.draw(); // now, and not with the next frame's bars
+    if (reaction) this.#pop();
+    this.#hideNote();
+    this.#dispatch("plaudit-change", { reaction, previous, total: this.counts?.total });
+    const given = this.#session.catalogue.find(({ name }) => name === reaction);
+    const words = this.#words;
+    if (words) this.#say(`${given ? words.say("given", { label: words.label(given) }) : words.say("taken")} ${words.count("reactions", this.counts?.total ?? 0)}.`);
+  }
+
+  /** Open the picker. @param {boolean} [focus] whether the keyboard goes there */
+  async openPicker(focus = true) {
+    await (PickerClass ?? loadPicker());
+    this.#makePicker();
+    this.#picker?.toggle(focus);
+  }
+
+  /** Open the list of those who reacted. */
+  async openDialog() {
+    const { openDialog } = await import("./dialog.js").catch(() => ({ openDialog: null }));
+    if (!this.#session || !this.#words) return;
+    if (!openDialog) return this.#show(this.#words.say("unreachable"));
+    openDialog(this.#bar, { session: this.#session, target: this.#target, words: this.#words, pictures: settings.pictures ?? [] });
+  }
+
+  /** Ask the service for this target anew. */
+  refresh() {
+    this.#session?.refresh([this.#target]);
+  }
+
+  /** @param {boolean} near */
+  set isNear(near) {
+    this.#near = near;
+    this.#session?.near(this.#target, this, near);
+  }
+
+  /** Something to draw with the next frame. */
+  changed() {
+    if (!dirty.size) (document.hidden ? setTimeout : requestAnimationFrame)(drawAll);
+    dirty.add(this);
+  }
+
+  /** The service has it. @param {string | null} reaction */
+  saved(reaction) {
+    this.#dispatch("plaudit-saved", { reaction });
+  }
+
+  /** The service has not got the newest wish yet. */
+  late() {
+    if (this.#words) this.#say(this.#words.say("late"));
+  }
+
+  /** The service refused the newest wish. @param {import("./transport.js").PlauditError} error */
+  refused(error) {
+    this.changed();
+    const code = error.code.startsWith("target_") ? error.code : error.status === 401 ? "signedOut" : "failed";
+    this.#show(this.#words?.say(code) || error.message);
+    this.#dispatch("plaudit-refused", { code: error.code, message: error.message });
+  }
+
+  /** Bind to the target and session that are asked for now. */
+  #attach() {
+    const { target } = this;
+    const here = bars.has(this) && isTarget(target);
+    const session = here ? sessionOf(this.getAttribute("endpoint") ?? settings.endpoint, this.token) : null;
+    const type = this.getAttribute("type") ?? undefined;
+    if (session === this.#session && target === this.#target) {
+      if (this.#entry && type) this.#entry.type = type;
+      return;
+    }
+    this.#session?.unwatch(this.#target, this);
+    this.#session = session;
+    this.#target = target;
+    this.#total = -1;
+    this.#entry = session?.watch(target, type, this) ?? null;
+    session?.near(target, this, this.#near);
+    this.changed();
+  }
+
+  #speak() {
+    const tag = /** @type {HTMLElement | null} */ (this.closest("[lang]"))?.lang || navigator.language;
+    void wordsOf(tag).then((words) => {
+      this.#words = words;
+      this.#stack = "";
+      this.changed();
+    });
+  }
+
+  #tap() {
+    if (this.#picker?.tookClick() || !this.#entry) return;
+    const { own } = shown(this.#entry.state);
+    const offered = this.#offered()[0];
+    if (own !== null) this.react(null);
+    else if (this.#entry.closed) this.#show(this.#words?.say("target_closed") ?? "");
+    else if (offered) this.react(offered.name);
+  }
+
+  /** What may be given here: the last used one first, else in the catalogue's order. @returns {Reaction[]} */
+  #offered() {
+    const { catalogue = [] } = this.#session ?? {};
+    const { state, lastUsed } = this.#entry ?? {};
+    const given = catalogue.filter(({ name, retired }) => !retired && name in (state?.counts?.reactions ?? {}));
+    const last = given.find(({ name }) => name === lastUsed);
+    return last ? [last, ...given.filter((one) => one !== last)] : given;
+  }
+
+  #makePicker() {
+    if (!PickerClass || this.#picker) return;
+    this.#picker = new PickerClass(this.#split, this.#react, this.#more, {
+      offer: () => {
+        const { catalogue = [], readOnly = true } = this.#session ?? {};
+        const given = new Set(this.#offered());
+        if (!this.#words || readOnly || this.#entry?.closed) return null;
+        return { reactions: catalogue.filter((one) => given.has(one)), own: this.reaction, words: this.#words };
+      },
+      choose: (name) => this.react(name),
+    });
+  }
+
+  /** Show what is known now. */
+  draw() {
+    const session = this.#session, entry = this.#entry, words = this.#words;
+    const ready = session !== null && entry !== null && words !== null && session.catalogue.length > 0 && entry.state.counts !== null;
+    this.#bar.hidden = !ready || entry.error !== null;
+    if (!ready) return;
+    const { own, total, reactions } = shown(entry.state);
+    const offered = this.#offered();
+    const main = session.catalogue.find(({ name }) => name === own) ?? offered[0];
+    setAttribute(this.#bar, "aria-label", this.hasAttribute("label") ? words.say("groupOf", { what: this.getAttribute("label") ?? "" }) : words.say("group"));
+    this.#bar.classList.toggle("waiting", waiting(entry.state));
+    this.#split.hidden = session.readOnly || !main;
+    this.#more.hidden = offered.length < 2;
+    if (main) {
+      setText(this.#emoji, main.emoji);
+      setText(this.#label, words.label(main));
+      setAttribute(this.#react, "aria-label", words.label(main));
+      setAttribute(this.#react, "aria-pressed", String(own !== null));
+      setAttribute(this.#react, "aria-disabled", entry.closed && own === null ? "true" : null);
+      setAttribute(this.#more, "aria-disabled", entry.closed ? "true" : null);
+      setAttribute(this.#more, "aria-label", words.say("choose"));
+    }
+    this.#drawCounts(own, total, reactions, words);
+  }
+
+  /** @param {string | null} own @param {number} total @param {Record<string, number>} reactions @param {import("./texts.js").Words} words */
+  #drawCounts(own, total, reactions, words) {
+    const { catalogue = [], me = null } = this.#session ?? {};
+    const top = catalogue.filter(({ name }) => reactions[name] > 0)
+      .sort((one, other) => reactions[other.name] - reactions[one.name]).slice(0, STACK);
+    const stack = top.map(({ emoji: text }) => text).join(" ");
+    if (stack !== this.#stack) this.#emojis.replaceChildren(...top.map((one) => emoji(one.emoji)));
+    this.#stack = stack;
+    this.#count.hidden = total === 0;
+    const sample = (this.#entry?.summary?.sample ?? []).filter(({ id }) => id !== me);
+    const sentence = words.sentence(own !== null && me !== null, sample, total);
+    setText(this.#number, words.short(total));
+    setText(this.#sentence, sentence);
+    setAttribute(this.#count, "aria-label", [words.count("reactions", total), sentence, words.say("who")].filter(Boolean).join(". "));
+    if (total === this.#total) return;
+    if (this.#total >= 0) this.#dispatch("plaudit-update", { counts: this.counts });
+    this.#total = total;
+    // Others' reactions are told to whoever is at the bar, now and then.
+    if (this.matches(":focus-within") && Date.now() - this.#saidMs > SAY_AGAIN_MS) this.#say(words.count("reactions", total));
+  }
+
+  #pop() {
+    this.#emoji.classList.remove("pop");
+    void this.#emoji.offsetWidth; // starts the animation again
+    this.#emoji.classList.add("pop");
+  }
+
+  /** To a screen reader: of many, the last. @param {string} text */
+  #say(text) {
+    clearTimeout(this.#sayTimer);
+    this.#saidMs = Date.now();
+    this.#sayTimer = setTimeout(() => setText(this.#status, text), SAY_MS);
+  }
+
+  /** To everybody, for a while. @param {string} text */
+  #show(text) {
+    setText(this.#note, text);
+    this.#note.hidden = false;
+    this.#say(text);
+    clearTimeout(this.#noteTimer);
+    this.#noteTimer = setTimeout(() => this.#hideNote(), NOTE_MS);
+  }
+
+  #hideNote() {
+    this.#note.hidden = true;
+  }
+
+  /** @param {string} name @param {object} detail */
+  #dispatch(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail: { target: this.#target, ...detail } }));
+  }
+}
+
+function drawAll() {
+  const bars = [...dirty];
+  dirty.clear();
+  for (const bar of bars) bar.draw();
+}
+
+if (!customElements.get("plaudit-bar")) {
+  customElements.define("plaudit-bar", PlauditBar);
+  (globalThis.requestIdleCallback ?? setTimeout)(loadPicker);
+}

@@ -1,0 +1,57 @@
+"""The widget without a page: its types, its rules, and that every language says everything."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+WIDGET = HERE.parents[1] / "src" / "plaudit" / "widget"
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command], cwd=HERE, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_the_types_are_right(packages: Path) -> None:
+    ended = run(packages / ".bin" / "tsc", "--project", HERE)
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.usefixtures("packages")
+def test_the_rules_hold(node: str) -> None:
+    ended = run(node, "--test", "--test-reporter=tap", "state.test.js")
+    assert ended.returncode == 0, ended.stdout
+
+
+TEXTS = """
+const { texts } = await import(process.argv[1]);
+console.log(JSON.stringify(Object.fromEntries(Object.entries(texts).map(([key, text]) =>
+  [key, typeof text === "string" ? (text.match(/\\{\\w+\\}/g) ?? []).sort() : Object.keys(text).sort()]))));
+"""
+RULES = (
+    "console.log(JSON.stringify(new Intl.PluralRules(process.argv[1]).resolvedOptions().pluralCategories))"
+)
+
+
+@pytest.mark.parametrize("lang", sorted(path.stem for path in (WIDGET / "texts").glob("*.js")))
+def test_a_language_says_everything_with_its_own_plurals(node: str, lang: str) -> None:
+    def shape(code: str) -> dict[str, list[str]]:
+        ended = run(node, "--input-type=module", "--eval", TEXTS, WIDGET / "texts" / f"{code}.js")
+        return dict(json.loads(ended.stdout))
+
+    spoken, german = shape(lang), shape("de")
+    plurals = {"others", "reactions"}
+    assert spoken.keys() == german.keys()
+    assert {key: shape for key, shape in spoken.items() if key not in plurals} == {
+        key: shape for key, shape in german.items() if key not in plurals
+    }
+    categories = set(json.loads(run(node, "--eval", RULES, lang).stdout)) - {"other"}
+    for key in plurals:
+        assert "other" in spoken[key]
+        # Millions of people have their own form in French and Spanish; the bar says it as any other number.
+        assert categories - {"many"} <= set(spoken[key]) or lang == "ja"
+        assert lang != "ar" or set(spoken[key]) == categories | {"other"}
