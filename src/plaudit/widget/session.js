@@ -47,6 +47,8 @@ export class Entry {
   /** Those near the viewport. @type {Set<Watcher>} */
   near = new Set();
   sending = false;
+  /** Whether the newest wish is in the outbox. */
+  kept = false;
 }
 
 /** By service and token. @type {Map<string, Map<import("./transport.js").Token, Session>>} */
@@ -127,6 +129,7 @@ export class Session {
     entry.lastUsed = reaction ?? shown(entry.state).own ?? entry.lastUsed;
     this.apply(entry, wished(entry.state, reaction));
     this.#live?.tell({ kind: "wish", id });
+    if (entry.kept) this.#keep(id, entry);
     void this.send(id, entry);
   }
 
@@ -265,12 +268,12 @@ export class Session {
         }
         this.apply(entry, failed(entry.state, sent.key, error.stored === false));
         if (!failures) for (const watcher of entry.watchers) watcher.late();
-        this.#keep(id, entry, sent);
+        this.#keep(id, entry);
         await this.#pause(backoff(failures, error.waitMs));
         failures += 1;
       }
     }
-    entry.sending = false;
+    entry.sending = entry.kept = false;
     this.outbox?.remove(id);
     if (!entry.watchers.size) this.entries.delete(id);
   }
@@ -303,9 +306,12 @@ export class Session {
     else this.#want(id); // our idea of the target was wrong
   }
 
-  /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent */
-  #keep(id, { state: { wish }, type }, sent) {
-    if (wish !== undefined) this.outbox?.put(id, { key: wish === sent.reaction ? sent.key : newKey(), reaction: wish, type });
+  /** On this device, until the service has it. @param {string} id @param {Entry} entry */
+  #keep(id, entry) {
+    const { wish, sent } = entry.state;
+    if (wish === undefined) return;
+    entry.kept = true;
+    this.outbox?.put(id, { key: sent?.reaction === wish ? sent.key : newKey(), reaction: wish, type: entry.type });
   }
 
   /** @param {Entry} entry @param {State} state */

@@ -1,0 +1,229 @@
+"""Tapping: shown at once, sent as a wish, settled with the service, whatever the network does."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.support.api import fresh
+from tests.support.server import ServerProcess
+from tests.widget.board import Board, Service
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Board]
+
+# Pressed and looked at without a turn of the event loop in between.
+PRESSED = "button => { button.click(); return [button.ariaPressed, button.getRootNode().host.counts.total]; }"
+
+
+def test_a_tap_shows_before_it_is_sent_and_stays(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target, "love")
+    one = board().open([target], "alice").ready()
+    held: list[Route] = []
+    one.on_taps(lambda route: held.append(route))
+    assert one.main(target).evaluate(PRESSED) == ["true", 2]
+    one.wait(lambda: len(held) == 1)
+    assert one.bar(target).evaluate("bar => bar.pending") is True
+    assert service.stored("alice", target)["own"] is None
+    sent = held[0].request
+    assert sent.post_data_json == {"target_id": target, "reaction_type": "like", "target_type": "post"}
+    assert sent.headers["plaudit-route"] == target
+    assert len(sent.headers["idempotency-key"]) == 32
+    held[0].continue_()
+    one.until(target, "like", 2)
+    assert one.shown(target) == service.stored("alice", target)
+
+
+def test_a_tap_takes_back_and_gives_the_last_used_again(board: Open, service: Service, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.pick(target, "Sad")
+    one.until(target, "sad", 1)
+    one.main(target).click()
+    one.until(target, None, 0)
+    assert one.main(target).inner_text().endswith("Sad")
+    one.main(target).click()
+    one.until(target, "sad", 1)
+    one.pick(target, "Love")
+    one.until(target, "love", 1)
+    one.pick(target, "Love")
+    one.until(target, None, 0)
+    assert one.shown(target) == service.stored("alice", target)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_furious_clicking_over_a_bad_network_ends_in_what_is_seen(
+    board: Open, service: Service, target: str, seed: int
+) -> None:
+    dice = random.Random(seed)
+    service.tap("bob", target, "wow")
+    one = board()
+    one.failures_expected = True
+    under_way = 0
+    most = 0
+
+    def bad(route: Route) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        fate = dice.choice(["good", "good", "slow", "lost before", "lost after", "503", "504"])
+        if fate == "slow":
+            one.page.wait_for_timeout(dice.randint(10, 300))
+        under_way -= 1  # before the browser can know
+        if fate == "lost before":
+            route.abort()
+        elif fate == "503":
+            route.fulfill(status=503, body='{"code": "overloaded"}', content_type="application/problem+json")
+        elif fate in {"lost after", "504"}:
+            route.fetch()
+            route.fulfill(status=504, body="<html>") if fate == "504" else route.abort()
+        else:
+            route.continue_()
+
+    one.open([target], "alice").ready()
+    one.on_taps(bad)
+    names = ["like", "love", "haha", "wow", "sad", "angry", None]
+    wish: str | None = None
+    for _ in range(25):
+        wish = dice.choice(names)
+        one.bar(target).evaluate("(bar, wish) => bar.react(wish)", wish)
+        assert one.shown(target)["own"] == wish
+        assert one.shown(target)["total"] == 1 + (wish is not None)
+        if dice.random() < 0.5:
+            one.page.wait_for_timeout(dice.randint(0, 60))
+    one.on_taps(lambda route: route.continue_())
+    one.until(target, wish, 1 + (wish is not None))
+    assert one.shown(target) == service.stored("alice", target)
+    assert most <= 1, "one outstanding"
+    assert len({key for _, key in one.taps()}) <= len(one.taps())
+
+
+def test_a_refusal_rolls_back_and_says_why(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target)
+    one = board()
+    one.failures_expected = True
+    one.open([target], "alice").ready()
+    service.call("PUT", f"/targets/{target}", {"target_type": "post", "closed": True})
+    one.page.evaluate("addEventListener('plaudit-refused', event => { globalThis.refusal = event.detail; })")
+    one.bar(target).evaluate("bar => bar.react('like')")  # whether or not it knows already
+    note = one.bar(target).locator(".note")
+    note.wait_for()
+    assert note.inner_text() == "Reactions are closed here."
+    assert one.shown(target) == {"own": None, "total": 1, "reactions": {"like": 1}}
+    assert one.page.evaluate("refusal.code") == "target_closed"
+    assert one.main(target).get_attribute("aria-disabled") == "true"
+    sent = len(one.taps())
+    one.main(target).click()
+    one.page.wait_for_timeout(100)
+    assert len(one.taps()) == sent, "a closed target is not asked again"
+
+
+def test_a_closed_target_lets_go(board: Open, service: Service, target: str) -> None:
+    service.tap("alice", target, "love")
+    service.call("PUT", f"/targets/{target}", {"target_type": "post", "closed": True})
+    one = board().open([target], "alice").ready()
+    one.main(target).click()
+    one.until(target, None, 0)
+
+
+def test_a_retry_has_its_key_and_waits_as_told(board: Open, service: Service, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target], "alice").ready()
+    answers = [503, 504]
+
+    def later(route: Route) -> None:
+        if answers:
+            route.fulfill(status=answers.pop(0), headers={"retry-after": "0"}, body="{}")
+        else:
+            route.continue_()
+
+    one.on_taps(later)
+    one.main(target).click()
+    one.until(target, "like", 1)
+    taps = one.taps()
+    assert len(taps) == 3
+    assert len(set(taps)) == 1, "the same wish with the same key"
+
+
+def test_a_newer_wish_takes_the_place_of_a_retry(board: Open, service: Service, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target], "alice").ready()
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: len(one.taps()) >= 1)
+    one.bar(target).evaluate("bar => bar.react('love')")
+    one.bar(target).evaluate("bar => bar.react('wow')")
+    one.on_taps(lambda route: route.continue_())
+    one.until(target, "wow", 1)
+    assert {wish for wish, _ in one.taps()} == {"like", "wow"}, "collapsed to the last"
+
+
+def test_wishes_of_a_page_that_went_away_offline_are_sent_by_the_next(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target], "alice").ready().live()
+    one.context.set_offline(True)
+    one.main(target).click()
+    one.pick(target, "Haha")
+    one.wait(lambda: one.page.evaluate(KEPT) == [[target, "haha"]])
+    one.page.close()
+    one.context.set_offline(False)
+    other = board(context=one.context)
+    elsewhere = fresh("post:")
+    other.open([elsewhere], "alice").ready()
+    other.wait(lambda: service.stored("alice", target)["own"] == "haha")
+    other.wait(lambda: other.page.evaluate(KEPT) == [])
+
+
+def test_being_back_online_sends_at_once(board: Open, service: Service, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target], "alice").ready()
+    one.context.set_offline(True)
+    one.main(target).click()
+    one.page.wait_for_timeout(1500)
+    assert one.shown(target)["own"] == "like"
+    one.context.set_offline(False)
+    one.until(target, "like", 1)
+    assert service.stored("alice", target)["own"] == "like"
+
+
+def test_a_tap_before_the_page_goes_away_counts(board: Open, service: Service, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.main(target).evaluate("button => { button.click(); location.href = 'about:blank'; }")
+    one.wait(lambda: service.stored("alice", target)["own"] == "like")
+    one.requests = [sent for sent in one.requests if sent.url != "about:blank"]
+
+
+def test_a_server_that_is_killed_and_comes_back(
+    board: Open, target: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with ServerProcess(tmp_path_factory.mktemp("killed") / "data") as server:
+        one = board(server)
+        one.failures_expected = True
+        one.open([target], "alice").ready()
+        server.kill()
+        one.main(target).click()
+        one.page.wait_for_timeout(300)
+        assert one.shown(target)["own"] == "like"
+        server.start()
+        one.until(target, "like", 1)
+        assert Service(server).stored("alice", target)["own"] == "like"
+
+
+KEPT = """() => new Promise((resolve, reject) => {
+  const asked = indexedDB.open("plaudit", 1);
+  asked.onerror = reject;
+  asked.onsuccess = () => {
+    const all = asked.result.transaction("wishes").objectStore("wishes").getAll();
+    all.onsuccess = () => {
+      asked.result.close();
+      resolve(all.result.map(row => [row.target, row.reaction]));
+    };
+  };
+})"""
