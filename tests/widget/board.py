@@ -91,11 +91,12 @@ class Board:
         self.page.goto(f"{self.server.url}/page")
         return self
 
-    def ready(self) -> "Board":
-        """Wait until every bar shows its counts, and what comes after the bars is there."""
+    def ready(self, bars: int = 1_000) -> "Board":
+        """Wait until the first so many bars show their counts."""
         self.page.wait_for_function(
-            "() => [...document.querySelectorAll('plaudit-bar')].every(bar => bar.counts && "
-            "!bar.shadowRoot.querySelector('.bar').hidden)"
+            "bars => [...document.querySelectorAll('plaudit-bar')].slice(0, bars).every(bar => bar.counts && "
+            "!bar.shadowRoot.querySelector('.bar').hidden)",
+            arg=bars,
         )
         return self
 

@@ -114,7 +114,7 @@ def test_a_refusal_rolls_back_and_says_why(board: Open, service: Service, target
     assert one.page.evaluate("refusal.code") == "target_closed"
     assert one.main(target).get_attribute("aria-disabled") == "true"
     sent = len(one.taps())
-    one.main(target).click()
+    one.main(target).click(force=True)
     one.page.wait_for_timeout(100)
     assert len(one.taps()) == sent, "a closed target is not asked again"
 

@@ -44,6 +44,10 @@ export class Live {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hide;
   #hiddenAtMs = 0;
+  /** When the names of a target were asked for, and the timers of those that will be. @type {Map<string, number>} */
+  #askedMs = new Map();
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+  #fresheners = new Map();
 
   /** @param {Session} session */
   constructor(session) {
@@ -57,7 +61,7 @@ export class Live {
     document.addEventListener("visibilitychange", () => this.#look());
     addEventListener("pagehide", () => this.#sleep());
     addEventListener("pageshow", ({ persisted }) => persisted && this.#wake());
-    setInterval(() => document.hidden || this.#again(), SAY_AGAIN_MS);
+    setInterval(() => document.hidden || this.want(), SAY_AGAIN_MS);
     if (!document.hidden) this.#wake();
   }
 
@@ -67,12 +71,6 @@ export class Live {
       this.#gather = undefined;
       this.#announce(this.#lead ? this.#nearIds() : []);
     }, GATHER_MS);
-  }
-
-  /** So that nobody forgets this tab, and no sentence stays old. */
-  #again() {
-    this.want();
-    this.session.refresh(this.#nearIds().filter((id) => this.#summaryIsOld(this.session.entry(id))));
   }
 
   /** To the other tabs. @param {Message} message */
@@ -95,17 +93,20 @@ export class Live {
       const entry = this.session.entries.get(id);
       if (!entry || !isCounts(seen)) continue;
       this.session.apply(entry, counted(entry.state, seen));
-      if (this.#summaryIsOld(entry)) this.session.refresh([id]);
+      this.#freshen(id, entry);
     }
   }
 
-  /** Names of the newest reactors matter where they are few; a crowd's are asked for now and then. @param {Entry} entry */
-  #summaryIsOld(entry) {
+  /** Names of the newest reactors matter where they are few; a crowd's are asked for now and then. @param {string} id @param {Entry} entry */
+  #freshen(id, entry) {
     const { counts } = entry.state;
-    if (this.session.readOnly || !counts || counts.version <= entry.summaryAt || waiting(entry.state)) return false;
-    if (Date.now() - entry.summaryAskedMs < (counts.total > FEW ? CROWD_MS : FEW_MS)) return false;
-    entry.summaryAskedMs = Date.now();
-    return true;
+    if (this.session.readOnly || !counts || counts.version <= entry.summaryAt || waiting(entry.state) || this.#fresheners.has(id)) return;
+    const waitMs = (this.#askedMs.get(id) ?? 0) + (counts.total > FEW ? CROWD_MS : FEW_MS) - Date.now();
+    this.#fresheners.set(id, setTimeout(() => {
+      this.#fresheners.delete(id);
+      this.#askedMs.set(id, Date.now());
+      if (entry.near.size) this.session.refresh([id]);
+    }, Math.max(0, waitMs)));
   }
 
   #nearIds() {

@@ -20,6 +20,7 @@ const NOTE_MS = 6_000;
 const SAY_MS = 700;
 const SAY_AGAIN_MS = 15_000;
 const STACK = 3;
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** @type {Settings} */
 const settings = {};
@@ -162,8 +163,7 @@ export class PlauditBar extends HTMLElement {
     this.#hideNote();
     this.#dispatch("plaudit-change", { reaction, previous, total: this.counts?.total });
     const given = this.#session.catalogue.find(({ name }) => name === reaction);
-    const words = this.#words;
-    if (words) this.#say(`${given ? words.say("given", { label: words.label(given) }) : words.say("taken")} ${words.count("reactions", this.counts?.total ?? 0)}.`);
+    this.#say((words) => `${given ? words.say("given", { label: words.label(given) }) : words.say("taken")} ${words.count("reactions", this.counts?.total ?? 0)}.`);
   }
 
   /** Open the picker. @param {boolean} [focus] whether the keyboard goes there */
@@ -205,7 +205,7 @@ export class PlauditBar extends HTMLElement {
 
   /** The service has not got the newest wish yet. */
   late() {
-    if (this.#words) this.#say(this.#words.say("late"));
+    this.#say((words) => words.say("late"));
   }
 
   /** The service refused the newest wish. @param {import("./transport.js").PlauditError} error */
@@ -277,6 +277,7 @@ export class PlauditBar extends HTMLElement {
 
   /** Show what is known now. */
   draw() {
+    dirty.delete(this);
     const session = this.#session, entry = this.#entry, words = this.#words;
     const ready = session !== null && entry !== null && words !== null && session.catalogue.length > 0 && entry.state.counts !== null;
     this.#bar.hidden = !ready || entry.error !== null;
@@ -318,27 +319,27 @@ export class PlauditBar extends HTMLElement {
     if (this.#total >= 0) this.#dispatch("plaudit-update", { counts: this.counts });
     this.#total = total;
     // Others' reactions are told to whoever is at the bar, now and then.
-    if (this.matches(":focus-within") && Date.now() - this.#saidMs > SAY_AGAIN_MS) this.#say(words.count("reactions", total));
+    if (this.matches(":focus-within") && Date.now() - this.#saidMs > SAY_AGAIN_MS) this.#say(() => words.count("reactions", total));
   }
 
+  /** A small jump of the emoji, for those who like things to move. */
   #pop() {
-    this.#emoji.classList.remove("pop");
-    void this.#emoji.offsetWidth; // starts the animation again
-    this.#emoji.classList.add("pop");
+    if (calm.matches) return;
+    this.#emoji.animate([{ scale: 1 }, { scale: 1.4, rotate: "-8deg" }, { scale: 1 }], { duration: 280, easing: "ease-out" });
   }
 
-  /** To a screen reader: of many, the last. @param {string} text */
+  /** To a screen reader: of many, the last. @param {(words: import("./texts.js").Words) => string} text */
   #say(text) {
     clearTimeout(this.#sayTimer);
     this.#saidMs = Date.now();
-    this.#sayTimer = setTimeout(() => setText(this.#status, text), SAY_MS);
+    this.#sayTimer = setTimeout(() => this.#words && setText(this.#status, text(this.#words)), SAY_MS);
   }
 
   /** To everybody, for a while. @param {string} text */
   #show(text) {
     setText(this.#note, text);
     this.#note.hidden = false;
-    this.#say(text);
+    this.#say(() => text);
     clearTimeout(this.#noteTimer);
     this.#noteTimer = setTimeout(() => this.#hideNote(), NOTE_MS);
   }
@@ -354,9 +355,7 @@ export class PlauditBar extends HTMLElement {
 }
 
 function drawAll() {
-  const bars = [...dirty];
-  dirty.clear();
-  for (const bar of bars) bar.draw();
+  for (const bar of dirty) bar.draw();
 }
 
 if (!customElements.get("plaudit-bar")) {

@@ -21,6 +21,8 @@ import { Transport, backoff, newKey } from "./transport.js";
 const BATCH = 100;
 const TARGET = /^(?!(?:counts|mine|feed|stream|\.{1,2})$)[\w.:@~|=-]{1,128}$/;
 const GIVEN_UP_LOOK_MS = 12_000;
+/** A frame: what the user did is shown before anything else is done about it. */
+const SHOWN_MS = 20;
 
 /** Whether the service takes such a target id. @param {string} id */
 export const isTarget = (id) => TARGET.test(id);
@@ -32,7 +34,6 @@ export class Entry {
   /** @type {import("./state.js").Summary | null} */
   summary = null;
   summaryAt = -1;
-  summaryAskedMs = 0;
   closed = false;
   /** What the user gave last here. @type {string | null} */
   lastUsed = null;
@@ -92,8 +93,8 @@ export class Session {
   constructor(transport) {
     this.transport = transport;
     this.readOnly = !transport.source;
-    globalThis.addEventListener?.("online", () => this.#wake());
-    globalThis.document?.addEventListener("visibilitychange", () => !document.hidden && this.#wake());
+    for (const type of ["online", "pageshow", "pagehide"]) addEventListener(type, () => this.#wake());
+    document.addEventListener("visibilitychange", () => this.#wake());
   }
 
   /** A bar shows this target from now on. @param {string} id @param {string | undefined} type @param {Watcher} watcher */
@@ -252,6 +253,7 @@ export class Session {
   async send(id, entry) {
     if (entry.sending) return;
     entry.sending = true;
+    await this.#pause(SHOWN_MS);
     for (let failures = 0; ;) {
       this.apply(entry, sending(entry.state, newKey()));
       const { sent, unsure } = entry.state;

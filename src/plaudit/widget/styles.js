@@ -42,8 +42,6 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .status{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media(hover:hover){.react:hover::before,.more:hover::before{background:color-mix(in srgb,currentColor 13%,transparent)}
 .count:hover :is(.total,.sentence){text-decoration:underline;text-underline-offset:3px}}
-.pop{animation:pop .28s ease-out}
-@keyframes pop{40%{transform:scale(1.4) rotate(-8deg)}}
 @media(prefers-reduced-motion:reduce){*,::before{animation-duration:0s!important;transition:none!important}}
 @media(forced-colors:active){.react::before,.more::before{border:1px solid ButtonBorder}
 .react[aria-pressed=true]::before{background:Highlight;forced-color-adjust:none}

@@ -1,0 +1,323 @@
+"""A page of bars: few requests, little work, live counts, one connection for all tabs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Route
+
+from tests.support.api import fresh
+from tests.support.server import ServerProcess
+from tests.widget.board import Board, Service
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Board]
+
+BARS = 50
+FRAME_MS = 1000 / 60
+VIRAL_TAPS_PER_S = 300
+
+
+@contextmanager
+def viral(server: ServerProcess, target: str) -> Iterator[Callable[[], int]]:
+    """Somebody reacts to the target a few hundred times a second; yields how many did so far."""
+    stop = threading.Event()
+    tokens = [server.token(f"crowd-{number}") for number in range(200)]
+    sent = 0
+
+    def run() -> None:
+        nonlocal sent
+        with httpx.Client(base_url=server.url) as client:
+            while not stop.is_set():
+                headers = {"authorization": f"Bearer {tokens[sent % len(tokens)]}"}
+                body = {"target_id": target, "reaction_type": ("like", "love", "haha")[sent % 3]}
+                client.post("/api/v1/reactions", json=body, headers=headers).raise_for_status()
+                sent += 1
+                stop.wait(1 / VIRAL_TAPS_PER_S)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield lambda: sent
+    finally:
+        stop.set()
+        thread.join()
+
+
+def api_calls(one: Board) -> list[str]:
+    """Method and call of every request to the API so far, in order."""
+    start = f"{one.server.url}/api/v1"
+    return [
+        f"{sent.method} {sent.url.removeprefix(start).split('?')[0]}"
+        for sent in one.requests
+        if sent.url.startswith(start)
+    ]
+
+
+def test_fifty_bars_are_painted_after_two_requests(board: Open, service: Service) -> None:
+    targets = [fresh("post:") for _ in range(BARS)]
+    service.tap("bob", targets[0], "love")
+    one = board(viewport={"width": 800, "height": 12_000})
+    one.page.add_init_script(
+        "addEventListener('plaudit-update', () => {});"
+        "new PerformanceObserver(() => {}).observe({type: 'paint', buffered: true});"
+    )
+    one.page.route("**/later.js", lambda route: None)  # what comes after the bars never comes
+    one.open(targets, "alice").ready()
+    assert api_calls(one) == ["GET /catalogue", "POST /reactions/feed"]
+    assert one.page.locator("plaudit-bar .bar:not([hidden])").count() == BARS
+    assert one.shown(targets[0]) == {"own": None, "total": 1, "reactions": {"love": 1}}
+
+
+def test_without_a_token_counts_are_asked_for_without_headers(board: Open, service: Service) -> None:
+    targets = [fresh("post:") for _ in range(3)]
+    service.tap("bob", targets[0])
+    one = board().open(targets).ready().live()
+    asked = (
+        one.sent("GET", "/reactions/counts")
+        + one.sent("GET", "/reactions/stream")
+        + one.sent("GET", "/catalogue")
+    )
+    assert len(asked) == 3
+    plain = {
+        "user-agent",
+        "referer",
+        "accept",
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "accept-language",
+    }
+    assert set().union(*(sent.headers for sent in asked)) <= plain, "nothing that needs a preflight"
+    bar = one.bar(targets[0])
+    assert not bar.locator(".react").is_visible()
+    assert not bar.locator(".more").is_visible()
+    assert bar.locator(".count").inner_text().endswith("1")
+    assert bar.evaluate("bar => { bar.react('like'); return bar.pending; }") is False
+
+
+def test_bars_far_down_are_asked_for_when_they_come_near(board: Open, service: Service) -> None:
+    targets = [fresh("post:") for _ in range(60)]
+    one = board(viewport={"width": 800, "height": 600}).open(targets, "alice")
+    one.wait(lambda: bool(one.sent("POST", "/reactions/feed")))
+    first = json.loads(one.sent("POST", "/reactions/feed")[0].post_data or "")["target_ids"]
+    assert 0 < len(first) < 30
+    one.bar(targets[-1]).scroll_into_view_if_needed()
+    one.page.wait_for_function("id => document.querySelector(`[target='${id}']`).counts", arg=targets[-1])
+    asked = [
+        id_
+        for sent in one.sent("POST", "/reactions/feed")
+        for id_ in json.loads(sent.post_data or "")["target_ids"]
+    ]
+    assert len(asked) == len(set(asked)), "no target twice"
+
+
+def test_a_tap_is_shown_with_the_next_frame_on_a_slow_machine(board: Open) -> None:
+    targets = [fresh("post:") for _ in range(BARS)]
+    one = board(viewport={"width": 800, "height": 900}).open(targets, "alice").ready(5).live()
+    session = one.context.new_cdp_session(one.page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    one.page.evaluate(MEASURED)
+    took = []
+    for target in targets[:5]:
+        box = one.main(target).bounding_box()
+        assert box
+        one.page.mouse.click(box["x"] + 20, box["y"] + 20)
+        one.page.wait_for_function("() => taps.length")
+        took.append(one.page.evaluate("taps.pop()"))
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    assert all(tap["shown"] for tap in took), "in the frame after the click"
+    assert min(tap["took"] for tap in took) < FRAME_MS
+
+
+def test_fifty_bars_cost_little_beside_a_viral_target(board: Open, server: ServerProcess) -> None:
+    targets = [fresh("post:") for _ in range(BARS)]
+    one = board(viewport={"width": 800, "height": 12_000}).open(targets, "alice").ready().live()
+    one.page.evaluate(
+        "addEventListener('plaudit-update', () => { globalThis.updates = (globalThis.updates ?? 0) + 1; })"
+    )
+    session = one.context.new_cdp_session(one.page)
+    session.send("Performance.enable")
+
+    def script_s() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "ScriptDuration"))
+
+    with viral(server, targets[0]):
+        one.page.wait_for_function("() => globalThis.updates > 2")
+        before, from_s = script_s(), time.monotonic()
+        one.page.wait_for_timeout(5_000)
+        cost_ms = 1000 * (script_s() - before) / (time.monotonic() - from_s)
+    updates = one.page.evaluate("updates")
+    assert updates > 5
+    assert cost_ms < 5
+
+
+def test_two_browsers_converge_and_see_each_other_live(board: Open, service: Service, target: str) -> None:
+    one = board().open([target], "alice").ready().live()
+    other = board().open([target], "bob").ready().live()
+    one.main(target).click()
+    other.until(target, None, 1)
+    other.pick(target, "Love")
+    for seen, own in ((one, "like"), (other, "love")):
+        seen.until(target, own, 2)
+        assert seen.shown(target)["reactions"] == {"like": 1, "love": 1}
+    one.page.wait_for_function(SENTENCE, arg="You and \u2068Bob Okafor\u2069")
+    other.page.wait_for_function(SENTENCE, arg="You and \u2068Alice Arnaud\u2069")
+
+
+def test_two_tabs_of_a_user_share_a_connection_and_the_own_state(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board().open([target], "alice").ready().live()
+    elsewhere = fresh("post:")
+    other = board(context=one.context).open([target, elsewhere], "alice").ready()
+    one.wait(lambda: len(one.sent("GET", "/reactions/stream")) == 2, 10)  # wider, for the other tab's target
+    service.tap("bob", elsewhere)
+    other.until(elsewhere, None, 1)
+    other.main(target).click()
+    one.until(target, "like", 1)
+    assert other.sent("GET", "/reactions/stream") == []
+    one.page.close()
+    other.live()
+    service.tap("emi", elsewhere, "wow")
+    other.until(elsewhere, None, 2)
+
+
+def test_two_users_side_by_side_do_not_mix(board: Open, server: ServerProcess, target: str) -> None:
+    one = board().open([target], "alice").ready().live()
+    one.add([target], token=server.token("bob"), id="bob")
+    one.page.wait_for_function("() => document.getElementById('bob').counts")
+    one.main(target).first.click()
+    one.page.wait_for_function("() => document.getElementById('bob').counts.total === 1")
+    assert one.page.evaluate("document.getElementById('bob').reaction") is None
+
+
+def garbage(route: Route) -> None:
+    """A stream that has never heard of a protocol, and ends."""
+    noise = (
+        'data\n\nevent: counts\ndata: {"counts": {"x": 1, "__proto__": {}}}\n\nevent: counts\ndata: <script>\n\n\0\xff'
+        * 50
+    )
+    route.fulfill(headers={"content-type": "text/event-stream"}, body=noise)
+
+
+@pytest.mark.parametrize("answer", ["garbage", "503", "html", "gone"])
+def test_without_a_stream_counts_are_asked_for(
+    board: Open, service: Service, target: str, answer: str
+) -> None:
+    one = board()
+    one.failures_expected = answer != "garbage" and answer != "html"
+
+    def instead(route: Route) -> None:
+        if answer == "garbage":
+            garbage(route)
+        elif answer == "503":
+            route.fulfill(status=503, headers={"retry-after": "60"}, body="{}")
+        elif answer == "html":
+            route.fulfill(body="<h1>Welcome</h1>", headers={"content-type": "text/html"})
+        else:
+            route.abort()
+
+    one.page.route("**/reactions/stream?*", instead)
+    one.open([target], "alice").ready().live()
+    service.tap("bob", target)
+    one.until(target, None, 1)
+    one.main(target).click()
+    one.until(target, "like", 2)
+
+
+def test_a_server_that_is_down_at_load_is_asked_again(board: Open, tmp_path: Path, target: str) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        one = board(server)
+        one.failures_expected = True
+        one.open([], "alice")
+        one.page.wait_for_function("() => customElements.get('plaudit-bar')")
+        token = server.token("alice")
+        server.stop()
+        one.add([target], token=token)
+        one.page.wait_for_timeout(500)
+        assert one.page.locator("h1").inner_text() == "Posts"
+        assert one.shown(target) is None
+        server.start()
+        one.ready()
+        one.main(target).click()
+        one.until(target, "like", 1)
+
+
+def test_a_token_is_asked_for_again_when_it_is_refused(
+    board: Open, server: ServerProcess, target: str
+) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target])
+    one.page.expose_function("mint", lambda renew: server.token("alice") if renew else "stale")
+    one.page.evaluate("""() => {
+      globalThis.asked = [];
+      document.querySelector("plaudit-bar").token = async ({renew}) => { asked.push(renew); return mint(renew); };
+    }""")
+    one.page.wait_for_function(
+        "() => document.querySelector('plaudit-bar').shadowRoot.querySelector('.react').checkVisibility()"
+    )
+    one.main(target).click()
+    one.until(target, "like", 1)
+    assert one.page.evaluate("asked") == [False, True], "once, whatever the number of calls"
+
+
+def test_a_token_that_stays_refused_leaves_a_display(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target, "wow")
+    one = board()
+    one.failures_expected = True
+    one.open([target], attributes='token="not.a.token"').ready()
+    assert one.shown(target) == {"own": None, "total": 1, "reactions": {"wow": 1}}
+    assert not one.main(target).is_visible()
+
+
+def test_a_malformed_target_is_not_asked_for_and_hurts_nobody(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board().open([target], "alice").ready()
+    for broken in ("", "a b", "<img src=x onerror=alert(1)>", "stream", "..", "x" * 129):
+        one.add([broken], token="x.y.z")
+    one.page.evaluate("document.querySelector('main').append(document.createElement('plaudit-bar'))")
+    one.main(target).click()
+    one.until(target, "like", 1)
+    assert len(one.sent("POST", "/reactions/feed")) == 1
+
+
+def test_a_target_that_is_refused_does_not_take_the_others_away(
+    board: Open, server: ServerProcess, target: str
+) -> None:
+    secret = fresh("dm:")
+    Service(server).call("PUT", f"/targets/{secret}", {"target_type": "message"})
+    more = [fresh("post:") for _ in range(5)]
+    one = board()
+    one.failures_expected = True
+    one.open([*more[:2], secret, *more[2:]], "alice")
+    for id_ in more:
+        one.page.wait_for_function("id => document.querySelector(`[target='${id}']`).counts", arg=id_)
+    assert one.shown(secret) is None
+
+
+MEASURED = """() => {
+  globalThis.taps = [];
+  addEventListener("click", event => {
+    const host = event.composedPath().find(one => one.localName === "plaudit-bar");
+    const from = performance.now();
+    requestAnimationFrame(() => {
+      const shown = host.shadowRoot.querySelector(".react").ariaPressed === "true";
+      const channel = new MessageChannel(); // after this frame's layout and paint
+      channel.port1.onmessage = () => taps.push({shown, took: performance.now() - from});
+      channel.port2.postMessage(0);
+    });
+  }, {capture: true});
+}"""
+SENTENCE = (
+    "text => document.querySelector('plaudit-bar').shadowRoot.querySelector('.sentence').textContent === text"
+)
