@@ -1,18 +1,26 @@
 """The widget without a page: its types, its rules, and that every language says everything."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.server import ServerProcess
+
 HERE = Path(__file__).parent
 WIDGET = HERE.parents[1] / "src" / "plaudit" / "widget"
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(part) for part in command], cwd=HERE, capture_output=True, text=True, timeout=100, check=False
+        [str(part) for part in command],
+        cwd=HERE,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
 
 
@@ -25,6 +33,15 @@ def test_the_types_are_right(packages: Path) -> None:
 def test_the_rules_hold(node: str) -> None:
     ended = run(node, "--test", "--test-reporter=tap", "state.test.js")
     assert ended.returncode == 0, ended.stdout
+
+
+def test_the_client_does_what_all_clients_do(node: str, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data") as server:
+        secret = (server.data / "secret").read_text().strip()
+        env = {"PLAUDIT_TEST_URL": server.url, "PLAUDIT_TEST_SECRET": secret}
+        ended = run(node, "--test", "--test-reporter=tap", "client.test.js", **env)
+    assert ended.returncode == 0, ended.stdout
+    assert "# skipped 0" in ended.stdout
 
 
 TEXTS = """

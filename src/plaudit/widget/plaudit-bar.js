@@ -211,7 +211,7 @@ export class PlauditBar extends HTMLElement {
   /** The service refused the newest wish. @param {import("./transport.js").PlauditError} error */
   refused(error) {
     this.changed();
-    const code = error.code.startsWith("target_") ? error.code : error.status === 401 ? "signedOut" : "failed";
+    const code = error.code?.startsWith("target_") ? error.code : error.status === 401 ? "signedOut" : "failed";
     this.#show(this.#words?.say(code) || error.message);
     this.#dispatch("plaudit-refused", { code: error.code, message: error.message });
   }

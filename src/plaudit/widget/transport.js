@@ -13,20 +13,20 @@ const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const NOWHERE = new Set([429, 503]);
 
-/** The call failed. `retry`: it may work later. `stored`: false if nothing was stored, undefined if nobody knows. */
+/** The call failed. `code`: null without an answer of the service. `retry`: it may work later. `stored`: false if nothing was stored, undefined if nobody knows. */
 export class PlauditError extends Error {
   /**
    * @param {string} message
-   * @param {{code?: string, status?: number, waitMs?: number, errors?: {field: string, message: string}[], cause?: unknown}} [known]
+   * @param {{code?: string | null, status?: number, waitMs?: number, errors?: {field: string, message: string}[], cause?: unknown}} [known]
    */
-  constructor(message, { code = "unreachable", status = 0, waitMs = 0, errors = [], cause } = {}) {
+  constructor(message, { code = null, status = 0, waitMs = 0, errors = [], cause } = {}) {
     super(message, { cause });
     this.name = "PlauditError";
     this.code = code;
     this.status = status;
     this.waitMs = waitMs;
     this.errors = errors;
-    this.retry = status === 0 || LATER.has(status);
+    this.retry = code === null || LATER.has(status);
     this.stored = !this.retry || NOWHERE.has(status) ? /** @type {const} */ (false) : undefined;
   }
 }
@@ -42,6 +42,7 @@ export class Transport {
   constructor({ endpoint, token = null, fetch: how, timeoutMs = TIMEOUT_MS } = {}) {
     const root = endpoint ?? import.meta.url.replace(/\/widget\/.*$/, "/");
     this.root = new URL(root.endsWith("/") ? root : `${root}/`, globalThis.document?.baseURI).href;
+    if (!this.root.startsWith("http")) throw new TypeError("endpoint: say where the service is");
     this.source = token;
     this.fetch = how ?? ((/** @type {string} */ url, /** @type {RequestInit} */ init) => fetch(url, init));
     this.timeoutMs = timeoutMs;
@@ -119,7 +120,7 @@ async function decode(response) {
   try {
     return await response.json();
   } catch (cause) {
-    throw new PlauditError("The answer cannot be read.", { cause });
+    throw new PlauditError("The answer cannot be read.", { status: response.status, cause });
   }
 }
 

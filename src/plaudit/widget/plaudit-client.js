@@ -1,0 +1,187 @@
+/**
+ * Plaudit's calls from JavaScript, in browsers and under Node (18 or newer), without the component.
+ *
+ *     const plaudit = new PlauditClient({ endpoint: "https://example.com/plaudit/", token: () => mint() });
+ *     await plaudit.set("post:42", "love");
+ *     for await (const { user, reaction } of plaudit.reactors("post:42")) console.log(user.name, reaction);
+ *
+ * What may work later is asked again, with growing pauses and as `Retry-After` says; a tap always with its key, so that
+ * it counts once. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`.
+ */
+
+import { changes } from "./sse.js";
+import { PlauditError, Transport, backoff, newKey } from "./transport.js";
+
+export { PlauditError };
+
+const BATCH = 100;
+const PAGE = 100;
+
+/** @typedef {import("./state.js").Counts} Counts */
+/** @typedef {import("./state.js").User} User */
+/** @typedef {import("./state.js").FeedItem} FeedItem */
+/** @typedef {import("./session.js").Reaction} Reaction */
+/** @typedef {{target_id: string, reaction: string | null, previous: string | null, outcome: string, counts: Counts, route: string}} Answer */
+/** @typedef {{user: User, reaction: string, reacted_at: string}} Reactor */
+/** @typedef {{target_id: string, reaction: string, reacted_at: string}} Reacted */
+/** @typedef {{type?: string, key?: string, route?: string, user?: string}} TapOptions `user`: for whom the host app acts */
+/** @typedef {import("./transport.js").Extra} Extra */
+/** @typedef {import("./transport.js").Options & {attempts?: number, pauseMs?: number}} ClientOptions */
+
+export class PlauditClient {
+  /** The route of each target, as answers said it: a load balancer sends its taps to one process. @type {Map<string, string>} */
+  #routes = new Map();
+
+  /** @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for `Retry-After` */
+  constructor({ attempts = 4, pauseMs = 5_000, ...options } = {}) {
+    this.transport = new Transport(options);
+    this.attempts = attempts;
+    this.pauseMs = pauseMs;
+  }
+
+  /** Wish for a reaction, or null for none. @param {string} target @param {string | null} reaction @param {TapOptions} [options] @returns {Promise<Answer>} */
+  set(target, reaction, options = {}) {
+    return this.#tap("PUT", target, { ...options, body: this.#body(target, reaction, options.type) });
+  }
+
+  /** Give, switch, or take back what is there. @param {string} target @param {string} reaction @param {TapOptions} [options] @returns {Promise<Answer>} */
+  toggle(target, reaction, options = {}) {
+    return this.#tap("POST", target, { ...options, body: this.#body(target, reaction, options.type) });
+  }
+
+  /** Take back. @param {string} target @param {TapOptions} [options] @returns {Promise<Answer>} */
+  remove(target, options = {}) {
+    return this.#tap("DELETE", target, { ...options, query: { target_id: target } });
+  }
+
+  /** Counts by target; any number of targets. @param {string[]} targets @returns {Promise<Record<string, Counts>>} */
+  async counts(targets) {
+    const parts = await batches(targets, (ids) => this.#call("GET", "reactions/counts", { query: { target_ids: ids.join(",") } }));
+    return Object.assign({}, ...parts.map(({ counts }) => counts));
+  }
+
+  /** Counts, own reaction and newest reactors by target. @param {string[]} targets @returns {Promise<Record<string, FeedItem>>} */
+  async feed(targets) {
+    const parts = await batches(targets, (ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids } }));
+    /** @type {Record<string, FeedItem>} */
+    const items = Object.assign({}, ...parts.map((part) => part.targets));
+    for (const [target, { route }] of Object.entries(items)) if (route) this.#routes.set(target, route);
+    return items;
+  }
+
+  /** The own reactions by target, null for none. @param {string[]} targets @returns {Promise<Record<string, string | null>>} */
+  async mine(targets) {
+    const parts = await batches(targets, (ids) => this.#call("POST", "reactions/mine", { body: { target_ids: ids } }));
+    return Object.assign({}, ...parts.map(({ reactions }) => reactions));
+  }
+
+  /** Who reacted, newest first. @param {string} target @param {{reaction?: string, pageSize?: number}} [wanted] @returns {AsyncGenerator<Reactor, void>} */
+  async* reactors(target, { reaction, pageSize = PAGE } = {}) {
+    const path = `reactions/${encodeURIComponent(target)}/reactors`;
+    yield* this.#pages(path, "reactors", { ...(reaction && { type: reaction }), limit: String(pageSize) });
+  }
+
+  /** What the user reacted to, newest first. @param {{pageSize?: number}} [wanted] @returns {AsyncGenerator<Reacted, void>} */
+  async* reacted({ pageSize = PAGE } = {}) {
+    yield* this.#pages("me/reactions", "reactions", { limit: String(pageSize) });
+  }
+
+  /** Every reaction, and what may be given to which type. @returns {Promise<{reactions: Reaction[], types: Record<string, {access: string, reactions: string[]}>}>} */
+  catalogue() {
+    return this.#call("GET", "catalogue");
+  }
+
+  /**
+   * Counts as they change, at first of all of these targets (at most 100). Connects again when the connection breaks,
+   * until `signal` or the end of the loop. @param {string[]} targets @param {{signal?: AbortSignal}} [how]
+   * @returns {AsyncGenerator<Record<string, Counts>, void>}
+   */
+  async* stream(targets, { signal } = {}) {
+    const stop = new AbortController();
+    signal?.addEventListener("abort", () => stop.abort());
+    try {
+      for (let failures = 0; !signal?.aborted; failures += 1) {
+        let waitMs = 0;
+        try {
+          for await (const counts of changes(this.transport, targets, { signal: stop.signal })) {
+            failures = 0;
+            yield /** @type {Record<string, Counts>} */ (counts);
+          }
+        } catch (/** @type {any} */ error) {
+          if (signal?.aborted) return;
+          if (!error.retry) throw error;
+          waitMs = error.waitMs;
+        }
+        await pause(backoff(failures, waitMs, this.pauseMs), signal);
+      }
+    } finally {
+      stop.abort();
+    }
+  }
+
+  /** Host app: tell Plaudit of a target. @param {string} target @param {{owner?: string | null, type?: string, title?: string | null, closed?: boolean, allowed?: string[] | null}} [about] @returns {Promise<any>} */
+  registerTarget(target, { owner = null, type = "post", title = null, closed = false, allowed = null } = {}) {
+    return this.#call("PUT", `targets/${encodeURIComponent(target)}`, { body: { owner_id: owner, target_type: type, title, closed, allowed } });
+  }
+
+  /** Host app: tell Plaudit how a user is shown. @param {string} user @param {{name: string, avatarUrl?: string | null, locale?: string | null, timeZone?: string | null}} about @returns {Promise<any>} */
+  describeUser(user, { name, avatarUrl = null, locale = null, timeZone = null }) {
+    return this.#call("PUT", `users/${encodeURIComponent(user)}`, { body: { name, avatar_url: avatarUrl, locale, time_zone: timeZone } });
+  }
+
+  /** @param {string} target @param {string | null} reaction @param {string | undefined} type */
+  #body(target, reaction, type) {
+    return { target_id: target, reaction_type: reaction, ...(type && { target_type: type }) };
+  }
+
+  /** @param {string} method @param {string} target @param {TapOptions & Extra} options @returns {Promise<Answer>} */
+  async #tap(method, target, { key = newKey(), route = this.#routes.get(target) ?? target, user, body, query }) {
+    const headers = { "idempotency-key": key, "plaudit-route": route, ...(user && { "plaudit-user": user }) };
+    const answer = await this.#call(method, "reactions", { body, query, headers });
+    this.#routes.set(target, answer.route);
+    return answer;
+  }
+
+  /** @param {string} path @param {string} list @param {Record<string, string>} query @returns {AsyncGenerator<any, void>} */
+  async* #pages(path, list, query) {
+    for (let cursor = ""; ;) {
+      const page = await this.#call("GET", path, { query: { ...query, ...(cursor && { cursor }) } });
+      yield* page[list];
+      cursor = page.next_cursor;
+      if (!cursor) return;
+    }
+  }
+
+  /** @param {string} method @param {string} path @param {Extra} [extra] @returns {Promise<any>} */
+  async #call(method, path, extra) {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await this.transport.call(method, path, extra);
+      } catch (/** @type {any} */ error) {
+        // What came with a 200 and cannot be read is somebody else's answer, and will be again.
+        if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) throw error;
+        await pause(backoff(failures, error.waitMs, this.pauseMs));
+      }
+    }
+  }
+}
+
+/** Asks for at most 100 targets at once. @param {string[]} targets @param {(ids: string[]) => Promise<any>} ask @returns {Promise<any[]>} */
+async function batches(targets, ask) {
+  const parts = [];
+  for (let from = 0; from < targets.length; from += BATCH) parts.push(await ask(targets.slice(from, from + BATCH)));
+  return parts;
+}
+
+/** @param {number} ms @param {AbortSignal} [signal] @returns {Promise<void>} */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,155 @@
+/** `PlauditClient` runs the cases that the libraries of all languages run: tests/contract/client_cases.json. */
+
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { test } from "node:test";
+import { PlauditClient, PlauditError } from "../../src/plaudit/widget/plaudit-client.js";
+
+const { PLAUDIT_TEST_URL: url, PLAUDIT_TEST_SECRET: secret } = process.env;
+const { cases, faults } = JSON.parse(readFileSync(new URL("../contract/client_cases.json", import.meta.url), "utf8"));
+
+/** How each call is spelled here. */
+const CALLS = {
+  set: (client, { target, reaction, ...options }) => client.set(target, reaction, options),
+  toggle: (client, { target, reaction, ...options }) => client.toggle(target, reaction, options),
+  remove: (client, { target, ...options }) => client.remove(target, options),
+  counts: (client, { targets }) => client.counts(targets),
+  feed: (client, { targets }) => client.feed(targets),
+  mine: (client, { targets }) => client.mine(targets),
+  reactors: (client, { target, reaction, page_size: pageSize }) => all(client.reactors(target, { reaction, pageSize })),
+  reacted: (client, { page_size: pageSize }) => all(client.reacted({ pageSize })),
+  catalogue: (client) => client.catalogue(),
+  register_target: (client, { target, ...about }) => client.registerTarget(target, about),
+  describe_user: (client, { user, ...about }) => client.describeUser(user, about),
+};
+
+async function all(pages) {
+  const found = [];
+  for await (const one of pages) found.push(one);
+  return found;
+}
+
+/** A token as any host app signs it (RFC 7519, HS256). */
+function token(as) {
+  if (as === null) return null;
+  const claims = { exp: Math.floor(Date.now() / 1000) + 600, ...(as === "host" ? { scope: "service" } : { sub: as, targets: ["*"] }) };
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+}
+
+/** A fetch that writes down what it is asked for, in the form of `sends`. */
+function recording(sent) {
+  return (address, init) => {
+    const { pathname, searchParams } = new URL(address);
+    const headers = new Headers(init.headers);
+    sent.push({
+      method: init.method,
+      path: decodeURIComponent(pathname),
+      query: Object.fromEntries(searchParams),
+      ...(init.body && { body: JSON.parse(init.body) }),
+      key: headers.get("idempotency-key"),
+      acts: headers.get("plaudit-user") ?? undefined,
+    });
+    return fetch(address, init);
+  };
+}
+
+/** Whether `found` has at least what `wanted` has; "*" is anything but null. */
+function match(found, wanted, where) {
+  if (wanted === "*") assert.ok(found !== null && found !== undefined, where);
+  else if (Array.isArray(wanted)) {
+    assert.equal(found.length, wanted.length, where);
+    wanted.forEach((one, at) => match(found[at], one, `${where}[${at}]`));
+  } else if (wanted && typeof wanted === "object") {
+    for (const [name, value] of Object.entries(wanted)) match(found?.[name], value, `${where}.${name}`);
+  } else assert.equal(found, wanted, where);
+}
+
+async function run(client, sent, { call: [name, given], sends, returns, fails }) {
+  const outcome = await CALLS[name](client, given).then((value) => ({ value }), (error) => ({ error }));
+  const keys = new Set(sent.filter(({ key }) => key !== null).map(({ key }) => key));
+  assert.ok(keys.size <= 1, "one key for one call");
+  assert.equal(sent.length, sends.length, "requests");
+  sends.forEach(({ key, acts, body, query, ...rest }, at) => {
+    match(sent[at], rest, `request ${at}`);
+    assert.deepEqual(sent[at].body, body);
+    assert.deepEqual(Object.keys(sent[at].query).sort(), Object.keys(query).sort());
+    match(sent[at].query, query, "query");
+    assert.equal(sent[at].key !== null, key);
+    assert.equal(sent[at].acts, acts);
+  });
+  if (fails) {
+    assert.ok(outcome.error instanceof PlauditError, String(outcome.error ?? "no error"));
+    match({ ...outcome.error, stored: outcome.error.stored ?? null }, fails, "error");
+  } else {
+    assert.equal(outcome.error, undefined, outcome.error?.stack);
+    match(outcome.value, returns, "answer");
+  }
+}
+
+for (const [number, written] of cases.entries()) {
+  test(written.name, { skip: !url && "no server" }, async () => {
+    const one = JSON.parse(JSON.stringify(written).replaceAll("{id}", `js-${number}`));
+    for (const [as, method, path, body] of one.given) {
+      const headers = { authorization: `Bearer ${token(as)}`, "content-type": "application/json" };
+      const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+      assert.ok(answer.ok, await answer.text());
+    }
+    const sent = [];
+    await run(new PlauditClient({ endpoint: url, token: token(one.as), fetch: recording(sent) }), sent, one);
+  });
+}
+
+for (const one of faults) {
+  test(one.name, async () => {
+    const answers = [...one.answers];
+    const scripted = createServer((request, response) => {
+      const answer = answers.shift() ?? { status: 599 };
+      request.resume().on("end", () => {
+        if (answer === "drop") return request.socket.destroy();
+        response.writeHead(answer.status, { "content-type": "application/json", connection: "close", ...answer.headers });
+        response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
+      });
+    });
+    await new Promise((resolve) => scripted.listen(0, "127.0.0.1", resolve));
+    const renewals = [];
+    const sent = [];
+    const client = new PlauditClient({
+      endpoint: `http://127.0.0.1:${scripted.address().port}`,
+      token: ({ renew }) => { renewals.push(renew); return `token-${renewals.length}`; },
+      fetch: recording(sent),
+      pauseMs: 1,
+    });
+    try {
+      await run(client, sent, one);
+      assert.equal(renewals.length - 1, one.renews ?? 0);
+    } finally {
+      scripted.close();
+      scripted.closeAllConnections();
+    }
+  });
+}
+
+test("a stream tells what changes, and ends with the loop", { skip: !url && "no server" }, async () => {
+  const client = new PlauditClient({ endpoint: url, token: token("js-streamer") });
+  const totals = [];
+  for await (const counts of client.stream(["js-streamed"])) {
+    totals.push(counts["js-streamed"].total);
+    if (totals.length === 1) await client.set("js-streamed", "like");
+    else break;
+  }
+  assert.deepEqual(totals, [0, 1]);
+});
+
+test("a stream can be ended from outside", { skip: !url && "no server" }, async () => {
+  const stop = new AbortController();
+  const client = new PlauditClient({ endpoint: url });
+  for await (const _ of client.stream(["js-ended"], { signal: stop.signal })) stop.abort();
+});
+
+test("without an address the client says so", () => {
+  assert.throws(() => new PlauditClient(), /endpoint/);
+});
