@@ -1,0 +1,41 @@
+"""The one error of the client library: fields, so that nobody has to read a sentence."""
+
+from collections.abc import Mapping, Sequence
+
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+NOT_STORED = frozenset({429, 503})
+
+
+class PlauditError(Exception):
+    """A call failed for good, after all the repeating that made sense.
+
+    `code` is a stable error code of the API (docs/errors.md) with its HTTP `status`, or None where no answer of the API
+    came. `errors` names the offending inputs as {"field", "message"}. `key` is that of a tap: where nobody knows
+    whether it was stored, the same call with the same key settles it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.errors = tuple(errors)
+        self.retry_after_s = retry_after_s
+        self.key: str | None = None
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same call may work later."""
+        return self.status is None or self.status in LATER
+
+    @property
+    def stored(self) -> bool | None:
+        """False: nothing was stored. None: nobody knows."""
+        return False if not self.temporary or self.status in NOT_STORED else None

@@ -1,0 +1,151 @@
+"""How a call is brought to its end: repeats, pauses and a new token, without a connection and without waiting.
+
+`talk` is a generator that says what to do next and is told what came of it, so that the blocking and the asyncio client
+share every rule. A call is repeated while its failure is temporary (no answer, 408, 425, 429, 500, 502, 503, 504) and
+`Retries` allow it; a tap always with the same key. A refused token is asked for anew, once.
+"""
+
+import json
+import random
+import uuid
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from plaudit.client.calls import Call
+from plaudit.client.errors import PlauditError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a call is tried, and for how long in all; 1 attempt is no retry.
+
+    Pauses are random up to `first_s` doubled with each failure (the "full jitter" of the AWS architecture blog), and
+    never shorter than the service asks for with `Retry-After`.
+    """
+
+    attempts: int = 5
+    first_s: float = 0.2
+    longest_s: float = 5.0
+    within_s: float = 30.0
+
+    def pause_s(self, failures: int, asked_s: float) -> float:
+        """How long to wait after so many failures."""
+        most: float = min(self.longest_s, self.first_s * 2 ** (failures - 1))
+        return asked_s + random.random() * most  # noqa: S311 - jitter needs no secrecy
+
+
+@dataclass(frozen=True, slots=True)
+class AskToken:
+    """Say which token to send; `renew` where the last one was refused. Answered with the token or None."""
+
+    renew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this. Answered with an `Answer`, or with the exception that came instead."""
+
+    method: str
+    address: str
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Do = AskToken | Send | Pause
+
+
+def talk(
+    call: Call[T], retries: Retries, now_s: Callable[[], float], *, renewable: bool, route: str | None = None
+) -> Generator[Do, Any, T]:
+    """Bring a call to its end. Raises `PlauditError`."""
+    until_s = now_s() + retries.within_s
+    token = yield AskToken(renew=False)
+    renewed, failures = not renewable, 0
+    while True:
+        answer = yield Send(call.method, call.address, _headers(call, token, route), _body(call))
+        try:
+            return _read(call, answer)
+        except PlauditError as error:
+            if error.status == 401 and token is not None and not renewed:
+                renewed = True
+                token = yield AskToken(renew=True)
+                continue
+            failures += 1
+            pause_s = retries.pause_s(failures, error.retry_after_s)
+            readable = not isinstance(answer, Answer) or answer.status != 200
+            if (
+                not (error.temporary and readable)
+                or failures >= retries.attempts
+                or now_s() + pause_s > until_s
+            ):
+                error.key = call.key
+                raise
+        yield Pause(pause_s)
+
+
+def new_key() -> str:
+    """The idempotency key of one tap."""
+    return uuid.uuid4().hex
+
+
+def problem(answer: Answer) -> PlauditError:
+    """What a refusal says; whatever a proxy on the way says is told by its status alone."""
+    told: Any = {}
+    if answer.headers.get("content-type", "").startswith("application/problem+json"):
+        try:
+            told = json.loads(answer.body)
+        except ValueError:
+            pass
+    waits = answer.headers.get("retry-after", "")
+    return PlauditError(
+        str(told.get("detail") or f"The service answers {answer.status}."),
+        code=told.get("code"),
+        status=answer.status,
+        errors=told.get("errors", ()),
+        retry_after_s=float(waits) if waits.isascii() and waits.isdigit() else 0.0,
+    )
+
+
+def _read(call: Call[T], answer: Answer | Exception) -> T:
+    if not isinstance(answer, Answer):
+        raise PlauditError(f"The service does not answer: {answer!r}") from answer
+    if not 200 <= answer.status < 300:
+        raise problem(answer)
+    try:
+        return call.read(json.loads(answer.body), answer.headers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlauditError("The answer is not one of this service.") from error
+
+
+def _headers(call: Call[Any], token: str | None, route: str | None) -> dict[str, str]:
+    headers = {
+        "authorization": f"Bearer {token}" if token is not None else None,
+        "content-type": "application/json" if call.body is not None else None,
+        "idempotency-key": call.key,
+        "plaudit-user": call.user,
+        "plaudit-route": route,
+    }
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def _body(call: Call[Any]) -> bytes | None:
+    return None if call.body is None else json.dumps(call.body).encode()

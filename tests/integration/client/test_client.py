@@ -1,0 +1,135 @@
+"""What the contract file does not hold: streams, batches, own connections, giving up."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from plaudit.client import AsyncClient, Client, PlauditError, Retries
+from tests.integration.client.test_contract import Scripted
+from tests.support.api import fresh
+from tests.support.server import ServerProcess
+
+ONE = Retries(attempts=1)
+BRIEFLY = Retries(first_s=0.001)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("client") / "data") as running:
+        yield running
+
+
+def test_a_stream_tells_what_changes(server: ServerProcess) -> None:
+    target = fresh("t")
+    with Client(server.url, server.token("ann")) as client:
+        stream = client.stream([target])
+        assert next(stream)[target].total == 0
+        counts = client.set(target, "love").counts
+        assert next(stream)[target] == counts
+        stream.close()  # type: ignore[attr-defined] # a generator has it
+
+
+async def test_an_asyncio_stream_comes_back_after_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with ServerProcess(tmp_path_factory.mktemp("restarted") / "data") as server:
+        async with AsyncClient(server.url, server.token("ann"), retries=BRIEFLY) as client:
+            stream = client.stream(["t"])
+            assert (await anext(stream))["t"].version == 0
+            await asyncio.to_thread(server.restart)
+            counts = (await client.set("t", "wow")).counts
+            async with asyncio.timeout(15):
+                while (await anext(stream))["t"] != counts:
+                    pass
+            await stream.aclose()  # type: ignore[attr-defined] # a generator has it
+
+
+def test_a_stream_that_is_refused_is_an_error(server: ServerProcess) -> None:
+    with Client(server.url) as client, pytest.raises(PlauditError) as refused:
+        next(client.stream(["a b"]))
+    assert refused.value.code == "invalid_target_id"
+
+
+async def test_counts_asked_for_at_once_are_one_call(server: ServerProcess) -> None:
+    sent: list[httpx.Request] = []
+
+    async def note(request: httpx.Request) -> None:
+        sent.append(request)
+
+    ids = [fresh("t") for _ in range(150)]
+    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http:
+        client = AsyncClient(server.url, server.token("ann"), http=http)
+        await client.set(ids[3], "like")
+        found = await asyncio.gather(*(client.count(id_) for id_ in [*ids, ids[3]]))
+        assert (found[3].total, found[-1].total, found[4].total) == (1, 1, 0)
+        assert [request.method for request in sent] == ["PUT", "GET", "GET"]
+        await client.close()
+        assert not http.is_closed, "it is not ours to close"
+
+
+async def test_a_count_that_fails_fails_for_those_who_asked(server: ServerProcess) -> None:
+    async with AsyncClient(server.url, retries=ONE) as client:
+        bad = await asyncio.gather(client.count("a b"), client.count("t"), return_exceptions=True)
+        assert [getattr(error, "code", None) for error in bad] == ["invalid_target_id"] * 2
+        assert (await client.count("t")).total == 0
+
+
+def test_it_gives_up_in_time_and_says_what_it_knows() -> None:
+    answers: list[Any] = ["drop"] * 3
+    with (
+        Scripted(answers) as scripted,
+        Client(scripted.url, "t", retries=Retries(3, 0.001)) as client,
+        pytest.raises(PlauditError) as failed,
+    ):
+        client.set("t", "like", key="my-key")
+    assert (failed.value.code, failed.value.stored, failed.value.key) == (None, None, "my-key")
+
+
+def test_it_does_not_wait_for_longer_than_it_may() -> None:
+    refused = {"status": 503, "headers": {"retry-after": "60"}, "body": {"code": "overloaded"}}
+    started = time.monotonic()
+    with (
+        Scripted([refused]) as scripted,
+        Client(scripted.url, "t") as client,
+        pytest.raises(PlauditError) as failed,
+    ):
+        client.set("t", "like")
+    assert failed.value.stored is False
+    assert failed.value.retry_after_s == 60
+    assert time.monotonic() - started < 5
+
+
+def test_nobody_there() -> None:
+    with Client("http://127.0.0.1:9", retries=ONE) as client, pytest.raises(PlauditError) as failed:
+        client.counts(["t"])
+    assert (failed.value.code, failed.value.status, failed.value.temporary) == (None, None, True)
+
+
+def test_a_comma_cannot_make_two_targets_of_one(server: ServerProcess) -> None:
+    with Client(server.url) as client, pytest.raises(ValueError, match="comma"):
+        client.counts(["a,b"])
+
+
+async def test_a_token_may_come_from_anywhere(server: ServerProcess) -> None:
+    async def token(renew: bool) -> str:
+        await asyncio.sleep(0)
+        return server.token("ann") if renew else "a.b.c"
+
+    target = fresh("t")
+    async with AsyncClient(server.url, token, retries=ONE) as client:
+        assert (await client.toggle(target, "like")).outcome == "created"
+        assert [each.target_id async for each in client.reacted()][:1] == [target]
+
+
+def test_what_the_host_app_removes(server: ServerProcess) -> None:
+    with Client(server.url, server.token(None, service=True)) as host:
+        host.set(fresh("t"), "like", user="gone")
+        for job in (host.erase_user("gone"), host.delete_target(fresh("t"))):
+            deadline = time.monotonic() + 10
+            while host.job(job.job_id).state != "done":
+                assert time.monotonic() < deadline
+        with pytest.raises(PlauditError) as refused:
+            host.set(fresh("t"), "like", user="gone")
+        assert refused.value.code == "user_erased"

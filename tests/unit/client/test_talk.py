@@ -1,0 +1,97 @@
+"""The rules of repeating, without a connection."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaudit.client import Client, PlauditError, Retries
+from plaudit.client.aio import AsyncClient
+from plaudit.client.calls import Call, hundreds
+from plaudit.client.events import Events
+from plaudit.client.talk import Answer, AskToken, Pause, Send, talk
+
+STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503, 504, 0])
+
+
+@given(st.lists(STATUSES, min_size=1, max_size=12), st.integers(1, 6), st.booleans())
+def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
+    statuses: list[int], attempts: int, renewable: bool
+) -> None:
+    """Never more tries than allowed (one more for a new token), never a pause after the last, one key throughout."""
+    call: Call[int] = Call("PUT", "/x", lambda json, _: int(json), body={}, key="k")
+    talking = talk(call, Retries(attempts), lambda: 0.0, renewable=renewable)
+    sent, renewed, paused = 0, 0, 0
+    answers = iter([*statuses, *[200] * 20])
+    told: object = None
+    failed: PlauditError | None = None
+    while failed is None:
+        try:
+            do = talking.send(told)
+        except StopIteration:
+            break
+        except PlauditError as error:
+            failed = error
+            break
+        match do:
+            case AskToken(renew=renew):
+                renewed += renew
+                told = "t"
+            case Send(headers=headers):
+                assert headers["idempotency-key"] == "k"
+                sent += 1
+                status = next(answers)
+                told = OSError("gone") if status == 0 else Answer(status, {}, b"1")
+            case Pause(seconds=seconds):
+                assert 0 <= seconds <= 5
+                paused += 1
+                told = None
+    if failed is not None:
+        assert failed.key == "k"
+        assert not failed.temporary or sent - renewed == attempts
+    assert sent <= attempts + renewed
+    assert renewed <= renewable
+    assert paused == sent - 1 - renewed
+
+
+def test_pauses_are_random_and_grow_and_are_never_shorter_than_asked_for() -> None:
+    retries = Retries(first_s=0.2, longest_s=5)
+    random.seed(1)
+    means = [sum(retries.pause_s(n, 0) for _ in range(500)) / 500 for n in range(1, 9)]
+    assert means == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.5, 2.5, 2.5], rel=0.15)
+    assert all(2 <= retries.pause_s(3, 2) <= 2.8 for _ in range(100))
+
+
+def test_the_time_is_up_before_the_attempts_are() -> None:
+    now_s = iter([0.0, 29.0, 31.0])
+    call: Call[int] = Call("GET", "/x", lambda json, _: int(json))
+    talking = talk(call, Retries(), lambda: next(now_s), renewable=False)
+    next(talking)
+    assert isinstance(talking.send(None), Send)
+    assert isinstance(talking.send(OSError()), Pause)
+    assert isinstance(talking.send(None), Send)
+    with pytest.raises(PlauditError):
+        talking.send(OSError())
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=3), max_size=400))
+def test_each_target_is_asked_for_once_a_hundred_at_a_time(ids: list[str]) -> None:
+    parts = list(hundreds(ids))
+    assert [id_ for part in parts for id_ in part] == list(dict.fromkeys(ids))
+    assert all(1 <= len(part) <= 100 for part in parts)
+    assert all(len(part) == 100 for part in parts[:-1])
+
+
+@given(st.lists(st.text(max_size=40), max_size=30))
+def test_a_stream_of_garbage_tells_nothing(lines: list[str]) -> None:
+    events = Events()
+    assert [told for line in [*lines, ""] if (told := events.line(line)) is not None] == []
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert public(AsyncClient) - public(Client) == {"count"}
+    assert public(Client) - public(AsyncClient) == set()
