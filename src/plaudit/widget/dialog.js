@@ -71,7 +71,6 @@ class Dialog {
     this.target = target;
     this.words = words;
     this.origins = new Set([location.origin, new URL(session.transport.root).origin, ...pictures]);
-    this.emojis = new Map(session.catalogue.map((reaction) => [reaction.name, reaction.emoji]));
     this.ago = new Intl.RelativeTimeFormat(words.lang, { numeric: "auto", style: "short" });
     this.box = make("dialog", { part: "dialog", class: "dialog", "aria-label": words.say("group") });
   }
@@ -116,7 +115,7 @@ class Dialog {
   /** @param {string} reaction @param {Node} picture @param {string} label @param {number} count */
   #makeTab(reaction, picture, label, count) {
     const { words } = this;
-    const tab = button("tab", { role: "tab", "aria-label": `${label}: ${words.full.format(count)}`, "aria-controls": "reactors" }, picture, words.short(count));
+    const tab = button("tab", { role: "tab", "aria-label": `${label} ${words.short(count)}`, "aria-controls": "reactors" }, picture, " ", words.short(count));
     tab.addEventListener("click", () => this.#select(tab, reaction));
     return tab;
   }
@@ -191,7 +190,7 @@ class Dialog {
   #row({ user, reaction, reacted_at: at }) {
     const name = String(user.name ?? user.id);
     const label = this.session.catalogue.find((one) => one.name === reaction);
-    const badge = make("span", { role: "img", class: "emoji", "aria-label": label ? this.words.label(label) : reaction }, this.emojis.get(reaction) ?? "");
+    const badge = make("span", { role: "img", class: "emoji", "aria-label": label ? this.words.label(label) : reaction }, label?.emoji ?? "");
     return make("li", { class: "reactor", part: "reactor" },
       make("span", { class: "face" }, this.#picture(user, name), badge),
       make("span", { class: "name" }, isolated(name)),

@@ -67,7 +67,7 @@ export class PlauditBar extends HTMLElement {
   #emojis = make("span", { class: "stack" });
   #number = make("span", { class: "total" });
   #sentence = make("span", { class: "sentence", part: "sentence" });
-  #count = button("count", { "aria-haspopup": "dialog" }, this.#emojis, this.#number, this.#sentence);
+  #count = button("count", { "aria-haspopup": "dialog" }, this.#emojis, this.#number, " ", this.#sentence);
   #note = make("div", { class: "note", part: "note", hidden: "" });
   #status = make("span", { class: "status", role: "status" });
   #bar = make("div", { class: "bar", part: "bar", role: "group", hidden: "" }, this.#split, this.#count, this.#note, this.#status);
@@ -160,7 +160,7 @@ export class PlauditBar extends HTMLElement {
     this.#session.wish(this.#target, reaction);
     this.draw(); // now, and not with the next frame's bars
     if (reaction) this.#pop();
-    this.#hideNote();
+    this.#note.hidden = true;
     this.#dispatch("plaudit-change", { reaction, previous, total: this.counts?.total });
     const given = this.#session.catalogue.find(({ name }) => name === reaction);
     this.#say((words) => `${given ? words.say("given", { label: words.label(given) }) : words.say("taken")} ${words.count("reactions", this.counts?.total ?? 0)}.`);
@@ -210,7 +210,6 @@ export class PlauditBar extends HTMLElement {
 
   /** The service refused the newest wish. @param {import("./transport.js").PlauditError} error */
   refused(error) {
-    this.changed();
     const code = error.code?.startsWith("target_") ? error.code : error.status === 401 ? "signedOut" : "failed";
     this.#show(this.#words?.say(code) || error.message);
     this.#dispatch("plaudit-refused", { code: error.code, message: error.message });
@@ -314,7 +313,8 @@ export class PlauditBar extends HTMLElement {
     const sentence = words.sentence(own !== null && me !== null, sample, total);
     setText(this.#number, words.short(total));
     setText(this.#sentence, sentence);
-    setAttribute(this.#count, "aria-label", [words.count("reactions", total), sentence, words.say("who")].filter(Boolean).join(". "));
+    // The name begins with what is seen, for those who speak it.
+    setAttribute(this.#count, "aria-label", `${words.short(total)}${sentence && ` ${sentence}`}. ${words.say("who")}`);
     if (total === this.#total) return;
     if (this.#total >= 0) this.#dispatch("plaudit-update", { counts: this.counts });
     this.#total = total;
@@ -341,11 +341,7 @@ export class PlauditBar extends HTMLElement {
     this.#note.hidden = false;
     this.#say(() => text);
     clearTimeout(this.#noteTimer);
-    this.#noteTimer = setTimeout(() => this.#hideNote(), NOTE_MS);
-  }
-
-  #hideNote() {
-    this.#note.hidden = true;
+    this.#noteTimer = setTimeout(() => { this.#note.hidden = true; }, NOTE_MS);
   }
 
   /** @param {string} name @param {object} detail */
@@ -360,5 +356,5 @@ function drawAll() {
 
 if (!customElements.get("plaudit-bar")) {
   customElements.define("plaudit-bar", PlauditBar);
-  (globalThis.requestIdleCallback ?? setTimeout)(loadPicker);
+  void loadPicker(); // while the first answers are on their way
 }

@@ -35,6 +35,7 @@ export class PlauditClient {
   /** @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for `Retry-After` */
   constructor({ attempts = 4, pauseMs = 5_000, ...options } = {}) {
     this.transport = new Transport(options);
+    if (!this.transport.root.startsWith("http")) throw new TypeError("endpoint: say where the service is");
     this.attempts = attempts;
     this.pauseMs = pauseMs;
   }

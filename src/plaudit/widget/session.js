@@ -93,8 +93,7 @@ export class Session {
   constructor(transport) {
     this.transport = transport;
     this.readOnly = !transport.source;
-    for (const type of ["online", "pageshow", "pagehide"]) addEventListener(type, () => this.#wake());
-    document.addEventListener("visibilitychange", () => this.#wake());
+    for (const type of ["online", "pagehide", "visibilitychange"]) addEventListener(type, () => this.#wake());
   }
 
   /** A bar shows this target from now on. @param {string} id @param {string | undefined} type @param {Watcher} watcher */
@@ -129,7 +128,6 @@ export class Session {
     if (this.readOnly) return;
     entry.lastUsed = reaction ?? shown(entry.state).own ?? entry.lastUsed;
     this.apply(entry, wished(entry.state, reaction));
-    this.#live?.tell({ kind: "wish", id });
     if (entry.kept) this.#keep(id, entry);
     void this.send(id, entry);
   }
@@ -152,6 +150,7 @@ export class Session {
       this.catalogue = await catalogueOf(this.transport).catch(() => []);
       if (!this.catalogue.length) await this.#pause(backoff(failures));
     }
+    this.me = subject(await this.transport.token().catch(() => null));
     for (const entry of this.entries.values()) this.#changed(entry);
     await this.#openRest();
   }
@@ -160,15 +159,13 @@ export class Session {
   async #openRest() {
     for (let failures = 0; !this.#live; failures += 1) {
       try {
-        const { Live, Outbox, subject } = await import("./later.js");
-        this.me = subject(await this.transport.token());
+        const { Live, Outbox } = await import("./later.js");
         this.#live = new Live(this);
         if (!this.readOnly) await Outbox.open(this);
       } catch {
         await this.#pause(backoff(failures));
       }
     }
-    for (const entry of this.entries.values()) this.#changed(entry);
   }
 
   /** @param {string} id */
@@ -194,7 +191,11 @@ export class Session {
       ids.forEach((id, at) => this.#loaded(id, items?.[id], turns[at]));
       this.#failures = 0;
     } catch (/** @type {any} */ error) {
-      if (error.retry !== false) return this.#loadLater(ids, error.waitMs ?? 0);
+      if (error.retry !== false) {
+        await this.#pause(backoff((this.#failures += 1), error.waitMs ?? 0));
+        for (const id of ids) if (this.entries.get(id)?.near.size) this.#want(id);
+        return;
+      }
       if (error.status === 401 && !this.readOnly) return this.#signedOut(ids);
       if (ids.length > 1) { // one bad target must not take the others away
         const half = ids.length >> 1;
@@ -208,12 +209,6 @@ export class Session {
         this.#changed(entry);
       }
     }
-  }
-
-  /** @param {string[]} ids @param {number} waitMs */
-  async #loadLater(ids, waitMs) {
-    await this.#pause(backoff((this.#failures += 1), waitMs));
-    for (const id of ids) if (this.entries.get(id)?.near.size) this.#want(id);
   }
 
   /** The token is refused for good: what is public stays. @param {string[]} ids */
@@ -254,6 +249,7 @@ export class Session {
     if (entry.sending) return;
     entry.sending = true;
     await this.#pause(SHOWN_MS);
+    this.#live?.tell({ kind: "wish", id });
     for (let failures = 0; ;) {
       this.apply(entry, sending(entry.state, newKey()));
       const { sent, unsure } = entry.state;
@@ -352,4 +348,13 @@ function catalogueOf(transport) {
   catalogues.set(transport.root, asked);
   asked.catch(() => catalogues.delete(transport.root));
   return asked;
+}
+
+/** Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device. @param {string | null} token @returns {string | null} */
+function subject(token) {
+  try {
+    return JSON.parse(atob(/** @type {string} */ (token?.split(".")[1]).replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
+  } catch {
+    return null;
+  }
 }

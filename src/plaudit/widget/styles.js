@@ -8,7 +8,7 @@ const BAR = `
 :host{--accent:var(--plaudit-accent,light-dark(#0a58ca,#8ab8ff));--surface:var(--plaudit-surface,light-dark(#fff,#262a33));
 --text:var(--plaudit-text,light-dark(#1b1f29,#eceef4));--line:var(--plaudit-line,light-dark(#0000001f,#ffffff29));
 --radius:var(--plaudit-radius,18px);--muted:color-mix(in srgb,currentColor 78%,transparent);
-display:block;min-block-size:44px;font:var(--plaudit-font,15px/1.3 system-ui,sans-serif);-webkit-tap-highlight-color:transparent}
+display:block;min-block-size:44px;font:var(--plaudit-font,15px/1.3 system-ui,sans-serif)}
 :host([hidden]),[hidden]{display:none!important}
 *{box-sizing:border-box}
 .bar,.split,.count{display:flex;align-items:center}
@@ -27,7 +27,7 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .split>[aria-disabled]{opacity:.6;cursor:default}
 .waiting .react::after{content:"";position:absolute;inset-block-start:7px;inset-inline-end:5px;inline-size:6px;block-size:6px;border-radius:50%;background:currentColor;animation:late 0s 3s both}
 @keyframes late{from{opacity:0}}
-.emoji{font-family:var(--plaudit-emoji-font,"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif);font-size:1.25em;line-height:1;font-weight:400;forced-color-adjust:none}
+.emoji{font-family:var(--plaudit-emoji-font,"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif);font-size:1.25em;line-height:1;font-weight:400;font-variant-emoji:emoji}
 .label{white-space:nowrap}
 .count{gap:6px;min-inline-size:44px;max-inline-size:100%;padding-inline:6px;text-align:start}
 .stack{display:flex}
@@ -41,7 +41,7 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .note,.picker,.dialog{color:var(--text);background:var(--surface);border:1px solid var(--line);box-shadow:0 4px 24px #0000002e}
 .status{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media(hover:hover){.react:hover::before,.more:hover::before{background:color-mix(in srgb,currentColor 13%,transparent)}
-.count:hover :is(.total,.sentence){text-decoration:underline;text-underline-offset:3px}}
+.count:hover :is(.total,.sentence){text-decoration:underline}}
 @media(prefers-reduced-motion:reduce){*,::before{animation-duration:0s!important;transition:none!important}}
 @media(forced-colors:active){.react::before,.more::before{border:1px solid ButtonBorder}
 .react[aria-pressed=true]::before{background:Highlight;forced-color-adjust:none}

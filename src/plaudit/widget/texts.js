@@ -53,7 +53,7 @@ export class Words {
   /** @param {string} key @param {number} n */
   count(key, n) {
     const forms = /** @type {Plural} */ (this.texts[key]);
-    return (forms[this.rules.select(n)] ?? forms.other).replace("{n}", this.full.format(n));
+    return (forms[this.rules.select(n)] ?? forms.other).replace("{n}", this.short(n));
   }
 
   /** A number as the bar shows it: 1,234 and 12.3K. @param {number} n */
@@ -74,7 +74,7 @@ export class Words {
   sentence(own, sample, total) {
     const names = sample.map((user) => isolated(String(user?.name ?? user?.id)));
     if (own) names.unshift(this.say("you"));
-    if (names.length < total || names.length > 3) names.length = Math.min(names.length, total, 2);
+    names.length = total <= Math.min(names.length, 3) ? total : Math.min(names.length, 2);
     if (!names.length) return "";
     if (total > names.length) names.push(this.count("others", total - names.length));
     return this.lists.format(names);

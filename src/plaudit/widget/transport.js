@@ -42,7 +42,6 @@ export class Transport {
   constructor({ endpoint, token = null, fetch: how, timeoutMs = TIMEOUT_MS } = {}) {
     const root = endpoint ?? import.meta.url.replace(/\/widget\/.*$/, "/");
     this.root = new URL(root.endsWith("/") ? root : `${root}/`, globalThis.document?.baseURI).href;
-    if (!this.root.startsWith("http")) throw new TypeError("endpoint: say where the service is");
     this.source = token;
     this.fetch = how ?? ((/** @type {string} */ url, /** @type {RequestInit} */ init) => fetch(url, init));
     this.timeoutMs = timeoutMs;
@@ -50,17 +49,9 @@ export class Transport {
 
   /** The decoded answer. Raises `PlauditError`. @param {string} method @param {string} path @param {Extra} [extra] */
   async call(method, path, extra = {}) {
-    const limit = new AbortController();
-    const stop = () => limit.abort();
-    const timer = setTimeout(stop, this.timeoutMs);
-    extra.signal?.addEventListener("abort", stop);
-    if (extra.signal?.aborted) stop();
-    try {
-      return await decode(await this.request(method, path, { ...extra, signal: limit.signal }));
-    } finally {
-      clearTimeout(timer);
-      extra.signal?.removeEventListener("abort", stop);
-    }
+    const limit = AbortSignal.timeout(this.timeoutMs);
+    const signal = extra.signal ? AbortSignal.any([limit, extra.signal]) : limit;
+    return decode(await this.request(method, path, { ...extra, signal }));
   }
 
   /**

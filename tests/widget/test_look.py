@@ -1,0 +1,174 @@
+"""What a person sees: no accessibility fault that axe knows, big enough to touch, and pictures that stay as they are.
+
+The pictures in `screens/` were made by Chromium on Debian 12 with its own fonts; `PLAUDIT_SCREENS=write` makes them
+anew. Other fonts draw other letters, so a picture may differ in a few percent of its area.
+"""
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.api import fresh
+from tests.widget.board import Board, Service
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Board]
+
+SCREENS = Path(__file__).with_name("screens")
+TOLERANCE = 0.03
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FINGER_PX = 44
+
+
+@pytest.fixture(scope="module")
+def liked(service_of_module: Service) -> list[str]:
+    """Targets with nobody, one's own reaction among three, and a crowd."""
+    targets = [fresh("look:") for _ in range(3)]
+    for user, reaction in (("bob", "like"), ("emi", "love"), ("alice", "love")):
+        service_of_module.tap(user, targets[1], reaction)
+    for number in range(30):
+        service_of_module.tap(f"c{number}", targets[2], ("like", "haha", "wow", "sad")[number % 4])
+    return targets
+
+
+@pytest.fixture(scope="module")
+def service_of_module(server: Any) -> Service:
+    return Service(server)
+
+
+def faults(one: Board, packages: Path) -> list[tuple[str, list[str]]]:
+    """What axe finds on the page as it is now, open parts and shadow roots included."""
+    one.page.evaluate((packages / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = one.page.evaluate(f"axe.run(document, {{runOnly: {RULES!r}}})")
+    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "ar"])
+def test_axe_finds_no_fault(board: Open, packages: Path, liked: list[str], scheme: str, lang: str) -> None:
+    one = board(color_scheme=scheme, reduced_motion="reduce")
+    direction = "rtl" if lang == "ar" else "ltr"
+    one.open(liked, "alice", lang=lang, direction=direction).ready()
+    assert faults(one, packages) == [], "bars"
+    one.bar(liked[0]).locator(".more").click()
+    one.bar(liked[0]).locator(".picker").wait_for()
+    one.bar(liked[0]).locator(".choice").nth(2).hover()
+    assert faults(one, packages) == [], "picker"
+    one.page.keyboard.press("Escape")
+    one.bar(liked[2]).locator(".count").click()
+    one.bar(liked[2]).locator(".reactor:not(.ghost)").first.wait_for()
+    assert faults(one, packages) == [], "dialog"
+
+
+SMALL = """least => [...document.querySelectorAll("plaudit-bar")].flatMap(bar =>
+  [...bar.shadowRoot.querySelectorAll("button")].filter(button => button.checkVisibility()).map(button => {
+    const {width, height} = button.getBoundingClientRect();
+    return width < least - 0.1 || height < least - 0.1 ? `${button.className} ${width} ${height}` : "";
+  })).filter(Boolean)"""
+
+
+@pytest.mark.parametrize("width", [320, 800])
+def test_what_is_touched_is_big_enough_and_inside(board: Open, liked: list[str], width: int) -> None:
+    one = board(viewport={"width": width, "height": 700}, reduced_motion="reduce")
+    one.open(liked, "alice").ready()
+    for target, part in ((liked[0], "more"), (liked[2], "count")):
+        one.bar(target).locator(f".{part}").click()
+        if part == "count":
+            one.bar(target).locator(".reactor:not(.ghost)").first.wait_for()
+        assert one.page.evaluate(SMALL, FINGER_PX) == []
+        assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        one.page.keyboard.press("Escape")
+
+
+def test_a_zoom_of_two_hundred_percent_cuts_nothing_off(board: Open, liked: list[str]) -> None:
+    one = board(viewport={"width": 640, "height": 700}).open(liked, "alice").ready()
+    one.page.evaluate("document.documentElement.style.zoom = 2")
+    one.bar(liked[1]).evaluate("bar => bar.style.setProperty('--plaudit-font', '30px/1.3 sans-serif')")
+    one.page.wait_for_timeout(100)
+    assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for target in liked:
+        box = one.bar(target).first.locator(".bar").bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= 640
+
+
+def test_calm_means_no_movement(board: Open, liked: list[str]) -> None:
+    one = board(reduced_motion="reduce").open(liked, "bob").ready()
+    one.bar(liked[0]).locator(".more").click()
+    one.bar(liked[0]).locator(".choice").first.click()
+    running = (
+        "bar => bar.shadowRoot.getAnimations().filter(one => one.effect.getTiming().duration > 1).length"
+    )
+    assert one.bar(liked[0]).evaluate(running) == 0
+    one.until(liked[0], "like", 1)
+    one.main(liked[0]).click()
+    one.until(liked[0], None, 0)
+
+
+SCENES: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 320, "height": 560}},
+    "forced": {"forced_colors": "active"},
+    "rtl": {"lang": "ar", "direction": "rtl"},
+    "picker": {"open": "picker"},
+    "picker-dark": {"open": "picker", "color_scheme": "dark"},
+    "picker-forced": {"open": "picker", "forced_colors": "active"},
+    "dialog": {"open": "dialog"},
+    "dialog-dark": {"open": "dialog", "color_scheme": "dark"},
+    "dialog-narrow": {"open": "dialog", "viewport": {"width": 320, "height": 560}},
+    "dialog-rtl": {"open": "dialog", "lang": "ar", "direction": "rtl"},
+    "compact": {"attributes": "compact"},
+    "read-only": {"user": None},
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_scene_looks_as_it_did(board: Open, liked: list[str], scene: str) -> None:
+    options = {"viewport": {"width": 560, "height": 560}, "reduced_motion": "reduce", **SCENES[scene]}
+    page = {name: options.pop(name) for name in ("lang", "direction", "attributes") if name in options}
+    opened, user = options.pop("open", None), options.pop("user", "alice")
+    one = board(**options).open(liked, user, **page).ready()
+    if opened == "picker":
+        one.bar(liked[1]).locator(".more").click()
+        one.bar(liked[1]).locator(".choice").nth(3).hover()
+    elif opened == "dialog":
+        one.bar(liked[2]).locator(".count").click()
+        one.bar(liked[2]).locator(".reactor:not(.ghost)").first.wait_for()
+        one.bar(liked[2]).evaluate(TIMELESS)
+    picture = one.page.screenshot(animations="disabled", caret="hide")
+    kept = SCREENS / f"{scene}.png"
+    if os.environ.get("PLAUDIT_SCREENS") == "write":
+        SCREENS.mkdir(exist_ok=True)
+        kept.write_bytes(picture)
+    assert different(one.page, kept.read_bytes(), picture) <= TOLERANCE
+
+
+TIMELESS = "bar => bar.shadowRoot.querySelectorAll('.when').forEach(when => { when.textContent = ''; })"
+COMPARED = """async pictures => {
+  const [one, other] = await Promise.all(pictures.map(async text => {
+    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], {type: "image/png"}));
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    canvas.drawImage(image, 0, 0);
+    return canvas.getImageData(0, 0, image.width, image.height);
+  }));
+  if (one.width !== other.width || one.height !== other.height) return 1;
+  let changed = 0;
+  for (let at = 0; at < one.data.length; at += 4) {
+    const step = channel => Math.abs(one.data[at + channel] - other.data[at + channel]);
+    if (Math.max(step(0), step(1), step(2)) > 48) changed += 1;
+  }
+  return changed / (one.data.length / 4);
+}"""
+
+
+def different(page: Page, one: bytes, other: bytes) -> float:
+    """Which part of two pictures differs visibly, 0 to 1."""
+    return float(page.evaluate(COMPARED, [base64.b64encode(picture).decode() for picture in (one, other)]))
