@@ -21,6 +21,7 @@ Open = Callable[..., Board]
 
 BARS = 50
 FRAME_MS = 1000 / 60
+SLOWDOWN = 6
 VIRAL_TAPS_PER_S = 300
 
 
@@ -122,18 +123,22 @@ def test_a_tap_is_shown_with_the_next_frame_on_a_slow_machine(board: Open) -> No
     targets = [fresh("post:") for _ in range(BARS)]
     one = board(viewport={"width": 800, "height": 900}).open(targets, "alice").ready(5).live()
     session = one.context.new_cdp_session(one.page)
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
-    one.page.evaluate(MEASURED)
-    took = []
-    for target in targets[:5]:
+    session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
+    one.page.evaluate(WATCH_TAPS)
+    for target in targets[:3]:
         box = one.main(target).bounding_box()
         assert box
         one.page.mouse.click(box["x"] + 20, box["y"] + 20)
-        one.page.wait_for_function("() => taps.length")
-        took.append(one.page.evaluate("taps.pop()"))
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
-    assert all(tap["shown"] for tap in took), "in the frame after the click"
-    assert min(tap["took"] for tap in took) < FRAME_MS
+    one.page.wait_for_function("() => globalThis.shown.length === 3")
+    assert one.page.evaluate("shown") == [True] * 3, "in the frame after the click"
+
+
+def test_what_a_tap_does_at_once_fits_into_a_frame(board: Open) -> None:
+    """Measured at full speed and multiplied, because a throttled page on a busy machine measures the machine."""
+    targets = [fresh("post:") for _ in range(BARS)]
+    one = board(viewport={"width": 800, "height": 12_000}).open(targets, "alice").ready().live()
+    median_ms = one.page.evaluate(TAP_MS)
+    assert median_ms * SLOWDOWN < FRAME_MS
 
 
 def test_fifty_bars_cost_little_beside_a_viral_target(board: Open, server: ServerProcess) -> None:
@@ -305,18 +310,23 @@ def test_a_target_that_is_refused_does_not_take_the_others_away(
     assert one.shown(secret) is None
 
 
-MEASURED = """() => {
-  globalThis.taps = [];
+WATCH_TAPS = """() => {
+  globalThis.shown = [];
   addEventListener("click", event => {
     const host = event.composedPath().find(one => one.localName === "plaudit-bar");
-    const from = performance.now();
-    requestAnimationFrame(() => {
-      const shown = host.shadowRoot.querySelector(".react").ariaPressed === "true";
-      const channel = new MessageChannel(); // after this frame's layout and paint
-      channel.port1.onmessage = () => taps.push({shown, took: performance.now() - from});
-      channel.port2.postMessage(0);
-    });
+    requestAnimationFrame(() => shown.push(host.shadowRoot.querySelector(".react").ariaPressed === "true"));
   }, {capture: true});
+}"""
+# Half of the bars warm the code up; of the others the median: a tap, and the style and layout that it makes necessary.
+TAP_MS = """() => {
+  const took = [...document.querySelectorAll("plaudit-bar")].map(bar => {
+    const button = bar.shadowRoot.querySelector(".react");
+    const from = performance.now();
+    button.click();
+    document.body.getBoundingClientRect();
+    return performance.now() - from;
+  });
+  return took.slice(took.length / 2).sort((one, other) => one - other)[Math.floor(took.length / 4)];
 }"""
 SENTENCE = (
     "text => document.querySelector('plaudit-bar').shadowRoot.querySelector('.sentence').textContent === text"

@@ -154,8 +154,7 @@ def test_a_newer_wish_takes_the_place_of_a_retry(board: Open, service: Service, 
     one.on_taps(lambda route: route.abort())
     one.main(target).click()
     one.wait(lambda: len(one.taps()) >= 1)
-    one.bar(target).evaluate("bar => bar.react('love')")
-    one.bar(target).evaluate("bar => bar.react('wow')")
+    one.bar(target).evaluate("bar => { bar.react('love'); bar.react('wow'); }")
     one.on_taps(lambda route: route.continue_())
     one.until(target, "wow", 1)
     assert {wish for wish, _ in one.taps()} == {"like", "wow"}, "collapsed to the last"

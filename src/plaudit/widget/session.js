@@ -47,6 +47,8 @@ export class Entry {
   watchers = new Set();
   /** Those near the viewport. @type {Set<Watcher>} */
   near = new Set();
+  /** Whether the service has been asked. */
+  asked = false;
   sending = false;
   /** Whether the newest wish is in the outbox. */
   kept = false;
@@ -118,7 +120,7 @@ export class Session {
     const entry = this.entries.get(id);
     if (!entry) return;
     entry.near[isNear ? "add" : "delete"](watcher);
-    if (isNear && !entry.state.counts) this.#want(id);
+    if (isNear && !entry.asked) this.#want(id);
     this.#live?.want();
   }
 
@@ -170,6 +172,9 @@ export class Session {
 
   /** @param {string} id */
   #want(id) {
+    const entry = this.entries.get(id);
+    if (!entry) return;
+    entry.asked = true;
     this.#wanted.add(id);
     if (this.#planned) return;
     this.#planned = true;
@@ -187,13 +192,20 @@ export class Session {
   async #load(ids) {
     const turns = ids.map((id) => this.entries.get(id)?.state.turn ?? 0);
     try {
-      const items = this.readOnly ? await this.#counts(ids) : await this.#feed(ids);
-      ids.forEach((id, at) => this.#loaded(id, items?.[id], turns[at]));
+      const { readOnly } = this;
+      const { counts, targets } = readOnly
+        ? await this.transport.call("GET", "reactions/counts", { query: { target_ids: ids.join(",") }, open: true })
+        : await this.transport.call("POST", "reactions/feed", { body: { target_ids: ids } });
+      ids.forEach((id, at) => this.#loaded(id, readOnly ? { counts: counts[id] } : targets[id], turns[at]));
       this.#failures = 0;
     } catch (/** @type {any} */ error) {
       if (error.retry !== false) {
         await this.#pause(backoff((this.#failures += 1), error.waitMs ?? 0));
-        for (const id of ids) if (this.entries.get(id)?.near.size) this.#want(id);
+        for (const id of ids) {
+          const entry = this.entries.get(id);
+          if (entry?.near.size) this.#want(id);
+          else if (entry) entry.asked = false;
+        }
         return;
       }
       if (error.status === 401 && !this.readOnly) return this.#signedOut(ids);
@@ -216,17 +228,6 @@ export class Session {
     this.readOnly = true;
     this.refresh(ids);
     for (const entry of this.entries.values()) this.#changed(entry);
-  }
-
-  /** @param {string[]} ids @returns {Promise<Record<string, any>>} */
-  async #feed(ids) {
-    return (await this.transport.call("POST", "reactions/feed", { body: { target_ids: ids } })).targets;
-  }
-
-  /** @param {string[]} ids @returns {Promise<Record<string, any>>} */
-  async #counts(ids) {
-    const { counts } = await this.transport.call("GET", "reactions/counts", { query: { target_ids: ids.join(",") }, open: true });
-    return Object.fromEntries(Object.entries(counts).map(([id, seen]) => [id, { counts: seen }]));
   }
 
   /** @param {string} id @param {any} item @param {number} turn */
