@@ -275,6 +275,32 @@ def test_a_token_is_asked_for_again_when_it_is_refused(
     assert one.page.evaluate("asked") == [False, True], "once, whatever the number of calls"
 
 
+def test_a_bar_gets_a_new_token_as_attribute(
+    board: Open, server: ServerProcess, service: Service, target: str
+) -> None:
+    one = board().open([target], "alice").ready().live()
+    renewed = server.token("alice", grants=["other:*"])
+    one.bar(target).evaluate("(bar, token) => bar.setAttribute('token', token)", renewed)
+    one.wait(lambda: len(one.sent("GET", "/reactions/stream")) == 2)
+    assert one.sent("GET", "/reactions/stream")[1].headers["authorization"] == f"Bearer {renewed}"
+    service.tap("bob", target)
+    one.until(target, None, 1)
+    one.main(target).click()
+    one.until(target, "like", 2)
+
+
+def test_somebody_who_is_not_signed_in_has_a_display(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target)
+    one = board().open([target])
+    one.bar(target).evaluate(
+        "async bar => { await customElements.whenDefined('plaudit-bar'); bar.token = () => null; }"
+    )
+    one.wait(lambda: len(one.sent("POST", "/reactions/feed") + one.sent("GET", "/reactions/counts")) == 2)
+    one.ready()
+    assert not one.main(target).is_visible()
+    assert one.shown(target)["total"] == 1
+
+
 def test_a_token_that_stays_refused_leaves_a_display(board: Open, service: Service, target: str) -> None:
     service.tap("bob", target, "wow")
     one = board()

@@ -65,10 +65,13 @@ export class Live {
     if (!document.hidden) this.#wake();
   }
 
-  /** What is near the viewport may have changed. */
+  /** What is near the viewport may have changed. A session that nobody watches gives everything away. */
   want() {
     this.#gather ??= setTimeout(() => {
       this.#gather = undefined;
+      const watched = [...this.session.entries.values()].some(({ watchers }) => watchers.size);
+      if (!watched) return this.#sleep();
+      if (!document.hidden) this.#wake();
       this.#announce(this.#lead ? this.#nearIds() : []);
     }, GATHER_MS);
   }
@@ -147,6 +150,7 @@ export class Live {
   }
 
   #sleep() {
+    if (!this.#lead) return;
     this.#announce([]);
     this.#lead?.abort();
     this.#lead = null;

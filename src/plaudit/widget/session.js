@@ -152,7 +152,9 @@ export class Session {
       this.catalogue = await catalogueOf(this.transport).catch(() => []);
       if (!this.catalogue.length) await this.#pause(backoff(failures));
     }
-    this.me = subject(await this.transport.token().catch(() => null));
+    const token = await this.transport.token().catch(() => undefined);
+    if (token === null) this.readOnly = true; // nobody is signed in
+    this.me = subject(token);
     for (const entry of this.entries.values()) this.#changed(entry);
     await this.#openRest();
   }
@@ -351,7 +353,7 @@ function catalogueOf(transport) {
   return asked;
 }
 
-/** Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device. @param {string | null} token @returns {string | null} */
+/** Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device. @param {string | null | undefined} token @returns {string | null} */
 function subject(token) {
   try {
     return JSON.parse(atob(/** @type {string} */ (token?.split(".")[1]).replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
