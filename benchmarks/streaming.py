@@ -32,7 +32,7 @@ LISTENERS = (0, 100, 1_000, 5_000, 10_000)
 OTHER_COUNTS_PER_S = 300
 OTHER_TAPS_PER_S = 100
 DOCS = HERE.parent / "docs" / "streaming.md"
-MARKS = re.compile(r"(<!-- figures -->\n).*(\n<!-- end -->)", re.DOTALL)
+MARKS = re.compile(r"(<!-- figures -->\n).*?(<!-- end -->)", re.DOTALL)
 COLUMNS = (
     *("listeners", "events/s", "seen after: p50 ms", "p99 ms", "worst ms", "KB each"),
     *("server CPU", "counts p99 ms", "taps p99 ms"),
@@ -146,7 +146,7 @@ def keep(machine: str, lines: list[Line]) -> None:
     rows = ["| " + " | ".join(row) + " |" for row in (COLUMNS, ("---",) * len(COLUMNS))]
     rows += ["| " + " | ".join(line.cells()) + " |" for line in lines]
     text = "\n".join([f"{machine}.\n", *rows])
-    DOCS.write_text(MARKS.sub(lambda found: found[1] + text + found[2], DOCS.read_text()))
+    DOCS.write_text(MARKS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", DOCS.read_text()))
 
 
 if __name__ == "__main__":

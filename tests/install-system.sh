@@ -28,6 +28,7 @@ case "${1:-}" in
 test)
     without="the browser tests are skipped"
     need chromium chromium chromium-browser google-chrome
+    need php-cli php # signs a token as a host app in PHP does
     # Without it Chromium draws every emoji as an empty box. macOS has its own.
     [ "$(uname -s)" = Darwin ] || need_font fonts-noto-color-emoji 'NotoColorEmoji*'
     ;;

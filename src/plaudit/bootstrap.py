@@ -27,7 +27,7 @@ from plaudit.adapters.sqlite import (
     SqliteSource,
 )
 from plaudit.adapters.system import SystemClock
-from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Rules
 from plaudit.domain.errors import Invalid
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
@@ -56,6 +56,7 @@ from plaudit.services.read import Read
 from plaudit.services.remove import Remove
 from plaudit.services.stream import Streams
 from plaudit.services.transfer import Export, Format, Import, OnError, Report
+from plaudit.services.viral import Viral
 from plaudit.settings import SECRET_FILE, Settings
 from plaudit.telemetry import Metrics
 
@@ -114,7 +115,9 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
                 return "stopping"
             return None if database.writable else "the database refuses writes"
 
-        demo = await _demo(settings, secret, clock, catalogue, Demo(describe, react, read, clock))
+        viral = Viral(react, SqliteIntake(database, clock, numbers), clock, catalogue.given(DEFAULT_TYPE))
+        stack.push_async_callback(viral.stop)
+        demo = await _demo(settings, secret, clock, Demo(describe, react, read, clock), viral)
         more = [*catalogue_call(catalogue, metrics), *pages(catalogue, metrics, ready), *demo]
         metrics.gauge("plaudit_taps_waiting", lambda: committer.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
@@ -125,6 +128,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
 
         async def drain() -> None:
             streams.stop()
+            await viral.stop()
             await react.stop()
 
         yield Service(with_cors(app, settings.cors_origins), drain)
@@ -160,9 +164,7 @@ def _authenticator(settings: Settings, secret: str | None, clock: Clock) -> Auth
         raise Invalid("invalid_setting", str(error)) from error
 
 
-async def _demo(
-    settings: Settings, secret: str | None, clock: Clock, catalogue: Catalogue, demo: Demo
-) -> Routes:
+async def _demo(settings: Settings, secret: str | None, clock: Clock, demo: Demo, viral: Viral) -> Routes:
     """The demo page, made ready; where it is off, pages that say so."""
     if not settings.demo or secret is None:
         return no_demo_pages()
@@ -182,7 +184,7 @@ async def _demo(
             user_claim=settings.user_claim,
         )
 
-    return demo_pages(catalogue, await demo.prepare(), mint)
+    return demo_pages(await demo.prepare(), mint, viral)
 
 
 async def run(settings: Settings) -> None:

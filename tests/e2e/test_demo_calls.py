@@ -81,7 +81,6 @@ def test_the_content_is_the_table(server: ServerProcess) -> None:
     content = ask(f"{server.url}/demo/content").json
     assert [user["id"] for user in content["users"]] == [user.id for user in USERS]
     assert [target["id"] for target in content["targets"]] == [target.id for target in TARGETS]
-    assert [reaction["name"] for reaction in content["reactions"]][:2] == ["like", "love"]
     for target in content["targets"]:
         if target["picture"]:
             assert ask(f"{server.url}/demo/assets/{target['picture']['file']}").status == 200
@@ -98,6 +97,23 @@ def test_a_token_is_for_a_demo_user_and_opens_the_message(server: ServerProcess)
     assert GRANT == "demo:*"
     host_app = ask(f"{server.url}/api/v1/jobs/none", **bearer)
     assert (host_app.status, host_app.json["code"]) == (403, "scope_missing")
+
+
+@pytest.mark.parametrize("target", ["demo:vote", "post:42", "demo:nothing", ""])
+def test_only_an_open_demo_target_goes_viral(server: ServerProcess, target: str) -> None:
+    answer = ask(f"{server.url}/demo/viral", {"target": target})
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert ask(f"{server.url}/demo/viral").json["running"] is False
+
+
+def test_one_crowd_at_a_time_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", demo=True) as crowded:
+        first = ask(f"{crowded.url}/demo/viral", {"target": "demo:cat"})
+        again = ask(f"{crowded.url}/demo/viral", {"target": "demo:bread"})
+        assert (first.status, again.status) == (202, 200)
+        assert again.json["target"] == "demo:cat"
+        assert crowded.stop(within_s=5) == 0
+    assert "Traceback" not in crowded.log
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,22 @@
 """One window on the demo page, and what the service really has."""
 
 import json
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import BrowserContext, Locator, Page, Route
+from playwright.sync_api import BrowserContext, Locator, Page
 from playwright.sync_api import Request as Sent
 
 from tests.support.server import ServerProcess
 
-TAP = "**/api/v1/reactions"
 WITHIN_MS = 15_000
 
 
 @dataclass
 class Visit:
-    """A window with one user chosen. `close` asserts that nothing foreign was asked for and nothing went wrong."""
+    """A window on the page. `close` asserts that nothing foreign was asked for and that the console stayed quiet."""
 
     server: ServerProcess
     context: BrowserContext
@@ -25,127 +24,76 @@ class Visit:
     """Whether the test makes requests fail, which Chromium writes to its console."""
     errors: list[str] = field(default_factory=list)
     requests: list[Sent] = field(default_factory=list)
-    _handler: Callable[[Route], object] | None = None
-    _taken: int = 0
 
     def __post_init__(self) -> None:
         self.context.set_default_timeout(WITHIN_MS)
         self.page: Page = self.context.new_page()
         self.page.on("request", lambda sent: self.requests.append(sent))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on(
-            "console", lambda message: self.errors.append(message.text) if _bad(message.type) else None
-        )
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type != "log" else None)
 
-    def open(self, user: str = "demo-alice") -> "Visit":
-        """Go to the page as this user."""
-        self.page.goto(f"{self.server.url}/demo")
-        self.settled()
-        if user != "demo-alice":
-            self.become(user)
+    def open(self, path: str = "/demo") -> "Visit":
+        """Go to the page."""
+        self.page.goto(f"{self.server.url}{path}")
+        if path == "/demo":
+            self.settled()
         return self
+
+    def settled(self) -> None:
+        """Wait until the feed is there."""
+        self.page.wait_for_selector("#people[aria-busy=false]")
 
     def close(self) -> None:
         """The window goes away."""
         self.context.close()
         foreign = [sent.url for sent in self.requests if not sent.url.startswith(self.server.url)]
         assert foreign == []
-        assert [
-            text for text in self.errors if not (self.failures_expected and "Failed to load" in text)
-        ] == []
+        expected = ("Failed to load", "net::ERR") if self.failures_expected else ()
+        assert [text for text in self.errors if not any(part in text for part in expected)] == []
 
-    def reload(self) -> None:
-        """As the visitor's F5."""
-        self.page.reload()
-        self.settled()
+    def side(self, at: int) -> Locator:
+        """The left or right half."""
+        return self.page.locator(".side").nth(at)
 
-    def become(self, user: str) -> None:
-        """Choose another user."""
-        self.page.locator(f"input[value={user}]").check()
-        self.settled()
+    def become(self, at: int, user: str) -> None:
+        """Choose who looks at one side."""
+        self.side(at).locator("select").select_option(user)
 
-    def settled(self) -> None:
-        """Wait until the feed of the chosen user is shown."""
-        self.page.wait_for_selector("#feed[aria-busy=false]")
+    def user(self, at: int) -> str:
+        """Who looks at one side."""
+        return self.side(at).locator("select").input_value()
 
-    def card(self, target: str) -> Locator:
-        """The card of one target."""
-        return self.page.locator(f"[data-target='{target}']")
+    def bar(self, at: int, target: str) -> Locator:
+        """The bar of a target on one side."""
+        return self.side(at).locator(f"plaudit-bar[target='{target}']")
 
-    def main(self, target: str) -> Locator:
-        """The button that gives and takes back."""
-        return self.card(target).locator("> .reacts .main")
+    def tap(self, at: int, target: str) -> None:
+        """Press what gives and takes back."""
+        bar = self.bar(at, target)
+        bar.scroll_into_view_if_needed()
+        bar.locator(".react").click()
 
-    def choice(self, target: str, reaction: str) -> Locator:
-        """One reaction of the picker."""
-        return self.card(target).locator(f"> .reacts .choice[data-reaction={reaction}]")
-
-    def pick(self, target: str, reaction: str) -> None:
-        """Choose from the picker."""
-        self.card(target).locator("> .reacts .more").click()
-        self.choice(target, reaction).click()
-
-    def state(self, target: str) -> dict[str, Any]:
-        """Own reaction and counts as the page shows them now."""
-        shown: dict[str, Any] = self.card(target).evaluate(SHOWN)
+    def state(self, at: int, target: str) -> dict[str, Any]:
+        """Own reaction and counts as the bar shows them now."""
+        bar = self.bar(at, target)
+        bar.scroll_into_view_if_needed()
+        shown: dict[str, Any] | None = None
+        deadline = time.monotonic() + WITHIN_MS / 1000
+        while shown is None:
+            assert time.monotonic() < deadline, f"{target} is not shown"
+            shown = bar.evaluate(SHOWN)
         return shown
 
-    def until(self, target: str, own: str | None, total: int) -> None:
-        """Wait until the page shows this and has heard from the service about everything it sent."""
-        self.page.wait_for_function(UNTIL, arg=[target, own, total])
-
-    def toast(self) -> str:
-        """Wait for something to be said."""
-        self.page.wait_for_selector("#toast:not(:empty)")
-        return self.page.locator("#toast").inner_text()
-
-    def taps(self) -> list[tuple[str | None, str]]:
-        """Reaction and key of the taps that were sent so far."""
-        sent = [one for one in self.requests if one.method == "PUT"]
-        return [
-            (json.loads(one.post_data or "")["reaction_type"], one.headers["idempotency-key"]) for one in sent
-        ]
-
-    def take(self, handler: Callable[[Route], object], *, times: int = 1_000_000) -> None:
-        """So many taps go to the handler instead of the service, or until `let_go`; then they go through again."""
-        if self._taken == 0 and self._handler is None:
-            self.page.route(TAP, self._route)
-        self._handler, self._taken = handler, times
-
-    def hold(self) -> list[Route]:
-        """Taps do not reach the service; they wait in the list that is returned."""
-        held: list[Route] = []
-        self.take(held.append)
-        return held
-
-    def let_go(self) -> None:
-        """Taps go through again. Those that were held stay with the test."""
-        self._taken = 0
-
-    # Not by `unroute`: that lets the held ones through as well.
-    def _route(self, route: Route) -> None:
-        if self._handler is not None and self._taken > 0:
-            self._taken -= 1
-            self._handler(route)
-        else:
-            route.continue_()
+    def until(self, at: int, target: str, own: str | None, total: int) -> None:
+        """Wait until the bar shows this and nothing waits for the service any more."""
+        deadline = time.monotonic() + WITHIN_MS / 1000
+        while (shown := self.state(at, target)) | {"own": own, "total": total, "pending": False} != shown:
+            assert time.monotonic() < deadline, f"{target} shows {shown}, and not {own} of {total}"
+            self.page.wait_for_timeout(20)
 
 
-SHOWN = """card => {
-  const main = card.querySelector(":scope > .reacts .main");
-  const reactions = {};
-  for (const item of card.querySelectorAll(":scope > .reacts .counts li:not([hidden])"))
-    reactions[item.dataset.count] = Number(item.querySelector(".number").textContent);
-  return {own: main.dataset.reaction || null, pressed: main.getAttribute("aria-pressed") === "true",
-          total: Number(card.dataset.total), reactions};
-}"""
-
-UNTIL = """([target, own, total]) => {
-  const card = document.querySelector(`[data-target='${target}']`);
-  const bar = card.querySelector(":scope > .reacts .bar");
-  return bar.dataset.waiting === "false" && Number(card.dataset.total) === total
-    && (card.querySelector(":scope > .reacts .main").dataset.reaction || null) === own;
-}"""
+SHOWN = """bar => bar.counts && {own: bar.reaction, total: bar.counts.total, pending: bar.pending,
+  reactions: Object.fromEntries(Object.entries(bar.counts.reactions).filter(([, count]) => count))}"""
 
 
 def stored(server: ServerProcess, user: str, target: str) -> dict[str, Any]:
@@ -159,8 +107,4 @@ def stored(server: ServerProcess, user: str, target: str) -> dict[str, Any]:
         item = json.load(response)["targets"][target]
     counts, own = item["counts"], item["reaction"]
     reactions = {name: count for name, count in counts["reactions"].items() if count}
-    return {"own": own, "pressed": own is not None, "total": counts["total"], "reactions": reactions}
-
-
-def _bad(kind: str) -> bool:
-    return kind in {"error", "warning", "assert"}
+    return {"own": own, "total": counts["total"], "pending": False, "reactions": reactions}

@@ -3,9 +3,11 @@
 The files are read once at start, so no request can name another one. Refuses to know how a token is signed.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
@@ -15,18 +17,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.errors import Invalid
 from plaudit.http import bodies
 from plaudit.services.demo import TARGETS, USERS
+from plaudit.services.viral import Viral
 
 TOKEN_TTL_S = 900
 PAGE = "index.html"
+SNIPPETS = "snippets.html"
+# A file named in a comment of a page is put in its place, as text.
+_QUOTED = re.compile(r"<!-- (snippets/[a-z_]+\.txt) -->")
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
 }
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -47,6 +53,12 @@ class File(NamedTuple):
     headers: dict[str, str]
 
 
+class Going(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /demo/viral`."""
+
+    target: str
+
+
 class Asking(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /demo/token`."""
 
@@ -54,16 +66,33 @@ class Asking(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _asking = msgspec.json.Decoder(Asking)
+_going = msgspec.json.Decoder(Going)
 
 
-def demo_pages(catalogue: Catalogue, made_at_us: int, mint: Mint) -> Routes:
+def demo_pages(made_at_us: int, mint: Mint, viral: Viral) -> Routes:
     """The routes of a demo that was made at `made_at_us` (microseconds UTC)."""
     found = dict(_read(files("plaudit") / "widget" / "demo"))
-    shown = msgspec.json.encode(_content(catalogue, made_at_us))
+    found[SNIPPETS] = _quoting(found[SNIPPETS], found)
+    open_ids = {target.id for target in TARGETS if not target.closed}
+    shown = msgspec.json.encode(_content(made_at_us))
     names = {user.id for user in USERS}
 
     async def page(request: Request) -> Response:
         return _file(request, found[PAGE])
+
+    async def snippets(request: Request) -> Response:
+        return _file(request, found[SNIPPETS])
+
+    async def go_viral(request: Request) -> Response:
+        body = await bodies.read_body(request.receive, request.headers.get("content-type", "").encode())
+        target = bodies.decode(_going, body).target
+        if target not in open_ids:
+            raise Invalid("not_found", f"The demo has no open target {target[:64]!r}.", field="target")
+        started = viral.start(target)
+        return _json(viral.look(), 202 if started else 200)
+
+    async def look(_: Request) -> Response:
+        return _json(viral.look())
 
     async def asset(request: Request) -> Response:
         return _file(request, _named(found, request.path_params["name"]))
@@ -79,16 +108,14 @@ def demo_pages(catalogue: Catalogue, made_at_us: int, mint: Mint) -> Routes:
         user = bodies.decode(_asking, body).user
         if user not in names:
             raise Invalid("not_found", f"There is no demo user {user[:64]!r}.", field="user")
-        document = {"token": mint(user, TOKEN_TTL_S), "expires_in": TOKEN_TTL_S}
-        return Response(
-            msgspec.json.encode(document),
-            media_type="application/json",
-            headers={"cache-control": "no-store"},
-        )
+        return _json({"token": mint(user, TOKEN_TTL_S), "expires_in": TOKEN_TTL_S})
 
     return [
         Route("/demo", page),
+        Route("/demo/snippets", snippets),
         Route("/demo/content", content),
+        Route("/demo/viral", go_viral, methods=["POST"]),
+        Route("/demo/viral", look),
         Route("/demo/token", token, methods=["POST"]),
         Route("/demo/assets/{name:path}", asset),
         Route("/demo/avatars/{name}", avatar),
@@ -111,8 +138,27 @@ def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, File]]:
             yield from _read(entry, f"{prefix}{entry.name}/")
         elif media_type := MEDIA_TYPES.get(entry.name.rpartition(".")[2]):
             body = entry.read_bytes()
-            etag = f'"{blake2b(body, digest_size=9).hexdigest()}"'
-            yield f"{prefix}{entry.name}", File(body, {**HEADERS, "content-type": media_type, "etag": etag})
+            yield f"{prefix}{entry.name}", _made(body, media_type)
+
+
+def _made(body: bytes, media_type: str) -> File:
+    etag = f'"{blake2b(body, digest_size=9).hexdigest()}"'
+    return File(body, {**HEADERS, "content-type": media_type, "etag": etag})
+
+
+def _quoting(page: File, found: Mapping[str, File]) -> File:
+    """The page with the files it names."""
+    text = _QUOTED.sub(lambda name: escape(found[name[1]].body.decode()), page.body.decode())
+    return _made(text.encode(), page.headers["content-type"])
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(document),
+        status,
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
 
 
 def _named(found: Mapping[str, File], name: str) -> File:
@@ -127,15 +173,12 @@ def _file(request: Request, file: File) -> Response:
     return Response(file.body, headers=file.headers)
 
 
-def _content(catalogue: Catalogue, made_at_us: int) -> dict[str, Any]:
-    """What the page shows: users, reactions, and targets with their texts in the order of the feed."""
+def _content(made_at_us: int) -> dict[str, Any]:
+    """What the page shows: users, whether there is a bell, and targets with their texts in the order of the feed."""
     made_at_s = made_at_us // 1_000_000
     return {
+        "bell": (files("plaudit") / "widget" / "plaudit-bell.js").is_file(),
         "users": [{"id": user.id, "name": user.name, "avatar_url": user.avatar_url} for user in USERS],
-        "reactions": [
-            {"name": reaction.name, "emoji": reaction.emoji, "label": reaction.label}
-            for reaction in catalogue.reactions
-        ],
         "targets": [
             {
                 "id": target.id,

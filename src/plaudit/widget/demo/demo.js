@@ -1,167 +1,150 @@
-// @ts-check
-/** The demo page: puts content, cards, the chosen user and the service together. */
+/** The demo page: one feed as two people see it, side by side, and a crowd that can be let loose on it. */
 
-import { content, Refused } from "./api.js";
-import { Card } from "./cards.js";
-import { avatar, byId, element, setText } from "./dom.js";
-import { PeopleDialog } from "./people.js";
-import { backoff, pause, Session } from "./session.js";
-
-const REFRESH_MS = 2_000;
-const TICK_MS = 60_000;
-const TOAST_MS = 8_000;
-const CHOSEN = "plaudit-demo-user";
-
-const feed = byId("feed");
-const toast = byId("toast");
-/** One session for each user who was chosen: switching away leaves no wish behind. @type {Map<string, Session>} */
-const sessions = new Map();
-/** @type {Map<string, Card>} */
-const cards = new Map();
-/** The session on show. @type {Session | null} */
-let current = null;
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let toastTimer;
-
-/** Says it where eyes and screen readers find it. @param {string} text */
-function say(text) {
-  clearTimeout(toastTimer);
-  toast.textContent = text;
-  toastTimer = setTimeout(() => (toast.textContent = ""), TOAST_MS);
-}
-
-/** @param {boolean} online */
-function link(online) {
-  byId("link").dataset.state = online ? "up" : "down";
-  setText(byId("link-text"), online ? "Live" : "Reconnecting");
-}
-
-/** @param {Session} session */
-function watcher(session) {
-  return {
-    /** @param {import("./state.js").TargetState} state */
-    changed: (state) => {
-      if (session === current) cards.get(state.id)?.show(state, session.user);
-    },
-    say: (/** @type {string} */ text) => {
-      if (session === current) say(text);
-    },
-    link,
-  };
-}
-
-/** Tries until it works; `Refused` is final. @template T @param {() => Promise<T>} action @returns {Promise<T>} */
-async function insist(action) {
-  for (let failures = 0; ; failures += 1) {
-    try {
-      const result = await action();
-      link(true);
-      return result;
-    } catch (error) {
-      if (error instanceof Refused) {
-        say(error.message);
-        throw error;
-      }
-      link(false);
-      await pause(backoff(failures));
-    }
-  }
-}
-
-/** Shows the feed as this user sees it. Until then nobody can react as somebody they did not mean. */
-async function become(/** @type {string} */ user) {
-  current = null;
-  feed.inert = true;
-  feed.setAttribute("aria-busy", "true");
-  let session = sessions.get(user);
-  if (!session) {
-    session = new Session(user, [...cards.keys()], { changed() {}, say() {}, link });
-    session.watcher = watcher(session);
-    sessions.set(user, session);
-  }
-  const chosen = session;
-  wanted = chosen;
-  await insist(() => chosen.load());
-  if (wanted !== chosen) return; // somebody else was chosen meanwhile
-  current = chosen;
-  for (const state of chosen.states.values()) cards.get(state.id)?.show(state, user);
-  feed.inert = false;
-  feed.setAttribute("aria-busy", "false");
-}
-
-/** The session that was chosen last. @type {Session | null} */
-let wanted = null;
-
-/** @param {import("./api.js").User[]} users */
-function showUsers(users) {
-  const kept = remembered();
-  const first = users.find((user) => user.id === kept) ?? users[0];
-  byId("users").replaceChildren(
-    ...users.map((user) => {
-      const input = element("input", { type: "radio", name: "user", value: user.id });
-      input.checked = user === first;
-      input.addEventListener("change", () => {
-        remember(user.id);
-        void become(user.id);
-      });
-      const [given, ...family] = user.name.split(" ");
-      const name = element("span", { class: "name" }, given, element("span", { class: "sr" }, ` ${family.join(" ")}`));
-      return element("label", { class: "user" }, input, avatar(user), name);
-    }),
-  );
-  return first.id;
-}
-
-/** The choice is per window, so that two windows can be two people. */
-function remembered() {
-  try {
-    return sessionStorage.getItem(CHOSEN);
-  } catch {
-    return null; // storage is switched off
-  }
-}
-
-/** @param {string} user */
-function remember(user) {
-  try {
-    sessionStorage.setItem(CHOSEN, user);
-  } catch {
-    // storage is switched off: the next visit starts as the first user
-  }
-}
+import { PlauditBar } from "../../widget/plaudit-bar.js";
+import { byId, element } from "./dom.js";
+import { feedOf } from "./feed.js";
+import { Viral } from "./viral.js";
 
 /**
- * @param {import("./cards.js").Target[]} targets
- * @param {import("./api.js").User[]} users
- * @param {import("./bar.js").Reaction[]} reactions
+ * @typedef {{id: string, name: string, avatar_url: string}} User
+ * @typedef {{id: string, type: string, parent: string | null, author: string, text: string, closed: boolean,
+ *   posted_at: string, picture: {file: string, alt: string} | null}} Target
  */
-function showCards(targets, users, reactions) {
-  const people = new PeopleDialog(reactions);
-  const actions = {
-    wish: (/** @type {string} */ id, /** @type {string | null} */ reaction) => current?.wish(id, reaction),
-    who: (/** @type {string} */ id, /** @type {string} */ subject) => {
-      if (current) people.open(current.api, id, subject, current.state(id).shown);
-    },
-  };
-  for (const target of targets) {
-    const author = users.find((user) => user.id === target.author) ?? users[0];
-    const card = new Card(target, author, reactions, actions);
-    cards.set(target.id, card);
-    (target.parent ? cards.get(target.parent)?.comments : feed)?.append(card.element);
+
+const CHOSEN = "plaudit-demo-people";
+const RETRY_MS = 2_000;
+const BELL = "../../widget/plaudit-bell.js"; // where this Plaudit has one
+
+/** What this window remembers: two windows can be four people. @returns {string[]} */
+function remembered() {
+  try {
+    return (sessionStorage.getItem(CHOSEN) ?? "").split(" ");
+  } catch {
+    return []; // storage is switched off
+  }
+}
+
+/** @param {string[]} people */
+function remember(people) {
+  try {
+    sessionStorage.setItem(CHOSEN, people.join(" "));
+  } catch {
+    // storage is switched off: the next visit starts with the first two
+  }
+}
+
+/** By user: a bar that shares its token with another shares its requests too. @type {Map<string, () => Promise<string>>} */
+const tokens = new Map();
+
+/** What gets a token of this user, whenever one is needed. @param {string} user */
+function tokenOf(user) {
+  const get = tokens.get(user) ?? (async () => {
+    const response = await fetch(new URL("../token", import.meta.url), {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ user }),
+    });
+    if (!response.ok) throw new Error(`no token: ${response.status}`);
+    return (await response.json()).token;
+  });
+  tokens.set(user, get);
+  return get;
+}
+
+/** @returns {Promise<{users: User[], targets: Target[], bell: boolean}>} */
+async function content() {
+  for (;;) {
+    try {
+      const response = await fetch(new URL("../content", import.meta.url));
+      if (response.ok) return await response.json();
+    } catch {
+      // the server is away; it will be back
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+/** One half of the page: who looks, and what they see. */
+class Side {
+  /** @type {any} */
+  #bell = null;
+
+  /** @param {User[]} users @param {Target[]} targets @param {User} user @param {(side: Side) => void} chosen */
+  constructor(users, targets, user, chosen) {
+    this.user = user;
+    this.users = users;
+    this.face = element("img", { class: "avatar", src: user.avatar_url, alt: "", width: "44", height: "44" });
+    this.select = element(
+      "select", { "aria-label": "This side is" },
+      ...users.map(({ id, name }) => element("option", { value: id }, name)),
+    );
+    this.select.addEventListener("change", () => {
+      this.become(users.find(({ id }) => id === this.select.value) ?? user);
+      chosen(this);
+    });
+    const { element: feed, bars } = feedOf(targets, users);
+    this.bars = bars;
+    this.head = element(
+      "header", { class: "who" }, this.face, element("label", {}, element("span", {}, "You are"), this.select),
+    );
+    this.element = element("section", { class: "side" }, this.head, feed);
+    this.become(user);
+  }
+
+  /** Rings when somebody reacts to what this user shared. */
+  hang() {
+    this.#bell = document.createElement("plaudit-bell");
+    this.#bell.setAttribute("every", "5");
+    this.#bell.token = tokenOf(this.user.id);
+    this.#bell.addEventListener("plaudit-open", (/** @type {Event} */ opened) => opened.preventDefault());
+    this.head.append(this.#bell);
+  }
+
+  /** @param {User} user */
+  become(user) {
+    this.user = user;
+    this.select.value = user.id;
+    this.face.src = user.avatar_url;
+    this.element.setAttribute("aria-label", `The feed as ${user.name} sees it`);
+    this.element.dataset.user = user.id;
+    for (const bar of this.bars.values()) bar.token = tokenOf(user.id);
+    if (this.#bell) this.#bell.token = tokenOf(user.id);
   }
 }
 
 async function start() {
-  const { users, reactions, targets } = await insist(content);
-  const first = showUsers(users);
-  showCards(targets, users, reactions);
-  await become(first);
-  const refresh = () => {
-    if (document.visibilityState === "visible") void current?.refresh();
+  const { users, targets, bell } = await content();
+  PlauditBar.configure({ pictures: [location.origin] });
+  const kept = remembered();
+  const author = users.find(({ id }) => id === targets[0].author) ?? users[0];
+  const first = users.find(({ id }) => id === kept[0]) ?? author;
+  const others = users.filter(({ id }) => id !== first.id);
+  const second = others.find(({ id }) => id === kept[1]) ?? others.find(({ id }) => id === targets[1].author) ?? others[0];
+  /** @type {Side[]} */
+  const sides = [];
+  const chosen = (/** @type {Side} */ changed) => {
+    const other = sides.find((side) => side !== changed);
+    if (other?.user.id === changed.user.id) other.become(users.find(({ id }) => id !== changed.user.id) ?? other.user);
+    remember(sides.map(({ user }) => user.id));
+    tabs.forEach((tab, at) => { tab.textContent = sides[at].user.name; });
   };
-  setInterval(refresh, REFRESH_MS);
-  document.addEventListener("visibilitychange", refresh);
-  setInterval(() => cards.forEach((card) => card.tick()), TICK_MS);
+  for (const user of [first, second]) sides.push(new Side(users, targets, user, chosen));
+  const people = byId("people");
+  const tabs = sides.map((side, at) => {
+    const tab = element("button", { type: "button", "aria-pressed": String(at === 0) }, side.user.name);
+    tab.addEventListener("click", () => show(at));
+    return tab;
+  });
+  /** Where there is room for one side only. @param {number} at */
+  const show = (at) => {
+    people.dataset.shown = String(at);
+    tabs.forEach((tab, each) => tab.setAttribute("aria-pressed", String(each === at)));
+  };
+  show(0);
+  byId("sides").append(...tabs);
+  byId("sides").hidden = false;
+  people.replaceChildren(...sides.map((side) => side.element));
+  people.setAttribute("aria-busy", "false");
+  if (bell) import(BELL).then(() => sides.forEach((side) => side.hang()), () => {});
+  void new Viral(targets[0].id, sides.map(({ bars }) => bars.get(targets[0].id))).follow();
 }
 
 void start();

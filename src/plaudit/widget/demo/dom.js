@@ -1,34 +1,40 @@
-// @ts-check
-/** Making elements. Text is always text: nothing here takes markup. */
+/** Small helpers. Nothing that came from outside becomes markup: text is set as text. */
+
+/** An element that the page is known to have. @param {string} id */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`no element #${id}`);
+  return found;
+}
 
 /**
- * @template {keyof HTMLElementTagNameMap} Name
- * @param {Name} name
- * @param {Record<string, string>} [attributes]
- * @param {...(Node | string)} children
- * @returns {HTMLElementTagNameMap[Name]}
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {Record<string, string>} attributes @param {(Node | string)[]} children
  */
-export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
 }
 
-/** The element of the page with this id. @param {string} id */
-export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
-  return found;
+/**
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag @param {Record<string, string>} attributes @param {Node[]} children
+ */
+export function graphic(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
 }
 
-/** Sets a text only where it differs, so that screen readers and selections are left alone. */
-export function setText(/** @type {HTMLElement} */ target, /** @type {string} */ text) {
-  if (target.textContent !== text) target.textContent = text;
-}
-
-/** A user's picture, or the first letter of the name. @param {import("./api.js").User} user */
+/** A user's picture; the name stands beside it. @param {{avatar_url: string}} user */
 export function avatar(user) {
-  if (user.avatar_url) return element("img", { class: "avatar", src: user.avatar_url, alt: "" });
-  return element("span", { class: "avatar", "aria-hidden": "true" }, [...user.name][0] ?? "");
+  return element("img", { class: "avatar", src: user.avatar_url, alt: "", width: "44", height: "44" });
+}
+
+/** Sets text only where it changed, so that screen readers and layout are left alone. @param {Node} node @param {string} text */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
