@@ -1,54 +1,20 @@
 """A page of bars: few requests, little work, live counts, one connection for all tabs."""
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Route
 
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
 from tests.widget.board import Board, Service
+from tests.widget.measure import BARS, FRAME_MS, SLOWDOWN, TAP_MS, script_ms_per_s, viral
 
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Board]
-
-BARS = 50
-FRAME_MS = 1000 / 60
-SLOWDOWN = 6
-VIRAL_TAPS_PER_S = 300
-
-
-@contextmanager
-def viral(server: ServerProcess, target: str) -> Iterator[Callable[[], int]]:
-    """Somebody reacts to the target a few hundred times a second; yields how many did so far."""
-    stop = threading.Event()
-    tokens = [server.token(f"crowd-{number}") for number in range(200)]
-    sent = 0
-
-    def run() -> None:
-        nonlocal sent
-        with httpx.Client(base_url=server.url) as client:
-            while not stop.is_set():
-                headers = {"authorization": f"Bearer {tokens[sent % len(tokens)]}"}
-                body = {"target_id": target, "reaction_type": ("like", "love", "haha")[sent % 3]}
-                client.post("/api/v1/reactions", json=body, headers=headers).raise_for_status()
-                sent += 1
-                stop.wait(1 / VIRAL_TAPS_PER_S)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield lambda: sent
-    finally:
-        stop.set()
-        thread.join()
 
 
 def api_calls(one: Board) -> list[str]:
@@ -147,20 +113,10 @@ def test_fifty_bars_cost_little_beside_a_viral_target(board: Open, server: Serve
     one.page.evaluate(
         "addEventListener('plaudit-update', () => { globalThis.updates = (globalThis.updates ?? 0) + 1; })"
     )
-    session = one.context.new_cdp_session(one.page)
-    session.send("Performance.enable")
-
-    def script_s() -> float:
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return float(next(metric["value"] for metric in metrics if metric["name"] == "ScriptDuration"))
-
     with viral(server, targets[0]):
         one.page.wait_for_function("() => globalThis.updates > 2")
-        before, from_s = script_s(), time.monotonic()
-        one.page.wait_for_timeout(5_000)
-        cost_ms = 1000 * (script_s() - before) / (time.monotonic() - from_s)
-    updates = one.page.evaluate("updates")
-    assert updates > 5
+        cost_ms = script_ms_per_s(one.page, 5)
+    assert one.page.evaluate("updates") > 5
     assert cost_ms < 5
 
 
@@ -342,17 +298,6 @@ WATCH_TAPS = """() => {
     const host = event.composedPath().find(one => one.localName === "plaudit-bar");
     requestAnimationFrame(() => shown.push(host.shadowRoot.querySelector(".react").ariaPressed === "true"));
   }, {capture: true});
-}"""
-# Half of the bars warm the code up; of the others the median: a tap, and the style and layout that it makes necessary.
-TAP_MS = """() => {
-  const took = [...document.querySelectorAll("plaudit-bar")].map(bar => {
-    const button = bar.shadowRoot.querySelector(".react");
-    const from = performance.now();
-    button.click();
-    document.body.getBoundingClientRect();
-    return performance.now() - from;
-  });
-  return took.slice(took.length / 2).sort((one, other) => one - other)[Math.floor(took.length / 4)];
 }"""
 SENTENCE = (
     "text => document.querySelector('plaudit-bar').shadowRoot.querySelector('.sentence').textContent === text"
