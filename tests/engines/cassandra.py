@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import acsylla
 
-from tests.engines import jars
+from tests.engines import agent, jars
 from tests.engines.node import Node, accepts, free_ports, wait_for
 
 DATACENTER = "datacenter1"
@@ -68,6 +70,7 @@ class Cassandra:
         self.hosts = [f"127.0.0.{n + 1}" for n in range(nodes)]
         self.port, self._storage_port = free_ports(2, self.hosts)
         jmx = free_ports(nodes)
+        self._drops: dict[int, frozenset[str]] = {}
         self.nodes = [
             self._node(folder / f"cassandra-{n + 1}", n, jmx[n], full_jit, heap) for n in range(nodes)
         ]
@@ -97,6 +100,30 @@ class Cassandra:
         for node in self.nodes:
             node.stop()
 
+    @contextmanager
+    def dropping(self, sender: int, verbs: Iterable[str], to: Iterable[int]) -> Iterator[None]:
+        """Drop messages of these verbs (`org.apache.cassandra.net.Verb`) from one node to others, by their places."""
+        before = self._drops.get(sender, frozenset())
+        self._drop(sender, before | {f"{verb} {self.hosts[n]}" for verb in verbs for n in to})
+        try:
+            yield
+        finally:
+            self._drop(sender, before)
+
+    def _drop(self, sender: int, lines: frozenset[str]) -> None:
+        """Tell a node's agent, and wait until it does so."""
+        self._drops[sender] = lines
+        file = _dropped(self.nodes[sender].folder)
+        part, seen = file.with_suffix(".part"), file.with_name(file.name + ".seen")
+        part.write_text("".join(f"{line}\n" for line in lines))
+        part.rename(file)
+        wait_for(
+            lambda: (frozenset(seen.read_text().splitlines()) if seen.exists() else frozenset()) == lines,
+            "the agent",
+            10,
+            [self.nodes[sender]],
+        )
+
     def _node(self, folder: Path, n: int, jmx: int, full_jit: bool, heap: str) -> Node:
         lib = jars.cassandra()
         conf = folder / "conf"
@@ -105,6 +132,8 @@ class Cassandra:
         (conf / "logback.xml").write_text(_LOG)
         command = [jars.java(), *_JVM, *([] if full_jit else ["-XX:TieredStopAtLevel=1"])]
         command += [f"-Xms{heap}", f"-Xmx{heap}", f"-javaagent:{lib}/jamm-0.4.0.jar"]
+        if len(self.hosts) > 1:
+            command.append(f"-javaagent:{agent.jar()}={_dropped(folder)}")
         defines = {
             "cassandra.config": f"file://{conf}/cassandra.yaml",
             "cassandra.storagedir": folder,
@@ -175,6 +204,10 @@ class Cassandra:
         return settings
 
 
+def _dropped(folder: Path) -> Path:
+    return folder / "dropped"
+
+
 async def _settled(hosts: list[str], port: int, within_s: float) -> None:
     """Write and read at ALL through each node in turn."""
     async with asyncio.timeout(within_s):
@@ -196,7 +229,9 @@ async def _takes_part(host: str, port: int, nodes: int) -> bool:
         )
         session = await cluster.create_session()
         try:
-            peers = await session.query("SELECT peer FROM system.peers_v2", consistency="ONE")
+            peers = await session.query(
+                "SELECT peer FROM system.peers_v2", consistency=acsylla.Consistency.ONE
+            )
             if peers.count() != nodes - 1:
                 return False
             for statement in (

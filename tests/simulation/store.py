@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey, CellState, Proposal
@@ -37,6 +38,7 @@ class Committed(NamedTuple):
     at_s: float
     header: Header
     rows: dict[str, Row]
+    registration: Registration | None = None
 
 
 class SimulatedStore:
@@ -57,7 +59,8 @@ class SimulatedStore:
         self.at_quorum(key)  # before the next is proposed, the last one is at a quorum
         if last.header.seq != proposal.seq or last.header.lanes != 1:
             return False
-        states.append(Committed(now_s, proposal.header, {**last.rows, **proposal.rows}))
+        registration = proposal.registration or last.registration
+        states.append(Committed(now_s, proposal.header, {**last.rows, **proposal.rows}, registration))
         return True
 
     def at_quorum(self, key: CellKey) -> None:
@@ -141,4 +144,6 @@ class SimulatedCells:
 
 def _of(state: Committed, users: Iterable[str]) -> CellState:
     header = state.header if state.header.seq else None
-    return CellState(header, None, {user: state.rows[user] for user in users if user in state.rows})
+    return CellState(
+        header, state.registration, {user: state.rows[user] for user in users if user in state.rows}
+    )

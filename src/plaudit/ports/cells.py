@@ -39,12 +39,13 @@ class CellState(msgspec.Struct, frozen=True, gc=False):
 class Proposal(msgspec.Struct, frozen=True, gc=False):
     """A commit that is wanted: from `seq` (0: the cell is not there yet) to `header`, which has `seq + 1`.
 
-    `rows` are written beside the header; all other rows and the registration stay as they are.
+    `rows` are written beside the header, and the registration if one is given; all other rows stay as they are.
     """
 
     seq: int
     header: Header
     rows: Mapping[str, Row]
+    registration: Registration | None = None
 
 
 class Cells(Protocol):

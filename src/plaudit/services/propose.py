@@ -8,7 +8,7 @@ Reads what is not known, lets `fold` decide, proposes. Knows nothing of queues, 
   on its cell: the operation ids in the rows tell whether it was applied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from plaudit.domain.cell import Answer, Outcome, Plan, Refused, Row, Rules, Tap, fold
@@ -54,19 +54,33 @@ class Open(NamedTuple):
 
 
 class Proposer:
-    """See the module. One attempt at a time and cell; the caller sees to that."""
+    """See the module. One attempt at a time and cell; the caller sees to that.
 
-    def __init__(self, cells: Cells, known: Known, clock: Clock, rules: Rules) -> None:
+    Without a clock that is `trusted` nothing new is proposed: times decide nothing here, but they are shown, and
+    derived lists are ordered by them.
+    """
+
+    def __init__(
+        self,
+        cells: Cells,
+        known: Known,
+        clock: Clock,
+        rules: Rules,
+        trusted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._cells = cells
         self._known = known
         self._clock = clock
         self._rules = rules
+        self._trusted = trusted
 
     async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
         """Try once. Takes as many of the taps, in order, as one commit holds; the rest stay with the caller.
 
         Raises `Unavailable` (nothing of it was or will be stored) and `Corrupt` (the same, and it will not get better).
         """
+        if not self._trusted():
+            raise Unavailable("the clock of this process is not that of the store")
         users = dict.fromkeys(tap.user for tap in taps)
         belief = self._known.recall(key, users)
         state = belief or await self._cells.read(key, users)
