@@ -20,12 +20,14 @@ def config(cassandra: Cassandra, keyspace: str = "plaudit") -> CassandraConfig:
 
 
 @asynccontextmanager
-async def open_session(cassandra: Cassandra, through: int | None = None) -> AsyncIterator[Session]:
+async def open_session(
+    cassandra: Cassandra, through: int | None = None, keyspace: str = "plaudit"
+) -> AsyncIterator[Session]:
     """A session, migrated; through one node alone, if one is named by its place."""
     create = acsylla.create_cluster
     if through is not None:
         create = partial(create, whitelist_hosts=cassandra.hosts[through])
-    session = Session(config(cassandra))
+    session = Session(config(cassandra, keyspace))
     with patch.object(acsylla, "create_cluster", create):
         await session.__aenter__()
     try:
