@@ -211,12 +211,22 @@ async def migrate(settings: Settings) -> list[str]:
         replication=settings.cassandra_replication,
         username=settings.cassandra_username,
         password=password.get_secret_value() if password else None,
-        tls_ca=settings.cassandra_tls_ca,
-        tls_cert=settings.cassandra_tls_cert,
-        tls_key=settings.cassandra_tls_key,
+        tls_ca=_pem("cassandra_tls_ca", settings.cassandra_tls_ca),
+        tls_cert=_pem("cassandra_tls_cert", settings.cassandra_tls_cert),
+        tls_key=_pem("cassandra_tls_key", settings.cassandra_tls_key),
     )
     async with cassandra.Session(config) as session:
         return await cassandra.migrate(session)
+
+
+def _pem(name: str, file: str | None) -> str | None:
+    """The text of a PEM file that a setting names. Raises `Invalid`."""
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise Invalid("invalid_setting", f"{name}: cannot be read: {error}") from error
 
 
 @asynccontextmanager

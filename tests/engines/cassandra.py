@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +66,16 @@ _JVM = [
 class Cassandra:
     """A ring. Node n listens on 127.0.0.n, all on the same port."""
 
-    def __init__(self, folder: Path, nodes: int, *, full_jit: bool = False, heap: str = "512m") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int,
+        *,
+        full_jit: bool = False,
+        heap: str = "512m",
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        self._more = settings or {}
         self.hosts = [f"127.0.0.{n + 1}" for n in range(nodes)]
         self.port, self._storage_port = free_ports(2, self.hosts)
         jmx = free_ports(nodes)
@@ -201,7 +210,7 @@ class Cassandra:
         }
         if nodes > 1:
             settings |= {"phi_convict_threshold": 5, "block_for_peers_timeout_in_secs": -1}
-        return settings
+        return {**settings, **self._more}
 
 
 def _dropped(folder: Path) -> Path:

@@ -23,7 +23,7 @@ Value = str | int | bytes | Sequence[str] | None
 
 
 class CassandraConfig(NamedTuple):
-    """Where Cassandra is and who we are. `tls_*` are paths of PEM files; `tls_ca` alone switches TLS on."""
+    """Where Cassandra is and who we are. `tls_*` are PEM texts of one certificate or key; `tls_ca` switches TLS on."""
 
     hosts: Sequence[str]
     port: int = 9042
@@ -110,10 +110,10 @@ class Session:
         """The store's wall clock, as a coordinator has it, in microseconds UTC (to the millisecond)."""
         statement = await self.prepare(NOW, acsylla.Consistency.ONE)
         row = (await self.read(statement.bind([]))).first()
-        return int(row.as_tuple()[0].timestamp() * 1_000_000)
+        return int(row.as_tuple()[0]) * 1000
 
 
-NOW = "SELECT toTimestamp(now()) FROM system.local"
+NOW = "SELECT toUnixTimestamp(now()) FROM system.local"
 
 
 def _cluster(config: CassandraConfig) -> Any:
