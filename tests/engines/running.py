@@ -1,6 +1,7 @@
 """The engines of one test run: started when first asked for, shared by all, stopped at the end."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,6 +25,7 @@ class Engine(Protocol):
 
 
 E = TypeVar("E", bound=Engine)
+KEEP_LOGS_S = 24 * 60 * 60
 
 
 class Engines:
@@ -52,8 +54,13 @@ class Engines:
     def folder(self) -> Path:
         """Where this run keeps its data and logs."""
         if self._folder is None:
-            (CACHE / "runs").mkdir(parents=True, exist_ok=True)
-            self._folder = Path(mkdtemp(dir=CACHE / "runs"))
+            runs = CACHE / "runs"
+            runs.mkdir(parents=True, exist_ok=True)
+            # What runs left behind that failed or were killed: nobody reads their logs any more.
+            for left in runs.iterdir():
+                if time.time() - left.stat().st_mtime > KEEP_LOGS_S:
+                    shutil.rmtree(left, ignore_errors=True)
+            self._folder = Path(mkdtemp(dir=runs))
         return self._folder
 
     def cassandra(self, nodes: int = 1) -> Cassandra:

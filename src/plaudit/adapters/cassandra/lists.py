@@ -94,8 +94,10 @@ class CassandraLists:
             lines = await self._rows(REACTORS, target, reaction, *(before or NEWEST), limit)
             return [Entry(user, reaction, created_at) for user, created_at in lines]
 
-        found = [entry for page in await _all(map(of, reactions)) for entry in page]
-        return sorted(found, key=lambda entry: (entry.created_at, entry.key), reverse=True)[:limit]
+        pages = await _all(map(of, dict.fromkeys(reactions)))
+        # Who is switching may stand in two lists for a moment, at the same place in both.
+        found = {(entry.created_at, entry.key): entry for page in pages for entry in page}
+        return [found[place] for place in sorted(found, reverse=True)[:limit]]
 
     async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
         lines = await self._rows(REACTED, user, *(before or NEWEST), limit)
@@ -106,6 +108,7 @@ class CassandraLists:
             lines = await self._rows(MINE, target, user)
             return lines[0][0] or NONE if lines else NONE
 
+        targets = list(dict.fromkeys(targets))
         found = zip(targets, await _all(map(on, targets)), strict=True)
         return {target: reaction for target, reaction in found if reaction}
 
@@ -117,6 +120,7 @@ class CassandraLists:
                 )
             return None
 
+        ids = list(dict.fromkeys(ids))
         found = zip(ids, await _all(map(one, ids)), strict=True)
         return {target: state for target, state in found if state is not None}
 
