@@ -20,7 +20,7 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test check format docs faults bench soak lock clean FORCE
+.PHONY: help run test engines check format docs faults bench soak lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ test: $(VENV)/.dev ## set up what is missing, then run every test (ARGS="-k name
 	@sh tests/install-system.sh test
 	@sh tests/install-node.sh
 	@$(BIN)/python -m pytest $(ARGS)
+
+engines: $(VENV)/.dev ## start real Cassandra, Kafka and Redis Cluster for experiments (ARGS="cassandra --nodes 3")
+	@sh tests/install-system.sh test
+	@exec $(BIN)/python -m tests.engines $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting, types and layers
 	@$(BIN)/ruff check .
@@ -66,6 +70,7 @@ lock: ## bring the requirements*.lock files in step with pyproject.toml (UPGRADE
 		$(BIN)/python -m venv .cache/uv; .cache/uv/bin/python -m pip --quiet install uv; }; }; \
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock; \
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock; \
+	$(COMPILE) pyproject.toml --extra cluster --constraint requirements-dev.lock --output-file requirements-cluster.lock; \
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock; \
 	echo "locks are in step with pyproject.toml"
 

@@ -2,9 +2,18 @@
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
+
+from tests.engines.cassandra import Cassandra
+from tests.engines.jars import Missing
+from tests.engines.kafka import Kafka
+from tests.engines.redis import Redis
+from tests.engines.running import Engines
 
 
 def missing(what: str, how: str) -> NoReturn:
@@ -18,6 +27,53 @@ def missing(what: str, how: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> Iterator[Engines]:
+    """The real servers of this run. Nothing starts before a test asks for it."""
+    with Engines() as running:
+        yield running
+        running.keep_logs = request.session.testsfailed > 0
+        if running.keep_logs:
+            sys.stderr.write(f"\nthe logs of the engines are kept in {running.folder}\n")
+
+
+@contextmanager
+def needs() -> Iterator[None]:
+    """Skip or fail, as `missing` does, where an engine cannot be started."""
+    try:
+        yield
+    except Missing as error:
+        missing(*error.args)
+
+
+@pytest.fixture
+def cassandra(engines: Engines) -> Cassandra:
+    """One node of Cassandra."""
+    with needs():
+        return engines.cassandra(1)
+
+
+@pytest.fixture
+def cassandra_ring(engines: Engines) -> Cassandra:
+    """Three nodes of Cassandra, every one up. A test that ends one starts it again."""
+    with needs():
+        return engines.cassandra(3)
+
+
+@pytest.fixture
+def kafka(engines: Engines) -> Kafka:
+    """One broker."""
+    with needs():
+        return engines.kafka(1)
+
+
+@pytest.fixture
+def redis(engines: Engines) -> Redis:
+    """Three masters with a replica each."""
+    with needs():
+        return engines.redis()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,11 @@ need_font() { # need_font PACKAGE FILE: PACKAGE is missing unless a font of that
 
 case "${1:-}" in
 test)
-    without="the browser tests are skipped"
+    without="the tests that need it are skipped"
+    # Real servers for the cluster's tests: Cassandra and Kafka run on Java, Maven fetches them.
+    need openjdk-17-jre-headless java
+    need maven mvn
+    need redis-server redis-server
     need chromium chromium chromium-browser google-chrome
     need php-cli php # signs a token as a host app in PHP does
     # Without it Chromium draws every emoji as an empty box. macOS has its own.

@@ -188,13 +188,60 @@ async def _demo(settings: Settings, secret: str | None, clock: Clock, demo: Demo
 
 
 async def run(settings: Settings) -> None:
-    """Serve the embedded profile until told to stop."""
+    """Serve the embedded profile until told to stop. Raises `Invalid` where the settings ask for the other one."""
+    if settings.cassandra_hosts:
+        raise Invalid(
+            "invalid_setting",
+            "cassandra_hosts is set, and this version does not serve the cluster profile yet "
+            "(docs/known-gaps.md, cluster-profile)",
+        )
     async with embedded(settings) as service:
         _spare_the_collector()
         log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
         port = settings.port or free_port(settings.host)
         limits = Limits(settings.max_connections, settings.idle_connection_s, settings.stalled_connection_s)
         await serve(service.app, settings.host, port, service.drain, limits)
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Create or upgrade the schema in Cassandra; returns what was applied now. Raises `PlauditError`."""
+    if not settings.cassandra_hosts:
+        raise Invalid(
+            "invalid_setting",
+            "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
+        )
+    try:
+        from plaudit.adapters import cassandra
+    except ImportError as error:
+        raise Invalid(
+            "invalid_setting",
+            f"the cluster profile needs its drivers: pip install 'plaudit[cluster]' ({error})",
+        ) from error
+    password = settings.cassandra_password
+    config = cassandra.CassandraConfig(
+        hosts=settings.cassandra_hosts,
+        port=settings.cassandra_port,
+        keyspace=settings.cassandra_keyspace,
+        datacenter=settings.cassandra_datacenter,
+        replication=settings.cassandra_replication,
+        username=settings.cassandra_username,
+        password=password.get_secret_value() if password else None,
+        tls_ca=_pem("cassandra_tls_ca", settings.cassandra_tls_ca),
+        tls_cert=_pem("cassandra_tls_cert", settings.cassandra_tls_cert),
+        tls_key=_pem("cassandra_tls_key", settings.cassandra_tls_key),
+    )
+    async with cassandra.Session(config) as session:
+        return await cassandra.migrate(session)
+
+
+def _pem(name: str, file: str | None) -> str | None:
+    """The text of a PEM file that a setting names. Raises `Invalid`."""
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise Invalid("invalid_setting", f"{name}: cannot be read: {error}") from error
 
 
 @asynccontextmanager

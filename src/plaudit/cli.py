@@ -252,6 +252,26 @@ def restore(
         _say(f"what was there before is in {kept}")
 
 
+@cli.command()
+def migrate() -> None:
+    """Create or upgrade the schema of the cluster profile in Cassandra.
+
+    Run it before the first start and before each new version, from one place at a time. What is up to date stays as it
+    is; after an interruption, run it again. The embedded profile needs none of it: its file is upgraded at start.
+    """
+    settings = load_settings()
+    try:
+        applied = asyncio.run(bootstrap.migrate(settings))
+    except Invalid as error:
+        raise fail(error.message, Exit.USAGE) from error
+    except PlauditError as error:
+        raise fail(str(error), Exit.DATA) from error
+    for name in applied:
+        _say(f"applied {name}")
+    if not applied:
+        _say("the schema is up to date")
+
+
 def _say(text: str) -> None:
     stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -124,6 +124,36 @@ class Settings(BaseSettings):
         "message.",
     )
 
+    cassandra_hosts: list[str] = Field(
+        [],
+        description="Cassandra nodes to begin with; the others are found. Without any: the embedded profile.",
+    )
+    cassandra_port: int = Field(9042, ge=1, le=65535, description="Port of CQL, the same on every node.")
+    cassandra_keyspace: str = Field(
+        "plaudit",
+        pattern=r"^[a-z][a-z0-9_]{0,47}$",
+        description="The keyspace; `plaudit migrate` creates it.",
+    )
+    cassandra_datacenter: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,48}$",
+        description="The data centre that takes all writes; by default that of the first node.",
+    )
+    cassandra_replication: int = Field(
+        3,
+        ge=1,
+        le=9,
+        description="Replicas of a new keyspace, each in a zone of its own. 1 is for trying things out.",
+    )
+    cassandra_username: str | None = Field(None, description="Who we are to Cassandra, with the password.")
+    cassandra_password: SecretStr | None = Field(None, description="The password to that name.")
+    cassandra_tls_ca: str | None = Field(
+        None,
+        description="PEM file of the authorities to trust; switches TLS on. Nodes are checked by address.",
+    )
+    cassandra_tls_cert: str | None = Field(None, description="PEM file of our own certificate, with its key.")
+    cassandra_tls_key: str | None = Field(None, description="PEM file of the key to that certificate.")
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -156,7 +186,21 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
         self.catalogue()
+        self._whole_cassandra()
         return self
+
+    def _whole_cassandra(self) -> None:
+        """Half a configuration is a mistake, and guessing the other half is a worse one."""
+        for name, other in (("username", "password"), ("tls_cert", "tls_key")):
+            for a, b in ((name, other), (other, name)):
+                if getattr(self, f"cassandra_{a}") is not None and getattr(self, f"cassandra_{b}") is None:
+                    raise ValueError(f"cassandra_{b}: needed with cassandra_{a}")
+        if self.cassandra_tls_cert is not None and self.cassandra_tls_ca is None:
+            raise ValueError("cassandra_tls_ca: needed with cassandra_tls_cert")
+        if not self.cassandra_hosts:
+            for name in type(self).model_fields:
+                if name.startswith("cassandra_") and name in self.model_fields_set - {"cassandra_hosts"}:
+                    raise ValueError(f"cassandra_hosts: needed with {name}")
 
     @property
     def only_local(self) -> bool:

@@ -30,8 +30,20 @@ METRICS = (
         "plaudit_request_seconds", "histogram", "call", "Time from a request's headers to its answer."
     ),
     Definition("plaudit_commits", "counter", None, "Commits: one per target and batch."),
+    Definition(
+        "plaudit_commits_refused",
+        "counter",
+        None,
+        "Cluster: commits that lost to another process's and were made again.",
+    ),
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
+    Definition(
+        "plaudit_open_commits",
+        "gauge",
+        None,
+        "Commits whose outcome is not known yet; nothing overtakes them.",
+    ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
@@ -94,6 +106,7 @@ class Metrics:
         self.requests: dict[int, int] = {}
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
+        self.commits_refused = 0
         self.batch_taps = Histogram(TAPS)
         self.stream_events = 0
         self.stream_slow = 0
@@ -141,6 +154,7 @@ class Metrics:
         yield self._counter("plaudit_commits", {"": self.commits})
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
+        yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})

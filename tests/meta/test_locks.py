@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from tests.meta.files import ROOT
 
-LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock", "requirements-cluster.lock"]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
@@ -27,8 +27,14 @@ def wanted(lock: str) -> list[Requirement]:
     whole = project()
     runtime, groups = whole["project"]["dependencies"], whole["dependency-groups"]
     build = groups["build"]
+    cluster = whole["project"]["optional-dependencies"]["cluster"]
     development = [item for item in groups["dev"] if isinstance(item, str)]
-    by_lock = {LOCKS[0]: runtime, LOCKS[1]: build, LOCKS[2]: [*runtime, *build, *development]}
+    by_lock = {
+        LOCKS[0]: runtime,
+        LOCKS[1]: build,
+        LOCKS[2]: [*runtime, *build, *cluster, *development],
+        LOCKS[3]: [*runtime, *cluster],
+    }
     return [Requirement(item) for item in by_lock[lock]]
 
 
@@ -42,7 +48,7 @@ def test_a_lock_fulfils_pyproject(lock: str) -> None:
     ] == [], "run 'make lock'"
 
 
-@pytest.mark.parametrize("lock", LOCKS[:2])
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock != LOCKS[2]])
 def test_the_development_lock_holds_the_others(lock: str) -> None:
     assert pins(lock).items() <= pins(LOCKS[2]).items(), "run 'make lock'"
 

@@ -42,3 +42,18 @@ def recall(ops: bytes, op: bytes, now_s: int) -> tuple[int, int] | None:
         return None
     _, at_s, asked, did = _RECORD.unpack_from(ops, at)
     return (asked, did) if at_s >= now_s - KEPT_FOR_S else None
+
+
+def newest(ops: bytes) -> bytes:
+    """The id of the operation that was remembered last. There must be one."""
+    return ops[:ID_BYTES]
+
+
+def recalls(ops: bytes, op: bytes) -> bool:
+    """Whether the operation is remembered, however old it is."""
+    return any(ops[at : at + ID_BYTES] == op for at in range(0, len(ops), _SIZE))
+
+
+def remembered(ops: bytes) -> int:
+    """How many operations are remembered."""
+    return len(ops) // _SIZE

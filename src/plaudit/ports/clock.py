@@ -11,3 +11,10 @@ class Clock(Protocol):
 
     def monotonic_s(self) -> float:
         """Seconds that never go back, for deadlines and rates."""
+
+
+class StoreClock(Protocol):
+    """The clock of a store that many processes write."""
+
+    async def now_us(self) -> int:
+        """The store's wall clock in microseconds UTC, at some moment during the call. Raises `Unavailable`."""

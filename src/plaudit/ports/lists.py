@@ -1,6 +1,8 @@
 """Everything that is read: totals, own state, and the two lists derived from the rows.
 
-All reads see whole commits. None of them waits for the writer. Each raises `Unavailable` when the store cannot be read.
+All reads see whole commits, but for the two lists of the cluster profile, which trail the ledger: who is switching may
+stand in them under the reaction before, or for a moment under none. None of them waits for the writer. Each raises
+`Unavailable` when the store cannot be read.
 """
 
 from collections.abc import Sequence

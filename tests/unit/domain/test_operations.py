@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.domain.operations import KEPT, KEPT_FOR_S, operation_id, recall, remember
+from plaudit.domain.operations import (
+    KEPT,
+    KEPT_FOR_S,
+    newest,
+    operation_id,
+    recall,
+    recalls,
+    remember,
+    remembered,
+)
 
 RECORD_BYTES = 14
 NOW_S = 1_760_000_000
@@ -111,3 +120,13 @@ def test_keys_that_differ_in_one_character_have_different_ids() -> None:
     ids = [operation_id(key) for key in (b"a", b"b", b"aa", b"A", b"a" * 128, b"a" * 127)]
     assert {len(each) for each in ids} == {8}
     assert all(a != b for a, b in pairwise(sorted(ids)))
+
+
+def test_what_a_row_remembers_can_be_counted_and_looked_up_whatever_its_age() -> None:
+    ops = b""
+    for n in range(KEPT + 3):
+        ops = remember(ops, b"%08d" % n, 1000 + n, 0x11, 0x10)
+        assert (newest(ops), remembered(ops)) == (b"%08d" % n, min(n + 1, KEPT))
+    assert [recalls(ops, b"%08d" % n) for n in range(KEPT + 3)] == [False] * 3 + [True] * KEPT
+    assert not recalls(ops, ops[7:15]), "the same bytes across two records are no match"
+    assert not recalls(b"", b"%08d" % 0)

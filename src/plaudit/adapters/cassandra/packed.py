@@ -1,0 +1,79 @@
+"""How headers and registrations are stored: MessagePack arrays whose first element is the version.
+
+Fields are only ever appended; a reader takes this version and ignores what a newer one appended.
+"""
+
+import msgspec
+
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Header
+from plaudit.domain.errors import Corrupt
+
+
+class _Header(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="header.v1", gc=False):
+    """All of a header but what the conditions need as columns: `seq` and `lanes`."""
+
+    type: str
+    counts: tuple[int, ...]
+    rows: int
+    last_at: int
+    born: int
+    recent: tuple[tuple[str, int], ...]
+    deleted: int
+
+
+class _Registration(
+    msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="registration.v1", gc=False
+):
+    type: str
+    owner: str | None
+    title: str | None
+    closed: bool
+    allowed: int | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_headers = msgspec.msgpack.Decoder(_Header)
+_registrations = msgspec.msgpack.Decoder(_Registration)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def pack_header(header: Header) -> bytes:
+    """The bytes of a header."""
+    return _encode(
+        _Header(
+            header.type,
+            header.counts,
+            header.rows,
+            header.last_at,
+            header.born,
+            header.recent,
+            int(header.deleted),
+        )
+    )
+
+
+def unpack_header(body: bytes, seq: int, lanes: int | None) -> Header:
+    """The header in `body`. Raises `Corrupt`."""
+    try:
+        h = _headers.decode(body)
+    except _UNREADABLE as error:
+        raise Corrupt(f"not a header: {error}") from error
+    return Header(seq, h.type, h.counts, h.rows, h.last_at, h.born, h.recent, h.deleted, lanes or 1)
+
+
+def pack_registration(registration: Registration) -> bytes:
+    """The bytes of a registration."""
+    r = registration
+    return _encode(_Registration(r.type, r.owner, r.title, r.closed, r.allowed))
+
+
+def unpack_registration(body: bytes | None) -> Registration | None:
+    """The registration in `body`; None for none. Raises `Corrupt`."""
+    if body is None:
+        return None
+    try:
+        r = _registrations.decode(body)
+    except _UNREADABLE as error:
+        raise Corrupt(f"not a registration: {error}") from error
+    return Registration(type=r.type, owner=r.owner, title=r.title, closed=r.closed, allowed=r.allowed)

@@ -1,0 +1,346 @@
+"""Group commit where many processes write: a queue per cell, and one proposal at a time for each.
+
+While one proposal of a cell is under way, further taps on it queue, and the next one takes them; no timers. Guarantees:
+
+- one user's taps on a target are committed in the order in which this process got them;
+- a tap refused with `Overloaded` or `Unavailable` is not stored and never will be;
+- a tap whose outcome is unknown is owned until it is known, whether its client still waits or not, and nothing else of
+  its cell is proposed meanwhile;
+- a cell that is refused, unknown or long in the queue holds up no other cell.
+
+The place of `plaudit.services.commit` in the cluster profile: the same questions, the same answers. Lives on the event
+loop; knows no storage.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+
+from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Tap
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
+from plaudit.ports.cells import CellKey
+from plaudit.ports.clock import Clock
+from plaudit.services.commit import Committed
+from plaudit.services.near import NearCache
+from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.commit_cells")
+
+EXPIRE_EVERY_S = 0.25
+
+
+class Backoff(NamedTuple):
+    """How long to pause after the n-th failure in a row: a random time up to `first_s` doubled n times, or `cap_s`.
+
+    All of it is jitter, so that processes that met once do not meet again (AWS Architecture Blog, "Exponential Backoff
+    And Jitter": "full jitter").
+    """
+
+    first_s: float = 0.004
+    cap_s: float = 0.25
+
+    def pause_s(self, failures: int, random: Random) -> float:
+        """The pause after so many failures."""
+        return random.uniform(0, min(self.cap_s, self.first_s * 2 ** min(failures, 16)))
+
+
+class Limits(NamedTuple):
+    """What may wait and for how long. Sizes in taps, and in cells for the last two."""
+
+    max_waiting: int = 20_000
+    max_waiting_per_target: int = 4_000
+    deadline_s: float = 2.0
+    answer_within_s: float = 10.0
+    max_under_way: int = 512
+    max_open: int = 10_000
+
+
+class _Waiting(NamedTuple):
+    """A tap and who waits for it. `since` is monotonic seconds."""
+
+    tap: Tap
+    future: asyncio.Future[Committed]
+    since: float
+
+
+class _Cell(msgspec.Struct):
+    """What is queued for a cell, and whether it has its turn."""
+
+    queue: deque[_Waiting]
+    busy: bool = False
+    failures: int = 0
+    error: PlauditError | None = None  # why the last attempt stored nothing
+
+
+class CellCommitter:
+    """See the module."""
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        near: NearCache,
+        clock: Clock,
+        metrics: Metrics,
+        random: Random,
+        limits: Limits = Limits(),  # noqa: B008 - a tuple
+        backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
+    ) -> None:
+        self._proposer = proposer
+        self._near = near
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+        self._limits = limits
+        self._backoff = backoff
+        self._cells: dict[CellKey, _Cell] = {}
+        self._ready: deque[CellKey] = (
+            deque()
+        )  # cells with taps and nothing under way, in the order of their turns
+        self._tasks: dict[asyncio.Task[None], list[_Waiting]] = {}  # what each of them carries
+        self._under_way = 0
+        self.waiting = 0
+        self.open = 0  # cells with a proposal whose outcome is unknown
+        self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def submit(self, target: str, tap: Tap) -> asyncio.Future[Committed]:
+        """Queue a tap; the future has its answer, `Overloaded`, `Unavailable`, `Corrupt` or `OutcomeUnknown`.
+
+        Raises `Overloaded` if the queue is full.
+        """
+        key = CellKey(target)
+        cell = self._cells.get(key)
+        limits = self._limits
+        if self._closed:
+            raise _stopping()
+        if (
+            self.waiting >= limits.max_waiting
+            or self.open >= limits.max_open
+            or (cell is not None and len(cell.queue) >= limits.max_waiting_per_target)
+        ):
+            raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
+        if cell is None:
+            cell = self._cells[key] = _Cell(deque())
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed] = loop.create_future()
+        cell.queue.append(_Waiting(tap, future, self._clock.monotonic_s()))
+        self.waiting += 1
+        self._idle.clear()
+        if not cell.busy:
+            self._ready_again(key, cell)
+        if self._expiry is None:
+            self._expiry = loop.call_later(EXPIRE_EVERY_S, self._expire)
+        return future
+
+    async def drain(self, within_s: float = 15.0) -> None:
+        """Wait until everything queued has been committed and answered, and every unknown outcome is known.
+
+        What the store has not told by then is told as unknown.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("stopping with %s cells whose last commit has an unknown outcome", self.open)
+            await self.close()
+
+    async def close(self) -> None:
+        """Stop where it stands: what is under way gets `OutcomeUnknown`, what is queued `Overloaded`."""
+        self._closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._ready.clear()  # or the end of one would start the next
+        under_way = dict(self._tasks)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for batch in under_way.values():
+            _fail(batch, OutcomeUnknown("This process stopped before the store confirmed."))
+        for cell in self._cells.values():
+            _fail(cell.queue, _stopping())
+        self._cells.clear()
+        self.waiting = 0
+        self._idle.set()
+
+    def _ready_again(self, key: CellKey, cell: _Cell) -> None:
+        """Give the cell a turn, at the end of this turn of the loop, so that what arrives in it rides along."""
+        cell.busy = True
+        self._ready.append(key)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        """Give turns, as far as there is room."""
+        self._scheduled = False
+        while self._ready and self._under_way < self._limits.max_under_way:
+            key = self._ready.popleft()
+            cell = self._cells.get(key)
+            if cell is None:
+                continue
+            batch = self._take(cell)
+            if batch:
+                self._under_way += 1
+                task = asyncio.get_running_loop().create_task(self._attempt(key, cell, batch))
+                self._tasks[task] = batch
+                task.add_done_callback(self._tasks.pop)
+            else:
+                self._leave(key, cell)
+
+    def _leave(self, key: CellKey, cell: _Cell, *, pause: bool = False) -> None:
+        """Nothing is under way for the cell any more: its next turn, after a pause perhaps, or rest."""
+        if not cell.queue:
+            del self._cells[key]
+            if not self._cells:
+                self._idle.set()
+        elif pause:
+            pause_s = self._backoff.pause_s(cell.failures, self._random)
+            asyncio.get_running_loop().call_later(pause_s, self._ready_again, key, cell)
+        else:
+            self._ready_again(key, cell)
+
+    async def _attempt(self, key: CellKey, cell: _Cell, batch: list[_Waiting]) -> None:
+        """One proposal: from the queue to the answers, or back to the queue."""
+        result: Settled | Lost | Moved | Open | PlauditError
+        try:
+            result = await self._proposer.attempt(key, [waiting.tap for waiting in batch])
+        except PlauditError as error:
+            result = error
+        except Exception as error:
+            log.exception("a commit failed in a way nobody foresaw")
+            result = OutcomeUnknown(f"the commit failed: {error!r}")
+        finally:
+            self._under_way -= 1
+            if self._ready and not self._scheduled:
+                self._start()
+        if isinstance(result, Open):
+            back, batch = batch[len(result.taps) :], batch[: len(result.taps)]
+            self._put_back(cell, back)
+            result = await self._settle(key, result, batch)
+        self._finish(key, cell, batch, result)
+
+    async def _settle(
+        self, key: CellKey, open_: Open, batch: list[_Waiting]
+    ) -> Settled | Moved | PlauditError:
+        """Own an unknown outcome until it is known. Whoever waits is told after a while that it is not."""
+        give_up_s = max(0.0, batch[0].since + self._limits.answer_within_s - self._clock.monotonic_s())
+        unknown = OutcomeUnknown("The store did not confirm in time.")
+        overdue = asyncio.get_running_loop().call_later(give_up_s, _fail, batch, unknown)
+        self._near.forget(key.target)
+        self.open += 1
+        failures = 0
+        try:
+            while True:
+                try:
+                    result = await self._proposer.settle(key, open_)
+                except PlauditError:
+                    raise
+                except Exception:
+                    log.exception("settling a commit failed in a way nobody foresaw; it goes on")
+                    result = None
+                if result is not None:
+                    return result
+                failures += 1
+                await asyncio.sleep(self._backoff.pause_s(failures, self._random))
+        except PlauditError as error:
+            log.warning("the outcome of a commit will never be known: %s", error)
+            return OutcomeUnknown("Nobody can say whether this was stored.")
+        finally:
+            overdue.cancel()
+            self.open -= 1
+
+    def _finish(
+        self, key: CellKey, cell: _Cell, batch: list[_Waiting], result: Settled | Lost | Moved | PlauditError
+    ) -> None:
+        """Answer; what was not stored and still has time goes back to the front of the queue."""
+        failed = not isinstance(result, Settled)
+        cell.failures = cell.failures + 1 if failed else 0
+        cell.error = result if isinstance(result, Unavailable) else None
+        if isinstance(result, Lost | Moved):
+            self._metrics.commits_refused += 1
+        if isinstance(result, Settled | Moved):
+            answers = result.answers
+            pairs = list(zip(batch, answers, strict=False))
+            self._put_back(cell, [w for w, answer in pairs if answer is None] + batch[len(answers) :])
+            self._leave(key, cell, pause=failed)  # first the next proposal, then the answers to this one
+            if isinstance(result, Settled) and result.wrote:
+                self._metrics.committed(1, len(pairs))
+            shown = self._near.publish(key.target, result.target)
+            for waiting, answer in pairs:
+                if answer is not None and not waiting.future.done():
+                    waiting.future.set_result(Committed(answer, shown))
+        elif isinstance(result, Lost | Unavailable):
+            self._put_back(cell, batch)
+            self._leave(key, cell, pause=True)
+        else:
+            if isinstance(result, OutcomeUnknown):
+                self._near.forget(key.target)
+            self._leave(key, cell)
+            _fail(batch, result)
+
+    def _take(self, cell: _Cell) -> list[_Waiting]:
+        """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
+        self._refuse_late(cell, self._clock.monotonic_s() - self._limits.deadline_s)
+        queue = cell.queue
+        taken: list[_Waiting] = []
+        later: list[_Waiting] = []
+        taps_of: dict[str, int] = {}
+        while queue:
+            waiting = queue.popleft()
+            if waiting.future.done():
+                self.waiting -= 1
+                continue
+            user = waiting.tap.user
+            count = taps_of.get(user, 0)
+            if count == MAX_TAPS_PER_USER:
+                later.append(waiting)
+                continue
+            if count == 0 and len(taps_of) == MAX_USERS_PER_COMMIT:
+                queue.appendleft(waiting)
+                break
+            taps_of[user] = count + 1
+            taken.append(waiting)
+        queue.extendleft(reversed(later))
+        self.waiting -= len(taken)
+        return taken
+
+    def _put_back(self, cell: _Cell, batch: list[_Waiting]) -> None:
+        cell.queue.extendleft(reversed(batch))
+        self.waiting += len(batch)
+
+    def _expire(self) -> None:
+        """Refuse what has waited past its deadline without being stored; it is not under way, so it never will be."""
+        self._expiry = None
+        oldest = self._clock.monotonic_s() - self._limits.deadline_s
+        for cell in self._cells.values():
+            self._refuse_late(cell, oldest)
+        if self.waiting:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
+
+    def _refuse_late(self, cell: _Cell, oldest: float) -> None:
+        queue = cell.queue
+        while queue and queue[0].since <= oldest:
+            _fail(
+                [queue.popleft()],
+                cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
+            )
+            self.waiting -= 1
+
+
+def _stopping() -> Overloaded:
+    return Overloaded("This process is stopping; the next one will take it.", code="unavailable")
+
+
+def _fail(batch: "list[_Waiting] | deque[_Waiting]", error: PlauditError) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

@@ -1,0 +1,206 @@
+"""Propose: brings a few taps on one cell to one commit, and finds out what became of it.
+
+Reads what is not known, lets `fold` decide, proposes. Knows nothing of queues, deadlines or clients. Guarantees:
+
+- what is answered was true: outcomes come from a commit that was applied, from a row that remembers the tap, or, where
+  nothing had to be written, from a linearizable read made after the tap came;
+- a tap is in at most one commit, because a proposal whose outcome is unknown is settled before anything else is tried
+  on its cell: the operation ids in the rows tell whether it was applied.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from plaudit.domain.cell import Answer, Outcome, Plan, Refused, Row, Rules, Tap, fold
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
+from plaudit.domain.operations import KEPT, newest, recall, recalls, remembered
+from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.services.known import Known
+
+# What a batch of one partition may weigh before it hurts the replicas (16 KiB), and what is counted for it.
+MAX_BYTES = 16 * 1024
+_ROW_BYTES = 48  # times, reaction, names of columns
+_NO_ROW = Row()
+
+
+class Settled(NamedTuple):
+    """What became of the first `len(answers)` taps, and the target after them. `wrote`: there was a commit."""
+
+    answers: Sequence[Answer | Refused]
+    target: Target
+    wrote: bool
+
+
+class Lost(NamedTuple):
+    """Somebody else was first: nothing of this attempt was or will be stored."""
+
+
+class Moved(NamedTuple):
+    """Somebody else was first, after all. One answer per tap that is stored all the same; None: it never will be."""
+
+    answers: Sequence[Answer | None]
+    target: Target
+
+
+class Open(NamedTuple):
+    """A proposal whose outcome is unknown: it may be stored, now or later."""
+
+    before: CellState
+    taps: Sequence[Tap]
+    plan: Plan
+    proposal: Proposal
+
+
+class Proposer:
+    """See the module. One attempt at a time and cell; the caller sees to that.
+
+    Without a clock that is `trusted` nothing new is proposed: times decide nothing here, but they are shown, and
+    derived lists are ordered by them.
+    """
+
+    def __init__(
+        self,
+        cells: Cells,
+        known: Known,
+        clock: Clock,
+        rules: Rules,
+        trusted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._cells = cells
+        self._known = known
+        self._clock = clock
+        self._rules = rules
+        self._trusted = trusted
+
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+        """Try once. Takes as many of the taps, in order, as one commit holds; the rest stay with the caller.
+
+        Raises `Unavailable` (nothing of it was or will be stored) and `Corrupt` (the same, and it will not get better).
+        """
+        if not self._trusted():
+            raise Unavailable("the clock of this process is not that of the store")
+        users = dict.fromkeys(tap.user for tap in taps)
+        belief = self._known.recall(key, users)
+        state = belief or await self._cells.read(key, users)
+        taps, plan = self._fold(state, taps)
+        if not plan.changed and (belief is not None or any(isinstance(a, Answer) for a in plan.answers)):
+            # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
+            # comes from a read may stay: it says nothing about what is stored.
+            state = await self._cells.settle(key, users)
+            taps, plan = self._fold(state, taps)
+        if not plan.changed:
+            return Settled(plan.answers, _target(state), wrote=False)
+        proposal = Proposal(state.seq, plan.header, plan.changed)
+        try:
+            applied = await self._cells.propose(key, proposal)
+        except OutcomeUnknown:
+            self._known.forget(key)
+            return Open(state, taps, plan, proposal)
+        if not applied:
+            self._known.forget(key)
+            return Lost()
+        return self._applied(key, state, taps, plan)
+
+    async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
+        """Find out what became of a proposal; None if that is not known yet: pause, and ask again.
+
+        Raises `OutcomeUnknown` and `Corrupt` where it will never be known: the rows have forgotten, or were lost.
+        """
+        users = dict.fromkeys(tap.user for tap in open_.taps)
+        try:
+            state = await self._cells.settle(key, users)
+        except Unavailable:
+            return None
+        if state.seq > open_.proposal.seq:
+            return self._verdict(open_, state)
+        if state.seq < open_.proposal.seq:
+            raise Corrupt(f"cell {key} went back from {open_.proposal.seq} to {state.seq}")
+        # It may still be applied, so what is proposed now is the same to the last byte: whichever of the two comes
+        # first, the other finds `seq` moved on.
+        try:
+            applied = await self._cells.propose(key, open_.proposal)
+        except (Unavailable, OutcomeUnknown):
+            return None
+        return self._applied(key, open_.before, open_.taps, open_.plan) if applied else None
+
+    def _fold(self, state: CellState, taps: Sequence[Tap]) -> tuple[Sequence[Tap], Plan]:
+        """Fold as many of the taps as one commit holds."""
+        header = state.header
+        if header is not None and header.lanes > 1:
+            raise Unavailable("this target is split over lanes, which this version cannot write")
+        now = self._clock.now_us()
+        while True:
+            plan = fold(header, state.rows, taps, now, self._rules, state.registration)
+            if len(taps) == 1 or _bytes(plan.changed) <= MAX_BYTES:
+                return taps, plan
+            taps = taps[: len(taps) // 2]
+
+    def _applied(self, key: CellKey, before: CellState, taps: Sequence[Tap], plan: Plan) -> Settled:
+        rows: dict[str, Row | None] = {tap.user: before.rows.get(tap.user) for tap in taps}
+        rows.update(plan.changed)
+        self._known.learn(key, before, plan.header, rows)
+        return Settled(plan.answers, Target(plan.header, before.registration), wrote=True)
+
+    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
+        """The cell has moved on: by our commit, or without it.
+
+        To find one of our operation ids is no proof: a client that repeats its tap through another process leaves the
+        same id in that process's commit. So every tap is judged by its own row.
+        """
+        rows, taps = state.rows, open_.taps
+        if all(rows.get(user) == row for user, row in open_.plan.changed.items()):
+            return Settled(_as_of_now(open_, rows), _target(state), wrote=True)
+        answers: list[Answer | None] = []
+        missing, sure = False, False
+        for tap, answer in zip(taps, open_.plan.answers, strict=True):
+            found = self._stored(tap, rows.get(tap.user, _NO_ROW))
+            answers.append(found)
+            if found is None and _is_remembered(tap, answer):
+                missing = True
+                sure = sure or _would_remember(open_.before.rows.get(tap.user), rows.get(tap.user))
+        if missing and not sure:
+            raise OutcomeUnknown("The rows have forgotten whether this was stored.")
+        return Moved(answers, _target(state))
+
+    def _stored(self, tap: Tap, row: Row) -> Answer | None:
+        """The answer to a tap that is stored, by whichever process, with the reaction of now."""
+        known = recall(row.ops, tap.op, self._clock.now_us() // 1_000_000)
+        if known is None or known[0] != tap.verb << 4 | tap.reaction:
+            return None
+        return Answer(known[1] >> 4, known[1] & 15, row.reaction, replayed=tap.keyed)
+
+
+def _target(state: CellState) -> Target:
+    return Target(state.header, state.registration)
+
+
+def _as_of_now(open_: Open, rows: Mapping[str, Row]) -> list[Answer | Refused]:
+    """The answers of a plan that was applied, with the reactions of now: others may have committed after it."""
+    return [
+        Answer(answer.outcome, answer.previous, rows.get(tap.user, _NO_ROW).reaction, answer.replayed)
+        if isinstance(answer, Answer)
+        else answer
+        for tap, answer in zip(open_.taps, open_.plan.answers, strict=True)
+    ]
+
+
+def _is_remembered(tap: Tap, answer: Answer | Refused) -> bool:
+    """Whether a row remembers the tap, once it is stored."""
+    return isinstance(answer, Answer) and (tap.keyed or answer.outcome != Outcome.UNCHANGED)
+
+
+def _would_remember(before: Row | None, now: Row | None) -> bool:
+    """Whether a row that we proposed to change from `before` would still remember that it was.
+
+    It would if it has room left, or still remembers what it did before us.
+    """
+    ops = now.ops if now else b""
+    return remembered(ops) < KEPT or (
+        before is not None and bool(before.ops) and recalls(ops, newest(before.ops))
+    )
+
+
+def _bytes(rows: Mapping[str, Row]) -> int:
+    return sum(len(user) + len(row.ops) + _ROW_BYTES for user, row in rows.items())

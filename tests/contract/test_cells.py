@@ -1,0 +1,140 @@
+"""What `plaudit.ports.cells.Cells` promises: the simulated store and Cassandra."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+
+from plaudit.adapters.cassandra import CassandraCells
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Deleted, Header, Row
+from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
+from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.support.cassandra import fresh_target, open_session
+
+pytestmark = pytest.mark.timeout(300)
+
+ANN = Row(1, 1_760_000_000_000_000, 1_760_000_000_000_001, bytes(range(126)))
+BOB = Row(0, 0, 0, b"")
+FULL = Header(
+    seq=1,
+    type="comment",
+    counts=(0, 2, 0, 0, 0, 0, 1),
+    rows=2**31 - 1,
+    last_at=1_760_000_000_000_009,
+    born=1_760_000_000_000_000,
+    recent=(("a~|=:@", 2), ('["]', 15)),
+    deleted=Deleted.PURGING,
+)
+
+
+@pytest.fixture(params=["simulated", "cassandra"])
+async def cells(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Cells]:
+    if request.param == "simulated":
+        yield SimulatedCells(SimulatedStore(), Random(0), Faults(delay_s=0.0001))
+        return
+    async with (
+        open_session(request.getfixturevalue("cassandra")) as session,
+        CassandraCells(session) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+def key() -> CellKey:
+    return CellKey(fresh_target())
+
+
+def header(seq: int) -> Header:
+    return Header(seq=seq, type="post", counts=(seq,), rows=seq, last_at=seq, born=1)
+
+
+async def test_a_cell_nobody_wrote_has_nothing(cells: Cells, key: CellKey) -> None:
+    for read in (cells.read, cells.settle):
+        assert await read(key, ["ann", "bob"]) == CellState(None, None, {})
+
+
+async def test_header_and_rows_come_back_as_they_were_proposed(cells: Cells, key: CellKey) -> None:
+    assert await cells.propose(key, Proposal(0, FULL, {"ann": ANN, "bob": BOB}))
+    for read in (cells.read, cells.settle):
+        state = await read(key, ["bob", "nobody", "ann"])
+        assert state == CellState(FULL, None, {"ann": ANN, "bob": BOB})
+        assert state.seq == 1
+    assert await cells.read(key, []) == CellState(FULL, None, {})
+    assert await cells.read(key, ["nobody"]) == CellState(FULL, None, {}), (
+        "the header comes though no row matches"
+    )
+
+
+async def test_only_what_is_proposed_changes(cells: Cells, key: CellKey) -> None:
+    registration = Registration(
+        type="post", owner="olga", title="Grüße, \N{PARTY POPPER}", closed=True, allowed=6
+    )
+    assert await cells.propose(key, Proposal(0, header(1), {"ann": ANN, "bob": BOB}, registration))
+    changed = Row(2, ANN.created_at, ANN.updated_at + 1, b"x" * 14)
+    assert await cells.propose(key, Proposal(1, header(2), {"ann": changed}))
+    assert await cells.read(key, ["ann", "bob"]) == CellState(
+        header(2), registration, {"ann": changed, "bob": BOB}
+    )
+    assert await cells.propose(key, Proposal(2, header(3), {}, Registration(type="post")))
+    assert await cells.read(key, ["bob"]) == CellState(header(3), Registration(type="post"), {"bob": BOB})
+
+
+@pytest.mark.parametrize("seq", [0, 1, 3, 2**53])
+async def test_a_proposal_from_another_state_is_refused_and_leaves_nothing(
+    cells: Cells, key: CellKey, seq: int
+) -> None:
+    for n in range(2):
+        assert await cells.propose(key, Proposal(n, header(n + 1), {"ann": ANN}))
+    assert not await cells.propose(key, Proposal(seq, header(seq + 1), {"ann": BOB, "cid": ANN}))
+    assert await cells.settle(key, ["ann", "cid"]) == CellState(header(2), None, {"ann": ANN})
+
+
+async def test_a_proposal_for_a_cell_that_is_not_there_is_refused(cells: Cells, key: CellKey) -> None:
+    assert not await cells.propose(key, Proposal(5, header(6), {"ann": ANN}))
+    assert await cells.settle(key, ["ann"]) == CellState(None, None, {})
+
+
+async def test_the_same_proposal_made_twice_is_applied_once(cells: Cells, key: CellKey) -> None:
+    proposal = Proposal(0, header(1), {"ann": ANN})
+    assert [await cells.propose(key, proposal), await cells.propose(key, proposal)] == [True, False]
+    assert (await cells.settle(key, ["ann"])).seq == 1
+
+
+async def test_cells_of_one_target_and_of_others_are_apart(cells: Cells, key: CellKey) -> None:
+    others = [CellKey(key.target, 1), CellKey(key.target, 64), CellKey(key.target + "x")]
+    assert await cells.propose(key, Proposal(0, header(1), {"ann": ANN}))
+    for other in others:
+        assert await cells.read(other, ["ann"]) == CellState(None, None, {})
+        assert await cells.propose(other, Proposal(0, FULL, {"ann": BOB}))
+    assert await cells.read(key, ["ann"]) == CellState(header(1), None, {"ann": ANN})
+
+
+async def test_a_whole_batch_of_users_rides_in_one_proposal(cells: Cells, key: CellKey) -> None:
+    rows = {f"user{n:0120d}": Row(n % 6 + 1, n + 1, n + 1, b"o" * 14) for n in range(128)}
+    assert await cells.propose(key, Proposal(0, header(1), rows))
+    assert (await cells.read(key, rows)).rows == rows
+
+
+async def test_of_many_at_once_one_wins_each_round_and_nobody_is_told_otherwise(
+    cells: Cells, key: CellKey
+) -> None:
+    """Eight writers bring the cell from 0 to 40, each as far as it can; every win is in the rows, no loss is."""
+    wins: dict[int, list[str]] = {}
+
+    async def writer(name: str) -> None:
+        while True:
+            state = await cells.read(key, [name])
+            if state.seq >= 40:
+                return
+            row = Row(1, 1, state.seq + 1, b"")
+            if await cells.propose(key, Proposal(state.seq, header(state.seq + 1), {name: row})):
+                wins.setdefault(state.seq + 1, []).append(name)
+
+    names = [f"w{n}" for n in range(8)]
+    await asyncio.gather(*map(writer, names))
+    assert {seq: len(who) for seq, who in wins.items()} == dict.fromkeys(range(1, 41), 1)
+    last = {name: max(seq for seq, (who,) in wins.items() if who == name) for [name] in wins.values()}
+    rows = (await cells.settle(key, names)).rows
+    assert {name: row.updated_at for name, row in rows.items()} == last

@@ -1,0 +1,109 @@
+"""Apache Kafka without ZooKeeper: one combined node, or three."""
+
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.engines import jars
+from tests.engines.node import Node, free_ports, wait_for
+
+_CLUSTER_ID = "plauditPlauditPlauditA"  # 22 characters of base64url
+_JVM = [
+    *("-Xms384m", "-Xmx384m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:TieredStopAtLevel=1"),
+    *("-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
+]
+
+
+class Kafka:
+    """Brokers that are their own controllers."""
+
+    def __init__(self, folder: Path, nodes: int) -> None:
+        ports = free_ports(2 * nodes)
+        self._brokers, self._controllers = ports[:nodes], ports[nodes:]
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._brokers)
+        self._java = [jars.java(), *_JVM, "-cp", f"{jars.kafka()}/*"]
+        self.nodes = [self._node(folder / f"kafka-{n + 1}", n) for n in range(nodes)]
+
+    def start(self) -> None:
+        """Start what is not running, and wait until all know each other."""
+        self._format([node for node in self.nodes if not (node.folder / "data").exists()])
+        for node in self.nodes:
+            node.start()
+        self.wait()
+
+    def wait(self, within_s: float = 90) -> None:
+        """Until every broker is listed."""
+        admin = AdminClient(
+            {"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
+        )
+
+        def listed() -> bool:
+            try:
+                return len(admin.list_topics(timeout=1).brokers) == len(self.nodes)
+            except KafkaException:
+                return False
+
+        wait_for(listed, "every broker listed", within_s, self.nodes)
+
+    def stop(self) -> None:
+        """Stop all nodes."""
+        for node in self.nodes:
+            node.stop()
+
+    def _format(self, nodes: list[Node]) -> None:
+        """Give new nodes their storage, all at once."""
+        tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
+        running = [Popen([*tool, str(node.folder / "server.properties")], stdout=DEVNULL) for node in nodes]
+        for process in running:
+            if process.wait(60):
+                raise RuntimeError("Kafka could not format its storage")
+
+    def _node(self, folder: Path, n: int) -> Node:
+        nodes = len(self._brokers)
+        quorum = min(2, nodes)
+        voters = ",".join(f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(self._controllers))
+        broker = f"127.0.0.1:{self._brokers[n]}"
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": n + 1,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://{broker},CONTROLLER://127.0.0.1:{self._controllers[n]}",
+            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "log.dirs": folder / "data",
+            "num.network.threads": 2,
+            "num.io.threads": 4,
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": nodes,
+            "min.insync.replicas": quorum,
+            "offsets.topic.replication.factor": nodes,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": nodes,
+            "transaction.state.log.min.isr": quorum,
+            "transaction.state.log.num.partitions": 2,
+            "share.coordinator.state.topic.replication.factor": nodes,
+            "share.coordinator.state.topic.min.isr": quorum,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.consumer.min.session.timeout.ms": 6000,
+            "group.consumer.session.timeout.ms": 6000,
+            "group.consumer.min.heartbeat.interval.ms": 500,
+            "group.consumer.heartbeat.interval.ms": 1000,
+            "log.segment.bytes": 64 * 1024 * 1024,
+            "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+            "unclean.leader.election.enable": "false",
+        }
+        # A dead broker stalls every partition until it is fenced out, and its own restart until it is forgotten.
+        settings |= {"broker.session.timeout.ms": 2000, "broker.heartbeat.interval.ms": 500}
+        if nodes > 1:
+            settings |= {
+                "controller.quorum.fetch.timeout.ms": 1000,
+                "controller.quorum.election.timeout.ms": 500,
+            }
+        folder.mkdir(parents=True, exist_ok=True)
+        properties = folder / "server.properties"
+        properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        return Node(folder.name, folder, [*self._java, "kafka.Kafka", str(properties)])

@@ -1,0 +1,161 @@
+"""Lists derived from events in Cassandra: ties, late deletes, replays, and the order of pages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import permutations
+from random import Random
+
+import pytest
+
+from plaudit.adapters.cassandra import CassandraCells, CassandraLists, Session
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Header, Row, Transition
+from plaudit.domain.events import Committed
+from plaudit.ports.cells import CellKey, Proposal
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Entry
+from tests.engines.cassandra import Cassandra
+from tests.support.cassandra import fresh_target, open_session
+from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def session(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Session]:
+    async with open_session(cassandra) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def lists(session: Session) -> AsyncIterator[CassandraLists]:
+    async with CassandraLists(session) as opened:
+        yield opened
+
+
+def event(target: str, *transitions: Transition) -> Committed:
+    return Committed(target, 0, "post", 1, "tap", 1, (), 0, 0, (), transitions)
+
+
+def moves(user: str, *steps: tuple[int | None, int], created_at: int = 10) -> list[Transition]:
+    """One transition per step (before, after), ten microseconds apart, the first at `created_at`."""
+    return [
+        Transition(user, before, after, created_at, created_at + 10 * n)
+        for n, (before, after) in enumerate(steps)
+    ]
+
+
+async def test_every_order_of_a_users_events_leaves_the_same_lists(lists: CassandraLists) -> None:
+    steps = moves("ann", (NONE, LIKE), (LIKE, LOVE), (LOVE, NONE), (NONE, LIKE))
+    orders = [list(order) for order in permutations(steps)]
+
+    async def leaves(order: list[Transition]) -> tuple[list[Entry], list[Entry]]:
+        target, user = fresh_target(), fresh_target()
+        for step in order:
+            transition = Transition(user, step.before, step.after, step.created_at, step.at)
+            await lists.apply([event(target, transition)])
+        who = await lists.reactors(target, ALL, None, 10)
+        what = await lists.reacted(user, None, 10)
+        assert [entry.key for entry in who] in ([user], [])
+        assert [entry.key for entry in what] in ([target], [])
+        return [Entry("", e.reaction, e.created_at) for e in who], [
+            Entry("", e.reaction, e.created_at) for e in what
+        ]
+
+    found = await asyncio.gather(*map(leaves, orders))
+    assert all(each == ([Entry("", LIKE, 10)], [Entry("", LIKE, 10)]) for each in found)
+
+
+async def test_a_delete_that_comes_late_takes_nothing_newer_away(lists: CassandraLists) -> None:
+    target = fresh_target()
+    create, remove, again = moves("ann", (NONE, LIKE), (LIKE, NONE), (NONE, LIKE))
+    await lists.apply([event(target, create), event(target, again)])
+    await lists.apply([event(target, remove)])
+    assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LIKE, 10)]
+
+
+async def test_an_insert_that_comes_late_brings_nothing_back(lists: CassandraLists) -> None:
+    target = fresh_target()
+    create, remove = moves("ann", (NONE, LIKE), (LIKE, NONE))
+    await lists.apply([event(target, remove)])
+    await lists.apply([event(target, create)])
+    assert await lists.reactors(target, ALL, None, 10) == []
+
+
+async def test_on_equal_timestamps_the_delete_wins_whichever_comes_first(lists: CassandraLists) -> None:
+    for order in ((0, 1), (1, 0)):
+        target = fresh_target()
+        tied = [Transition("ann", NONE, LIKE, 10, 20), Transition("ann", LIKE, NONE, 10, 20)]
+        for n in order:
+            await lists.apply([event(target, tied[n])])
+        assert await lists.reactors(target, ALL, None, 10) == []
+
+
+async def test_a_replay_of_everything_changes_nothing(lists: CassandraLists) -> None:
+    target, random = fresh_target(), Random(3)
+    events = []
+    for n in range(20):
+        reaction = NONE
+        for step in range(5):
+            after = random.choice([code for code in (NONE, LIKE, LOVE, HAHA) if code != reaction])
+            events.append(event(target, Transition(f"u{n}", reaction, after, 100 + n, 1000 + 10 * step)))
+            reaction = after
+    await lists.apply(events)
+    before = await lists.reactors(target, ALL, None, 100)
+    random.shuffle(events)
+    await lists.apply(events)
+    await lists.apply(events[::-1])
+    assert await lists.reactors(target, ALL, None, 100) == before
+    assert before
+
+
+async def test_a_state_published_again_takes_the_user_off_every_other_list(lists: CassandraLists) -> None:
+    target = fresh_target()
+    await lists.apply(
+        [event(target, *moves("ann", (NONE, LIKE))), event(target, *moves("bob", (NONE, HAHA)))]
+    )
+    lost = [Transition("ann", None, LOVE, 10, 30), Transition("bob", None, NONE, 10, 30)]
+    await lists.apply([event(target, *lost)])
+    assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
+    await lists.apply([event(target, *moves("ann", (NONE, LIKE), (LIKE, LOVE)))])
+    assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
+
+
+async def test_pages_are_newest_first_without_gap_or_repeat(lists: CassandraLists) -> None:
+    target, random = fresh_target(), Random(5)
+    people = [(f"u{n:02}", random.choice((LIKE, LOVE, HAHA)), random.randint(1, 5)) for n in range(40)]
+    await lists.apply([event(target, *(Transition(user, NONE, code, at, at) for user, code, at in people))])
+    wanted = sorted(
+        (Entry(u, c, at) for u, c, at in people), key=lambda e: (e.created_at, e.key), reverse=True
+    )
+    found: list[Entry] = []
+    while page := await lists.reactors(
+        target, ALL, (found[-1].created_at, found[-1].key) if found else None, 7
+    ):
+        found += page
+    assert found == wanted
+    assert await lists.reactors(target, [LOVE], None, 100) == [e for e in wanted if e.reaction == LOVE]
+
+
+async def test_a_user_sees_what_they_reacted_to_newest_first(lists: CassandraLists) -> None:
+    user, targets = fresh_target(), [fresh_target() for _ in range(5)]
+    await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
+    await lists.apply([event(targets[2], Transition(user, LIKE, NONE, 3, 9))])
+    wanted = [Entry(targets[n - 1], LIKE, n) for n in (5, 4, 2, 1)]
+    assert await lists.reacted(user, None, 10) == wanted
+    assert await lists.reacted(user, (4, targets[3]), 10) == wanted[2:]
+
+
+async def test_totals_and_own_state_come_from_the_ledger(session: Session, lists: CassandraLists) -> None:
+    one, two, none = (fresh_target() for _ in range(3))
+    header = Header(seq=1, type="post", counts=(1,), rows=2, last_at=5, born=4)
+    rows = {"ann": Row(LIKE, 4, 5, b"x" * 14), "bob": Row(NONE, 4, 5, b"")}
+    registration = Registration(type="post", owner="olga")
+    async with CassandraCells(session) as cells:
+        assert await cells.propose(CellKey(one), Proposal(0, header, rows))
+        assert await cells.propose(CellKey(two), Proposal(0, header, {}, registration))
+    assert await lists.targets([one, none, two]) == {one: Target(header), two: Target(header, registration)}
+    assert await lists.mine("ann", [none, one, two]) == {one: LIKE}
+    assert await lists.mine("bob", [none, one, two]) == {}
+    assert await lists.targets([]) == {}
+    assert await lists.mine("ann", []) == {}

@@ -1,0 +1,136 @@
+"""Proposers and stores that are wrong on purpose: if the judges do not notice one, they are no judges."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from plaudit.domain.cell import Tap
+from plaudit.domain.errors import OutcomeUnknown
+from plaudit.ports.cells import CellKey, CellState, Proposal
+from plaudit.ports.ledger import Target
+from plaudit.services.known import Known
+from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from tests.simulation.store import SimulatedCells
+from tests.simulation.world import RULES, ProcessClock, ProposerMaker
+
+
+class TakesUnknownForRefused(Proposer):
+    """A time-out is no answer, so nothing was stored, surely."""
+
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+        result = await super().attempt(key, taps)
+        return Lost() if isinstance(result, Open) else result
+
+
+class TakesUnknownForStored(Proposer):
+    """It was sent, so it is stored."""
+
+    async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
+        return self._applied(key, open_.before, open_.taps, open_.plan)
+
+
+class GivesUpTooEarly(Proposer):
+    """The cell is where it was, so the proposal is lost: forgets that it may still come."""
+
+    async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
+        state = await self._cells.settle(key, [tap.user for tap in open_.taps])
+        if state.seq == open_.proposal.seq:
+            return Moved([None] * len(open_.taps), Target())
+        return self._verdict(open_, state)
+
+
+class OneIdIsProof(Proposer):
+    """Finds one operation id of its own and takes the whole proposal for stored (found by the simulation itself)."""
+
+    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
+        result = super()._verdict(open_, state)
+        if isinstance(result, Moved) and any(result.answers):
+            return self._applied(CellKey("?"), state, open_.taps, open_.plan)
+        return result
+
+
+class FoldsAgainBlindly(Proposer):
+    """The cell has moved on without looking whether by us: the taps go once more, under ids of their own."""
+
+    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
+        return Moved([None] * len(open_.taps), super()._verdict(open_, state).target)
+
+
+class AnswersFromMemory(Proposer):
+    """What it believes is good enough where nothing has to be written."""
+
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+        belief = self._known.recall(key, {tap.user for tap in taps})
+        if belief is not None:
+            taken, plan = self._fold(belief, taps)
+            if not plan.changed and len(taken) == len(taps):
+                return self._applied(key, belief, taps, plan)
+        return await super().attempt(key, taps)
+
+
+class _Cells(SimulatedCells):
+    """Wraps another process's way to the store."""
+
+    def __init__(self, inner: SimulatedCells) -> None:
+        self.__dict__ = inner.__dict__
+
+
+class Unconditional(_Cells):
+    """Writes whatever it is told: the last one wins."""
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        last = self._store.states(key)[-1].header.seq
+        moved = msgspec.structs.replace(proposal.header, seq=last + 1)
+        return await super().propose(key, Proposal(last, moved, proposal.rows))
+
+
+class AppliesTwice(_Cells):
+    """A driver that repeats what timed out, without being asked, and takes the refusal for the answer."""
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        try:
+            return await super().propose(key, proposal)
+        except OutcomeUnknown:
+            return await super().propose(key, proposal)
+
+
+class TwoMoments(_Cells):
+    """Reads the header, then the rows."""
+
+    async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
+        header = (await super().read(key, [])).header
+        return CellState(header, None, (await super().read(key, users)).rows)
+
+
+class SettlesByQuorum(_Cells):
+    """Settles with an ordinary read: a decided commit may be missed."""
+
+    async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
+        return await self.read(key, users)
+
+
+def proposer(kind: type[Proposer]) -> ProposerMaker:
+    """Processes with this proposer."""
+    return lambda cells, known, clock: kind(cells, known, clock, RULES)
+
+
+def cells(kind: Callable[[SimulatedCells], SimulatedCells]) -> ProposerMaker:
+    """Processes with this way to the store."""
+
+    def make(inner: SimulatedCells, known: Known, clock: ProcessClock) -> Proposer:
+        return Proposer(kind(inner), known, clock, RULES)
+
+    return make
+
+
+BROKEN: dict[str, ProposerMaker] = {
+    kind.__name__: proposer(kind)
+    for kind in (
+        TakesUnknownForRefused,
+        TakesUnknownForStored,
+        GivesUpTooEarly,
+        OneIdIsProof,
+        FoldsAgainBlindly,
+        AnswersFromMemory,
+    )
+} | {kind.__name__: cells(kind) for kind in (Unconditional, AppliesTwice, TwoMoments, SettlesByQuorum)}

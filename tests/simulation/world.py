@@ -1,0 +1,196 @@
+"""One seeded history: a few processes, a few users with their devices, a store and a network with their moods."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+
+import msgspec
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Rules, Tap, Verb
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.operations import KEPT
+from plaudit.ports.cells import CellKey
+from plaudit.ports.ledger import Target
+from plaudit.services.commit_cells import CellCommitter, Limits
+from plaudit.services.known import Known
+from plaudit.services.near import NearCache
+from plaudit.services.propose import Proposer
+from plaudit.telemetry import Metrics
+from tests.simulation import loop
+from tests.simulation.history import Seen, faults_of
+from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+
+START_US = 1_760_000_000_000_000
+RULES = Rules(Catalogue())
+METRICS = Metrics()  # nobody looks at them here
+QUIET_AFTER_S = 60.0
+
+ProposerMaker = Callable[[SimulatedCells, Known, "ProcessClock"], Proposer]
+
+
+class ProcessClock:
+    """The clock of one process: not quite the others', and it may step."""
+
+    def __init__(self, random: Random) -> None:
+        self.ahead_us = random.randint(-900_000, 900_000)
+
+    def now_us(self) -> int:
+        return START_US + self.ahead_us + round(asyncio.get_running_loop().time() * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class _NoCounters:
+    """Nobody reads counts in a history."""
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        return {}
+
+
+class Report(msgspec.Struct):
+    """What came of a history."""
+
+    wrong: list[str]
+    taps: int
+    answered: int
+    refused: int
+    unknown: int
+
+
+class World:
+    """One history. `make` builds the proposer of a process, so that a test can build a broken one."""
+
+    def __init__(self, seed: int, make: ProposerMaker) -> None:
+        self._random = Random(seed)
+        self._make = make
+        self._store = SimulatedStore()
+        self._seen: list[Seen] = []
+        self._ops = 0
+        self._processes = [self._process() for _ in range(self._random.randint(1, 3))]
+
+    def _process(self) -> tuple[SimulatedCells, CellCommitter]:
+        random = self._random
+        cells = SimulatedCells(self._store, random, self._mood())
+        clock = ProcessClock(random)
+        proposer = self._make(cells, Known(random.choice((8, 1000))), clock)
+        near = NearCache(_NoCounters(), RULES.catalogue, entries=100, public=True)
+        limits = Limits(answer_within_s=random.choice((0.5, 5.0)), max_under_way=random.choice((1, 16)))
+        return cells, CellCommitter(proposer, near, clock, METRICS, random, limits)
+
+    def _mood(self) -> Faults:
+        """Half of the processes have a good network, the others one fault or many."""
+        random = self._random
+
+        def often() -> float:
+            return random.choice((0.0, 0.0, 0.1, 0.4))
+
+        if random.random() < 0.3:
+            return Faults(hidden=often(), slow=0.05)
+        return Faults(
+            unavailable=often() / 2,
+            lost_request=often() / 2,
+            lost_reply=often(),
+            late=often(),
+            hidden=often(),
+            delay_s=random.choice((0.001, 0.02)),
+            slow=random.choice((0.0, 0.05)),
+        )
+
+    async def run(self) -> Report:
+        """Everybody taps, some processes die, the faults end, and what is left is judged."""
+        random = self._random
+        users = [f"u{n}" for n in range(random.randint(1, 5))]
+        targets = [f"t{n}" for n in range(random.randint(1, 2))]
+        devices = [
+            asyncio.create_task(self._device(user, targets, random.randint(2, KEPT - 1) // 2 or 1))
+            for user in users
+            for _ in range(random.randint(1, 2))
+        ]
+        killer = asyncio.create_task(self._kill_some())
+        async with asyncio.timeout(600):
+            await asyncio.gather(*devices)
+            killer.cancel()
+            for cells, committer in self._processes:
+                cells.faults = Faults()
+                await committer.drain(QUIET_AFTER_S)
+                assert not committer.open, "an outcome stayed unknown on a quiet network"
+            await asyncio.sleep(QUIET_AFTER_S)  # whatever is late has come by then
+        return Report(
+            list(faults_of(self._store, self._seen)),
+            len(self._seen),
+            sum(tap.answer is not None for tap in self._seen),
+            sum(tap.refused for tap in self._seen),
+            sum(tap.answer is None and tap.maybe for tap in self._seen),
+        )
+
+    async def _kill_some(self) -> None:
+        """Now and then a process ends without a word and another one starts; or its clock steps."""
+        random = self._random
+        while True:
+            await asyncio.sleep(random.uniform(0.01, 3.0))
+            at = random.randrange(len(self._processes))
+            if random.random() < 0.5:
+                _, committer = self._processes[at]
+                self._processes[at] = self._process()
+                await committer.close()
+
+    async def _device(self, user: str, targets: Sequence[str], taps: int) -> None:
+        random = self._random
+        for _ in range(taps):
+            await asyncio.sleep(random.choice((0.0, 0.0, random.uniform(0, 0.02), random.uniform(0, 2.0))))
+            self._ops += 1
+            verb = random.choice((Verb.TOGGLE, Verb.SET, Verb.SET))
+            reaction = random.choice((1, 1, 2)) if verb == Verb.TOGGLE else random.choice((0, 1, 1, 2))
+            seen = Seen(
+                key=CellKey(random.choice(targets)),
+                user=user,
+                verb=verb,
+                reaction=reaction,
+                op=self._ops.to_bytes(8, "big"),
+                keyed=random.random() < 0.6,
+                sent_s=asyncio.get_running_loop().time(),
+            )
+            self._seen.append(seen)
+            await self._send(seen)
+
+    async def _send(self, seen: Seen) -> None:
+        """As a careful client: what is unknown is repeated with its key, what was refused perhaps."""
+        random = self._random
+        tap = Tap(seen.user, seen.verb, seen.reaction, seen.op, seen.keyed)
+        for _ in range(8):
+            _, committer = random.choice(self._processes)
+            waiting = committer.submit(seen.key.target, tap)
+            try:
+                answer, shown = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
+            except (OutcomeUnknown, TimeoutError):  # the client's own patience may end first
+                seen.maybe = True
+                if not seen.keyed or random.random() < 0.1:
+                    return
+            except (Overloaded, Unavailable):
+                if not seen.keyed or random.random() < 0.3:
+                    break
+            else:
+                seen.answer = answer  # type: ignore[assignment] # nothing here is refused by policy
+                seen.version = shown.seq
+                header = shown.target.header
+                seen.counts = header.counts if header else ()
+                break
+            await asyncio.sleep(random.uniform(0, 0.5))
+        if seen.answer is not None or not seen.maybe:
+            seen.told_s = asyncio.get_running_loop().time()
+
+
+def sound(cells: SimulatedCells, known: Known, clock: ProcessClock) -> Proposer:
+    """The proposer as it is."""
+    return Proposer(cells, known, clock, RULES)
+
+
+def play(seed: int, make: ProposerMaker = sound) -> Report:
+    """Run one history on a virtual clock."""
+
+    async def main() -> Report:
+        return await World(seed, make).run()
+
+    return loop.run(main())

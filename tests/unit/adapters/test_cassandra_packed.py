@@ -1,0 +1,51 @@
+"""How headers and registrations lie in Cassandra: golden bytes, and what is not them."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaudit.adapters.cassandra.packed import (
+    pack_header,
+    pack_registration,
+    unpack_header,
+    unpack_registration,
+)
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Header
+from plaudit.domain.errors import Corrupt
+
+HEADER = Header(7, "post", (2, 1), 3, 1_760_000_000_000_002, 1_760_000_000_000_000, (("ann", 2),), 0)
+REGISTRATION = Registration(type="post", owner="olga", title=None, closed=True, allowed=6)
+
+
+def test_golden_bytes_of_a_header() -> None:
+    assert pack_header(HEADER).hex() == (
+        "98a96865616465722e7631a4706f737492020103cf000640b5eece0002cf000640b5eece00009192a3616e6e0200"
+    )
+    assert unpack_header(pack_header(HEADER), 7, None) == HEADER
+
+
+def test_golden_bytes_of_a_registration() -> None:
+    assert (
+        pack_registration(REGISTRATION).hex()
+        == "96af726567697374726174696f6e2e7631a4706f7374a46f6c6761c0c306"
+    )
+    assert unpack_registration(pack_registration(REGISTRATION)) == REGISTRATION
+    assert unpack_registration(None) is None
+
+
+def test_what_a_newer_version_appended_is_passed_over() -> None:
+    fields = [*msgspec.msgpack.decode(pack_header(HEADER)), "new"]
+    assert unpack_header(msgspec.msgpack.encode(fields), 7, None) == HEADER
+
+
+def test_lanes_are_a_column_of_their_own() -> None:
+    assert [unpack_header(pack_header(HEADER), 7, lanes).lanes for lanes in (None, 64)] == [1, 64]
+
+
+@given(st.binary(max_size=60))
+def test_anything_else_is_corrupt(body: bytes) -> None:
+    for unpack in (lambda: unpack_header(body, 1, None), lambda: unpack_registration(body)):
+        with pytest.raises(Corrupt):
+            unpack()

@@ -1,0 +1,35 @@
+"""Half a configuration of Cassandra stops the process with the name of what is missing."""
+
+import pytest
+from pydantic import ValidationError
+
+from plaudit.settings import Settings
+
+HOSTS = {"cassandra_hosts": ["10.0.0.1"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"cassandra_keyspace": "likes"}, "cassandra_hosts"),
+        ({"cassandra_port": 9042}, "cassandra_hosts"),
+        ({**HOSTS, "cassandra_username": "plaudit"}, "cassandra_password"),
+        ({**HOSTS, "cassandra_password": "secret"}, "cassandra_username"),
+        ({**HOSTS, "cassandra_tls_ca": "ca.pem", "cassandra_tls_cert": "me.pem"}, "cassandra_tls_key"),
+        ({**HOSTS, "cassandra_tls_ca": "ca.pem", "cassandra_tls_key": "me.key"}, "cassandra_tls_cert"),
+        ({**HOSTS, "cassandra_tls_cert": "me.pem", "cassandra_tls_key": "me.key"}, "cassandra_tls_ca"),
+        ({**HOSTS, "cassandra_keyspace": "no; DROP"}, "cassandra_keyspace"),
+        ({**HOSTS, "cassandra_datacenter": "'x'"}, "cassandra_datacenter"),
+    ],
+)
+def test_half_a_configuration_is_none(given: dict[str, object], names: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Settings(**given)  # type: ignore[arg-type] # pydantic checks them
+    assert names in str(error.value)
+
+
+def test_a_whole_one_is_taken_and_its_password_is_not_shown() -> None:
+    settings = Settings(**HOSTS, cassandra_username="plaudit", cassandra_password="guess me")  # type: ignore[arg-type] # pydantic checks them
+    assert settings.cassandra_hosts == ["10.0.0.1"]
+    assert "guess me" not in repr(settings)
+    assert Settings().cassandra_hosts == []
