@@ -102,7 +102,8 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is list:
-        return f"list of {'tables' if get_origin(get_args(annotation)[0]) is dict else 'texts'}"
+        (inner,) = get_args(annotation)
+        return f"list of {'tables' if get_origin(inner) is dict else 'numbers' if inner is int else 'texts'}"
     (inner,) = (part for part in get_args(annotation) or (annotation,) if part is not type(None))
     return names[inner]
 

@@ -27,6 +27,7 @@ from plaudit.adapters.sqlite import (
     SqliteSource,
 )
 from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap_notifications import notifications
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
 from plaudit.domain.errors import Invalid
@@ -94,6 +95,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         jobs = SqliteJobs(database)
         remove = Remove(SqliteRemovals(database, clock, numbers), jobs, near, clock)
         await stack.enter_async_context(remove)
+        await stack.enter_async_context(notifications(settings, database, numbers, clock, metrics))
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
         authenticator = await stack.enter_async_context(_authenticator(settings, secret, clock))
         limiter = RateLimiter(

@@ -87,6 +87,19 @@ class Settings(BaseSettings):
         "closed. More than the 60 s of most proxies, so that they close first.",
     )
 
+    notification_windows_s: list[int] = Field(
+        [30, 300, 1800],
+        min_length=1,
+        max_length=10,
+        description="How long reactions are gathered before the owner of a target is told: the first window, and those "
+        "that follow a message. An hour without a message, and it starts again.",
+    )
+    notification_texts: Path | None = Field(
+        None,
+        description="Folder of `LANGUAGE.json` files that replace the texts of messages, or add languages; see "
+        "docs/notifications.md.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto` writes for people on a terminal and JSON elsewhere."
@@ -133,6 +146,8 @@ class Settings(BaseSettings):
         }
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
+        if not all(1 <= seconds <= 86_400 for seconds in self.notification_windows_s):
+            raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")
         self.catalogue()
         return self
 

@@ -122,13 +122,17 @@ def follow(watch: Watch, events: Iterable[Committed], owner: str, now: int, pace
     return watch
 
 
-def close(watch: Watch, now: int) -> tuple[Draft | None, Watch]:
-    """End the window: the message it makes, if any, and the watch without it. `now` is microseconds UTC."""
+def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
+    """End the window: the message it makes for `owner`, if any, and the watch without it. `now` is microseconds UTC."""
     window = watch.window
     if window is None:
         return None, watch
     live = sorted(
-        ((seen.at, user, seen.now) for user, seen in window.seen.items() if seen.now and not seen.before),
+        (
+            (seen.at, user, seen.now)
+            for user, seen in window.seen.items()
+            if seen.now and not seen.before and user != owner
+        ),
         reverse=True,
     )
     told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR}

@@ -340,7 +340,7 @@ def test_anything_else_is_corrupt(body: bytes) -> None:
 
 
 def test_closing_nothing_is_nothing() -> None:
-    assert close(UNSEEN, 1) == (None, UNSEEN)
+    assert close(UNSEEN, OWNER, 1) == (None, UNSEEN)
 
 
 GOLDEN = (

@@ -40,6 +40,8 @@ class Life(RuleBasedStateMachine):
         user = data.draw(st.sampled_from(sorted(self.target.rows)))
         self.target.erase(user)
         self.told.pop(user, None)
+        if self.at_opening is not None:
+            self.at_opening.pop(user, None)
 
     @rule(seconds=times)
     def wait(self, seconds: float) -> None:

@@ -65,7 +65,7 @@ class Watched:
         until, made = self.now + round(seconds * SECOND), []
         while self.watch.window is not None and self.watch.window.closes_at <= until:
             self.now = max(self.now, self.watch.window.closes_at)
-            draft, self.watch = close(self.watch, self.now)
+            draft, self.watch = close(self.watch, OWNER, self.now)
             made += [draft] if draft else []
         self.now = until
         self.messages += made
