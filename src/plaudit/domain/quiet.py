@@ -1,11 +1,16 @@
 """What an owner wishes of notifications: none at all, none of a target, none at night."""
 
+import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import msgspec
 
+from plaudit.domain.errors import Invalid
+
 SECOND = 1_000_000
-MAX_MUTED = 1_000
+MAX_MUTED = 100  # what fits a body
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
 
 
 class Quiet(msgspec.Struct, frozen=True):
@@ -39,3 +44,10 @@ def quiet_until(quiet: Quiet | None, zone: tzinfo, now: int) -> int | None:
     end = datetime.combine(day, quiet.end, zone).astimezone(UTC)
     until = round(end.timestamp()) * SECOND
     return until if until > now else None
+
+
+def clock_time(text: str) -> time:
+    """`HH:MM`. Raises `Invalid` for anything else."""
+    if _CLOCK.match(text):
+        return time(int(text[:2]), int(text[3:]))
+    raise Invalid("invalid_field", "A time of day is HH:MM, such as 22:00.", field="quiet_hours")
