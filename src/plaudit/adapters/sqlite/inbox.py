@@ -51,19 +51,26 @@ _lines = msgspec.json.Decoder(list[Line])
 _wishes = msgspec.json.Decoder(list[tuple[str, Wishes]])
 _devices = msgspec.json.Decoder(list[tuple[str, str, str, str, dict[str, str], int, int]])
 
+# These take all lines at once, as JSON: one step of SQLite however many there are.
 _PUT = """
 INSERT INTO notification (id, owner, at, target, type, title, total, split, sample)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value -> 7, value -> 8
+FROM json_each(?1) WHERE true
 ON CONFLICT (id) DO UPDATE SET title = excluded.title, total = excluded.total, split = excluded.split,
                                sample = excluded.sample
 """
 
 _ADDRESS = """
-INSERT INTO delivery (message, channel, device, created_at, due) VALUES (?1, ?2, ?3, ?4, ?4)
+INSERT INTO delivery (message, channel, device, created_at, due)
+SELECT value ->> 0, value ->> 1, value ->> 2, ?2, ?2 FROM json_each(?1) WHERE true
 ON CONFLICT (message, channel, device) DO NOTHING
 """
 
-# One step finds most owners far below the limit.
+_MANY = """
+SELECT json_group_array(owner) FROM (
+    SELECT owner FROM notification WHERE owner IN (SELECT value FROM json_each(?1)) GROUP BY owner HAVING count(*) > ?2)
+"""
+
 _OLD = "SELECT id FROM notification WHERE owner = ?1 ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?2"
 
 _PAGE = """
@@ -122,10 +129,12 @@ class SqliteInbox:
             owners = sorted({message.owner for message in messages})
             erased = set(sql.read_strings(connection, ERASED, owners))
             gone = {message.id for message in messages if message.owner in erased}
-            connection.executemany(_PUT, [line for line in lines if line[0] not in gone])
-            pushes = [(a.message, a.channel, a.device, now) for a in addresses if a.message not in gone]
-            connection.executemany(_ADDRESS, pushes)
-            for owner in owners:
+            connection.execute(_PUT, (_encode([line for line in lines if line[0] not in gone]).decode(),))
+            pushes = [(a.message, a.channel, a.device) for a in addresses if a.message not in gone]
+            if pushes:
+                connection.execute(_ADDRESS, (_encode(pushes).decode(), now))
+            many = connection.execute(_MANY, (_encode(owners).decode(), KEEP)).get
+            for owner in msgspec.json.decode(many, type=list[str]):
                 old = connection.execute(_OLD, (owner, KEEP)).fetchall()
                 _remove(connection, [str(id_) for (id_,) in old])
 
@@ -281,19 +290,8 @@ def _remove(connection: apsw.Connection, ids: Sequence[str]) -> None:
         connection.execute("DELETE FROM notification WHERE id = ?", (id_,))
 
 
-def _line(message: Notification) -> tuple[str, str, int, str, str, str | None, int, str, str]:
-    split, sample = _encode(list(message.split.items())).decode(), _encode(message.sample).decode()
-    return (
-        message.id,
-        message.owner,
-        message.at,
-        message.target,
-        message.type,
-        message.title,
-        message.total,
-        split,
-        sample,
-    )
+def _line(m: Notification) -> tuple[object, ...]:
+    return (m.id, m.owner, m.at, m.target, m.type, m.title, m.total, list(m.split.items()), m.sample)
 
 
 def _refuse_erased(connection: apsw.Connection, user: str) -> None:
