@@ -14,7 +14,6 @@ import platform
 import random
 import resource
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -197,7 +196,7 @@ def _size(database: Database) -> int:
 
 
 @contextmanager
-def receiver(folder: Path) -> Iterator[tuple[str, ssl.SSLContext, Path]]:
+def receiver(folder: Path) -> Iterator[tuple[str, bytes, Path]]:
     """A webhook receiver that counts, in a process of its own."""
     authority = trustme.CA()
     made = authority.issue_cert("localhost")
@@ -208,8 +207,6 @@ def receiver(folder: Path) -> Iterator[tuple[str, ssl.SSLContext, Path]]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "benchmarks.receiver", str(port), str(chain), str(key), str(tally)]
     process = subprocess.Popen(command)
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
     try:
         for _ in range(500):
             try:
@@ -217,15 +214,15 @@ def receiver(folder: Path) -> Iterator[tuple[str, ssl.SSLContext, Path]]:
                 break
             except OSError:
                 time.sleep(0.02)
-        yield f"https://localhost:{port}", context, tally
+        yield f"https://localhost:{port}", authority.cert_pem.bytes(), tally
     finally:
         process.terminate()
         process.wait()
 
 
 @asynccontextmanager
-async def pushing(store: Store, url: str, context: ssl.SSLContext) -> Any:
-    async with PushClient(context, store.clock, private=True) as client:
+async def pushing(store: Store, url: str, authorities: bytes) -> Any:
+    async with PushClient(authorities, store.clock, private=True) as client:
         sender = Webhook(client, store.clock, url, [KEY])
         deliver = Deliver(
             store.deliveries,
@@ -250,8 +247,8 @@ async def end_of_windows(folder: Path, due: int) -> dict[str, Any]:
         await database.write(lambda connection: connection.execute(_ROWS, (due,)).fetchall())
         store = Store(database, clock)
         await store.follow(list(range(1, due + 1)))
-        with receiver(folder) as (url, context, tally):
-            async with pushing(store, url, context):
+        with receiver(folder) as (url, authorities, tally):
+            async with pushing(store, url, authorities):
                 clock.ahead_us += 31_000_000
                 cpu_s, started = time.process_time(), time.perf_counter()
                 await store.notify.follow()
@@ -298,7 +295,7 @@ def main() -> None:
     options = parser.parse_args()
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, apsw {version('apsw')}, httpx {version('httpx')}, h2 {version('h2')}"
+        f"Python {platform.python_version()}, apsw {version('apsw')}, pyreqwest {version('pyreqwest')}"
     )
     with tempfile.TemporaryDirectory(dir=HERE, prefix=".run-") as name:
         folder = Path(name)

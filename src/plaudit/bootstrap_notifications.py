@@ -60,7 +60,7 @@ async def notifications(
     made = asyncio.Event()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            PushClient(_context(settings.push_ca), clock, private=settings.push_private_addresses)
+            PushClient(_authorities(settings.push_ca), clock, private=settings.push_private_addresses)
         )
         senders = _senders(settings, client, clock)
         catalogue = settings.catalogue()
@@ -121,15 +121,16 @@ def _senders(settings: Settings, client: PushClient, clock: Clock) -> list[Sende
     return found
 
 
-def _context(more: Path | None) -> ssl.SSLContext:
-    """What TLS trusts."""
-    context = ssl.create_default_context()
-    if more is not None:
-        try:
-            context.load_verify_locations(more)
-        except (OSError, ssl.SSLError) as error:
-            raise Invalid("invalid_setting", f"push_ca: {more}: {error}") from error
-    return context
+def _authorities(file: Path | None) -> bytes | None:
+    """What to trust besides the system's authorities."""
+    if file is None:
+        return None
+    found = _read("push_ca", file)
+    try:
+        ssl.create_default_context(cadata=found.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        raise Invalid("invalid_setting", f"push_ca: {file}: {error}") from error
+    return found
 
 
 def _checked(name: str, make: Callable[[T], Made], value: T) -> Made:

@@ -23,6 +23,7 @@ import msgspec
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 
 from plaudit.adapters.push.webpush import b64, point, unb64
@@ -60,11 +61,10 @@ class Certificates:
         self.authority.cert_pem.write_to_path(str(self.file))
         self._folder = folder
 
-    def client(self) -> ssl.SSLContext:
-        """What a client that trusts it uses."""
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
+    @property
+    def pem(self) -> bytes:
+        """What a client that trusts it is given."""
+        return self.authority.cert_pem.bytes()
 
     def server(self) -> tuple[str, str]:
         """Certificate and key files for localhost."""
@@ -89,6 +89,7 @@ class Provider:
         self.problems: list[str] = []
         self.seen: dict[str, str] = {}  # (device) -> what it shows by collapse id
         self.changed = asyncio.Event()
+        self.connections: set[int] = set()  # the ports they came from
 
     def want(self, true: object, what: str) -> None:
         """Note a fault unless this is so."""
@@ -117,6 +118,7 @@ class Provider:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.connections.add(scope["client"][1])
         asked = Asked(scope["path"], headers, body, scope["http_version"])
         self.want(scope["method"] == "POST", f"{scope['method']} {asked.path}")
         self.want(asked.http == self.http, f"HTTP/{asked.http} {asked.path}")
@@ -151,6 +153,18 @@ class Provider:
                     await self.changed.wait()
         except TimeoutError:
             raise AssertionError(f"{what}: not within {within_s} s; {self.problems}") from None
+
+
+async def _close(self: TCPServer) -> None:
+    """Close a connection of hypercorn, which forgets that the other side may say more after its farewell."""
+    try:
+        await _closes(self)
+    except ssl.SSLError:
+        pass
+
+
+_closes = TCPServer._close
+TCPServer._close = _close  # type: ignore[method-assign] # as said above
 
 
 @asynccontextmanager

@@ -23,5 +23,5 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 async def client(
     certificates: Certificates, clock: ManualClock, anyio_backend: str
 ) -> AsyncIterator[PushClient]:
-    async with PushClient(certificates.client(), clock, private=True) as opened:
+    async with PushClient(certificates.pem, clock, private=True) as opened:
         yield opened

@@ -49,7 +49,7 @@ async def reached(
     async with AsyncExitStack() as stack:
         for server in servers:
             await stack.enter_async_context(served(server, certificates))
-        yield await stack.enter_async_context(PushClient(certificates.client(), clock, private=True))
+        yield await stack.enter_async_context(PushClient(certificates.pem, clock, private=True))
 
 
 @asynccontextmanager
