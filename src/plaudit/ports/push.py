@@ -29,12 +29,14 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a try. `detail` is the provider's own word, for the log. `gone_at`: the token was not valid any more
-    at that time (microseconds UTC), so a later registration of it counts."""
+    at that time (microseconds UTC), so a later registration of it counts. `only_device`: it says nothing of the
+    provider."""
 
     reason: Reason
     detail: str = ""
     retry_after_s: float | None = None
     gone_at: int | None = None
+    only_device: bool = False
 
 
 class Sender(Protocol):

@@ -224,7 +224,7 @@ class Deliver:
         verdict = await self._try(sender, push)
         if POLICY[verdict.reason].push == "now":
             verdict = await self._try(sender, push)
-        if POLICY[verdict.reason].well:
+        if POLICY[verdict.reason].well or verdict.only_device:
             breaker.well()
         else:
             breaker.unwell(self._clock.monotonic_s(), verdict.retry_after_s)

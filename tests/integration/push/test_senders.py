@@ -202,7 +202,10 @@ async def test_apns_with_a_token_that_is_refused(
             Verdict(reason="our_fault", detail="403 InvalidProviderToken"),
         ),
         (ApnsServer.error(413, "PayloadTooLarge"), Verdict(reason="our_fault", detail="413 PayloadTooLarge")),
-        (ApnsServer.error(429, "TooManyRequests"), Verdict(reason="slow_down", detail="429 TooManyRequests")),
+        (
+            ApnsServer.error(429, "TooManyRequests"),
+            Verdict(reason="slow_down", detail="429 TooManyRequests", only_device=True),
+        ),
         (ApnsServer.error(503, "Shutdown"), Verdict(reason="slow_down", detail="503 Shutdown")),
         (Answer(400, b"\xff"), Verdict(reason="our_fault", detail="400 without a reason")),
     ],

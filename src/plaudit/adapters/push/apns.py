@@ -102,7 +102,9 @@ class Apns:
                 self._renew()
             return Verdict(reason="renew", detail=detail)
         if reply.status == 429 or reply.status >= 500:
-            return self._client.slow_down(reply, detail)
+            verdict = self._client.slow_down(reply, detail)
+            # "Too many requests were made consecutively to the same device token."
+            return msgspec.structs.replace(verdict, only_device=reason == "TooManyRequests")
         return Verdict(reason="our_fault", detail=detail)
 
     def _age_s(self) -> float:
