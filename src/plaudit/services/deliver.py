@@ -26,6 +26,7 @@ log = logging.getLogger("plaudit.deliver")
 SECOND = 1_000_000
 LEASE_S = 60.0
 LOOK_EVERY_S = 1.0
+COUNT_EVERY_S = 5.0  # goes through all that wait
 RETRY_S = 1.0
 KEEP = 24 * 3600 * SECOND  # older news is none
 BACKOFF_S, MAX_BACKOFF_S = 2.0, 300.0
@@ -151,6 +152,7 @@ class Deliver:
 
     async def _look(self) -> None:
         """Wake the loops when there are new pushes, and now and then for what has become due; keep the gauges."""
+        count_at_s = 0.0
         while True:
             try:
                 async with asyncio.timeout(self._look_every_s):
@@ -160,6 +162,9 @@ class Deliver:
             self._made.clear()
             for waker in self._wakers:
                 waker.set()
+            if self._clock.monotonic_s() < count_at_s:
+                continue
+            count_at_s = self._clock.monotonic_s() + COUNT_EVERY_S
             try:
                 self._waiting = await self._deliveries.waiting()
             except PlauditError as error:

@@ -224,6 +224,31 @@ async def test_a_process_that_dies_between_any_two_steps_repeats_and_tells_once(
     assert failing_at >= 4
 
 
+async def test_a_watch_that_cannot_be_read_does_not_hold_up_the_others(
+    opened: Database, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stores = stores_on(opened, clock)
+    await own(stores, "bad", "good")
+    notify = notifier(stores, clock)
+    for target in ("bad", "good"):
+        await stores.tap(target, set_to("ann", LIKE))
+    await settle(notify)
+    await opened.write(
+        lambda c: c.execute(
+            "UPDATE watch SET state = x'c1' WHERE target = (SELECT no FROM target WHERE id = 'bad')"
+        ).fetchall()
+    )
+    clock.advance(31)
+    await settle(notify)
+    assert [found.target for found in await inbox(stores)] == ["good"]
+    assert "the watch of bad begins anew" in caplog.text
+    await stores.tap("bad", set_to("bob", LIKE))
+    await settle(notify)
+    clock.advance(31)
+    await settle(notify)
+    assert [found.target for found in await inbox(stores)] == ["bad", "good"]
+
+
 async def test_two_notifiers_never_tell_twice(opened: Database, clock: ManualClock) -> None:
     """Leases of two processes do not know each other here; versions do."""
     first, second = stores_on(opened, clock), stores_on(opened, clock)

@@ -1,15 +1,19 @@
 """Watches in SQLite. A lease lives in this process and no longer: whoever holds the folder's lock is the only notifier,
 and a dead one holds neither, so that nothing has to be waited for after a crash."""
 
+import logging
 from collections.abc import Sequence
 
 import apsw
 import msgspec
 
 from plaudit.adapters.sqlite.database import Database
-from plaudit.domain.windows import pack, unpack
+from plaudit.domain.errors import Corrupt
+from plaudit.domain.windows import UNSEEN, pack, unpack
 from plaudit.ports.batches import Change, Stored
 from plaudit.ports.clock import Clock
+
+log = logging.getLogger("plaudit.sqlite")
 
 _loaded = msgspec.json.Decoder(list[tuple[str, int, str]])
 _versions = msgspec.json.Decoder(dict[str, int])
@@ -63,7 +67,7 @@ class SqliteBatches:
 
         def work(connection: apsw.Connection) -> dict[str, Stored]:
             found = _loaded.decode(connection.execute(_LOAD, (ids,)).get)
-            return {id_: _stored(version, state) for id_, version, state in found}
+            return {id_: _stored(id_, version, state) for id_, version, state in found}
 
         return await self._database.read(work) if targets else {}
 
@@ -101,7 +105,7 @@ class SqliteBatches:
         found = await self._database.read(work)
         free = [(id_, version, state) for id_, version, state in found if id_ not in self._leases][:limit]
         self._leases.update((id_, now_s + lease_s) for id_, _, _ in free)
-        return [(id_, _stored(version, state)) for id_, version, state in free]
+        return [(id_, _stored(id_, version, state)) for id_, version, state in free]
 
     async def next_due(self) -> int | None:
         """When the next window ends."""
@@ -126,5 +130,10 @@ class SqliteBatches:
         return await self._database.write(work) if await self._database.read(look) else 0
 
 
-def _stored(version: int, state: str) -> Stored:
-    return Stored(unpack(bytes.fromhex(state)), version)
+def _stored(target: str, version: int, state: str) -> Stored:
+    """The watch; one that cannot be read begins anew, or no window would ever be closed after it."""
+    try:
+        return Stored(unpack(bytes.fromhex(state)), version)
+    except Corrupt as error:
+        log.error("the watch of %s begins anew: %s", target, error)
+        return Stored(UNSEEN, version)
