@@ -7,6 +7,7 @@ lacks one of them is refused when it is read. Refuses to know how a message trav
 
 import string
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -109,15 +110,21 @@ class Wording:
     def _people(self, texts: Texts, its: Locale, named: list[str], rest: int) -> str:
         if rest or not named:
             forms = texts.others if named else texts.people
-            named = [*named, forms[_form(its, rest)].format(n=format_decimal(rest, locale=its))]
+            named = [*named, forms[_form(its, rest)].format(n=_digits(its, rest))]
         text = named[0]
         for next_ in named[1:-1]:
             text = texts.comma.format(first=text, next=next_)
         return texts.and_.format(first=text, next=named[-1]) if len(named) > 1 else text
 
 
+@lru_cache(10_000)
 def _form(its: Locale, number: int) -> str:
     return str(its.plural_form(number))
+
+
+@lru_cache(10_000)
+def _digits(its: Locale, number: int) -> str:
+    return format_decimal(number, locale=its)
 
 
 def _checked(name: str, body: bytes) -> tuple[Texts, Locale]:

@@ -198,7 +198,7 @@ async def test_an_outage_of_two_minutes_loses_nothing_and_asks_seldom(
         await told(stores, clock, "webhook", 300)
         start = clock.now_us()
         async with delivering(stores, clock, Webhook(client, clock, server.url, [KEY])):
-            await server.until(lambda: len(server.asked) >= 32, "the first tries")
+            await server.until(lambda: len(server.asked) >= 64, "the first tries")
             while clock.now_us() < start + 120_000_000:
                 clock.advance(0.5)
                 await asyncio.sleep(0.01)
@@ -206,7 +206,7 @@ async def test_an_outage_of_two_minutes_loses_nothing_and_asks_seldom(
             server.always = None
             await settled(stores, clock=clock)
     assert len(server.seen) == 300
-    assert during <= 32 + 60, "a provider that is down is asked one at a time"
+    assert during <= 64 + 60, "a provider that is down is asked one at a time"
     assert server.problems == []
 
 

@@ -37,7 +37,7 @@ class Webhook:
     """See `plaudit.ports.push.Sender`. Signs with every one of `keys`, so that one can be replaced without a gap."""
 
     channel: Channel = "webhook"
-    at_once = 32
+    at_once = 64
 
     def __init__(self, client: PushClient, clock: Clock, url: str, keys: Sequence[bytes]) -> None:
         self._client = client
