@@ -32,6 +32,7 @@ KEEP = 24 * 3600 * SECOND  # older news is none
 BACKOFF_S, MAX_BACKOFF_S = 2.0, 300.0
 SUSPECT_MOST = 3  # doubts in a row, then the device is gone
 PROVIDERS = 1_000
+LAND_WITHIN_S = 2.0
 TRIPS_AT = 5
 OPEN_S, MAX_OPEN_S = 1.0, 30.0
 NAMED = 3
@@ -145,7 +146,7 @@ class Deliver:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop at once; what is under way is tried again at the next start."""
+        """Wait a moment for what is under way; what is not back by then is tried again at the next start."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -189,9 +190,21 @@ class Deliver:
                     await asyncio.sleep(RETRY_S)
         finally:
             woken.cancel()
-            for flight in flights:
+            await self._land(flights)
+
+    async def _land(self, flights: set[asyncio.Task[Settled]]) -> None:
+        """When stopping: wait a moment for what is under way, so that it is not sent again at the next start."""
+        done = set[asyncio.Task[Settled]]()
+        if flights:
+            done, late = await asyncio.wait(flights, timeout=LAND_WITHIN_S)
+            for flight in late:
                 flight.cancel()
-            await asyncio.gather(*flights, woken, return_exceptions=True)
+            await asyncio.gather(*late, return_exceptions=True)
+        try:
+            async with asyncio.timeout(LAND_WITHIN_S):
+                await self._deliveries.settle(_results(list(done)))
+        except (PlauditError, TimeoutError) as error:
+            log.warning("pushes that were made are made again at the next start: %s", error)
 
     async def _sent(self, sender: Sender, flying: int) -> set[asyncio.Task[Settled]]:
         """Pushes that are due, on their way, as far as there is room."""

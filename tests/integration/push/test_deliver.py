@@ -12,7 +12,7 @@ from plaudit.adapters.push import Apns, ApnsAccount, Fcm, PushClient, Webhook, W
 from plaudit.adapters.sqlite import Database
 from plaudit.domain.catalogue import Catalogue
 from plaudit.ports.notifications import Address, Channel, Device
-from plaudit.ports.push import Sender
+from plaudit.ports.push import Push, Sender, Verdict
 from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker, Deliver
 from plaudit.services.wording import Wording
 from plaudit.telemetry import Metrics
@@ -277,6 +277,29 @@ async def test_killed_between_sending_and_settling_a_device_shows_one_entry(
             await settled(second)
     assert (server.count("/v1"), list(server.seen)) == (2, ["phone m00000"])
     assert server.problems == []
+
+
+async def test_a_stop_waits_for_what_is_under_way(stores: Stores, clock: ManualClock) -> None:
+    begun, sent = asyncio.Event(), list[str]()
+
+    class Slow:
+        channel: Channel = "webhook"
+        at_once = 4
+
+        def provider(self, push: object) -> str:
+            return "webhook"
+
+        async def send(self, push: Push) -> Verdict:
+            begun.set()
+            await asyncio.sleep(0.1)
+            sent.append(push.id)
+            return Verdict(reason="delivered")
+
+    await told(stores, clock, "webhook", 1)
+    async with delivering(stores, clock, Slow()):
+        await begun.wait()
+    assert sent == ["m00000"]
+    assert await stores.deliveries.waiting() == {"dead": 0}
 
 
 async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualClock) -> None:
