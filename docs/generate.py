@@ -18,6 +18,7 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.http.calls import CALLS
 from plaudit.http.openapi import document
 from plaudit.http.problems import CODES
+from plaudit.services.deliver import POLICY
 from plaudit.settings import PREFIX, Settings
 from plaudit.telemetry import METRICS
 
@@ -102,7 +103,11 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is list:
-        return f"list of {'tables' if get_origin(get_args(annotation)[0]) is dict else 'texts'}"
+        (inner,) = get_args(annotation)
+        return (
+            f"list of {'tables' if get_origin(inner) is dict else 'numbers' if inner is int else 'texts'}"
+            + (", secret" if inner is SecretStr else "")
+        )
     (inner,) = (part for part in get_args(annotation) or (annotation,) if part is not type(None))
     return names[inner]
 
@@ -157,9 +162,8 @@ def metrics() -> str:
 
 def commands() -> str:
     """docs/cli.md."""
-    root = get_command(cli.cli)
     parts = []
-    for name, command in sorted(getattr(root, "commands", {}).items()):
+    for name, command in _commands(get_command(cli.cli)):
         parts.append(f"## plaudit {name}\n")
         parts.append(f"{_unwrapped(command.help or '')}\n")
         if rows := [_option(option) for option in command.params if option.name != "help"]:
@@ -175,6 +179,15 @@ def commands() -> str:
         about,
         codes,
     )
+
+
+def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every command with its whole name, those of groups too."""
+    found = []
+    for name, command in sorted(group.commands.items()):
+        inner = hasattr(command, "commands")
+        found += _commands(command, f"{prefix}{name} ") if inner else [(f"{prefix}{name}", command)]
+    return found
 
 
 def _exits() -> type[IntEnum]:
@@ -226,12 +239,38 @@ def http_api() -> str:
     )
 
 
+def notifications() -> str:
+    """docs/notifications.md."""
+    does = {"done": "done with", "again": "again later", "now": "again at once", "dead": "dead letter"}
+    devices = {"keep": "stays", "gone": "goes", "suspect": "is suspect", "fine": "is fine"}
+    rows = [
+        (
+            f"`{reason}`",
+            policy.meaning,
+            does[policy.push],
+            devices[policy.device],
+            "yes" if policy.well else "no",
+        )
+        for reason, policy in POLICY.items()
+    ]
+    return page(
+        "Notifications",
+        "docs/notifications.txt and POLICY in src/plaudit/services/deliver.py",
+        (FOLDER / "notifications.txt")
+        .read_text(encoding="utf-8")
+        .replace(
+            "POLICY", table(("reason", "means", "the push is", "the device", "provider well"), rows).rstrip()
+        ),
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "errors.md": errors,
     "metrics.md": metrics,
     "cli.md": commands,
     "http-api.md": http_api,
+    "notifications.md": notifications,
 }
 
 

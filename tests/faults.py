@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.e2e.test_kill import CLIENTS, KILLS, expected_of, kill_under_load, stored
 from tests.support.audit import audit_file
+from tests.support.told import OWNERS, kill_while_telling
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
 
@@ -20,6 +21,8 @@ async def main() -> None:
         there = stored(data)
         lost = sum(1 for key, reaction in expected_of(clients).items() if there.get(key) != reaction)
         audit_file(data / "plaudit.db")
+    with tempfile.TemporaryDirectory() as folder:
+        told = await kill_while_telling(Path(folder) / "data", KILLS)
     if tally.problems or lost:
         raise SystemExit("\n".join([*tally.problems, f"{lost} acknowledged taps are not there"]))
     DOCS.write_text(
@@ -36,7 +39,26 @@ equals what was answered, the counts equal the rows, and no repeated key changed
 ```
 
 {tally.acknowledged:,} taps acknowledged in all, {lost} lost, {len(tally.problems)} counted twice or answered otherwise
-on repetition. {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python
+on repetition.
+
+## While owners are told
+
+{OWNERS} owners with a target, a phone (FCM) and a webhook each, windows of one second, and reactions all the time; the
+server is killed at a random moment of a window's life: gathering, closing, rendering, sending, writing that down.
+`told before`, `pushed before`: messages the webhook receiver has, and pushes that were made. `pushed again`: pushes
+that were made twice since the kill before. At the end every reaction of somebody else was told to its owner exactly
+once, the inbox holds each message once, phone and receiver show each in one entry, and the test servers had nothing to
+complain of.
+
+```
+{chr(10).join(told)}
+```
+
+The places of a kill are tried one by one, by the writes that come before and after it, in
+tests/integration/sqlite/test_notify.py; outages, dead tokens, hostile tokens and hostile receivers in
+tests/integration/push/.
+
+{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python
 {platform.python_version()}.
 """
     )

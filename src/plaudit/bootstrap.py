@@ -14,9 +14,11 @@ from plaudit.adapters.files import LineFile, new_file
 from plaudit.adapters.sqlite import (
     Database,
     Numbers,
+    SqliteAudience,
     SqliteAudit,
     SqliteCopies,
     SqliteDirectory,
+    SqliteInbox,
     SqliteIntake,
     SqliteJobs,
     SqliteLedger,
@@ -27,6 +29,7 @@ from plaudit.adapters.sqlite import (
     SqliteSource,
 )
 from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap_notifications import notifications
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Rules
 from plaudit.domain.errors import Invalid
@@ -37,6 +40,7 @@ from plaudit.http.catalogue import catalogue_call
 from plaudit.http.demo import Routes, demo_pages, no_demo_pages
 from plaudit.http.gate import Gate
 from plaudit.http.hot import CountsCall, TapCall
+from plaudit.http.me import Me
 from plaudit.http.pages import pages
 from plaudit.http.ratelimit import RateLimiter
 from plaudit.http.routes import Api, starlette_app
@@ -50,6 +54,7 @@ from plaudit.services.commit import Committer
 from plaudit.services.cursor import Cursors
 from plaudit.services.demo import GRANT, Demo
 from plaudit.services.describe import Describe
+from plaudit.services.mine import Mine
 from plaudit.services.near import NearCache
 from plaudit.services.react import React
 from plaudit.services.read import Read
@@ -98,6 +103,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         jobs = SqliteJobs(database)
         remove = Remove(SqliteRemovals(database, clock, numbers), jobs, near, clock)
         await stack.enter_async_context(remove)
+        wording = await stack.enter_async_context(notifications(settings, database, numbers, clock, metrics))
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
         authenticator = await stack.enter_async_context(_authenticator(settings, secret, clock))
         limiter = RateLimiter(
@@ -123,7 +129,9 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_stream_listeners", lambda: len(streams))
         metrics.gauge("plaudit_writable", lambda: float(database.writable))
-        api = starlette_app(Api(gate, read, remove, describe), more, metrics)
+        inbox, audience = SqliteInbox(database), SqliteAudience(database)
+        mine = Mine(inbox, audience, directory, catalogue, cursors, wording, clock)
+        api = starlette_app([Api(gate, read, remove, describe), Me(gate, mine)], more, metrics)
         app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), stream, api)
 
         async def drain() -> None:

@@ -6,6 +6,7 @@ process with its name.
 
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,12 @@ PREFIX = "PLAUDIT_"
 SECRET_FILE = "secret"  # noqa: S105 - the name of a file, not a secret
 MIN_SECRET_CHARACTERS = 32
 T = TypeVar("T")
+_TOGETHER = (
+    ("webhook_url", "webhook_secrets"),
+    ("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
+    ("vapid_key", "vapid_subject"),
+)
+_URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*[^\s?#/])?\Z")
 
 
 class Settings(BaseSettings):
@@ -109,6 +116,54 @@ class Settings(BaseSettings):
         "its address.",
     )
 
+    notification_windows_s: list[int] = Field(
+        [30, 300, 1800],
+        min_length=1,
+        max_length=10,
+        description="How long reactions are gathered before the owner of a target is told: the first window, and those "
+        "that follow a message. An hour without a message, and it starts again.",
+    )
+    notification_texts: Path | None = Field(
+        None,
+        description="Folder of `LANGUAGE.json` files that replace the texts of messages, or add languages; see "
+        "docs/notifications.md.",
+    )
+
+    push_console: bool = Field(False, description="Write every message into the log too. For development.")
+    webhook_url: str | None = Field(
+        None, description="Where messages are sent to the host app, signed as Standard Webhooks says."
+    )
+    webhook_secrets: list[SecretStr] = Field(
+        [],
+        description="What they are signed with, `whsec_…`: the new one, and the old one while it is replaced.",
+    )
+    fcm_credentials: Path | None = Field(
+        None, description="File of the service account that may push over Firebase Cloud Messaging."
+    )
+    fcm_url: str = Field("https://fcm.googleapis.com", description="Where FCM is.")
+    apns_key: Path | None = Field(None, description="File of the .p8 key that may push over APNs.")
+    apns_key_id: str | None = Field(None, description="The id of that key.")
+    apns_team_id: str | None = Field(None, description="The id of the team it belongs to.")
+    apns_topic: str | None = Field(None, description="The bundle id of the app.")
+    apns_url: str = Field("https://api.push.apple.com", description="Where APNs is.")
+    apns_sandbox_url: str = Field(
+        "https://api.sandbox.push.apple.com", description="The same for devices of environment `sandbox`."
+    )
+    vapid_key: Path | None = Field(
+        None, description="PEM file of the P-256 key that may push to browsers (Web Push)."
+    )
+    vapid_subject: str | None = Field(
+        None, description="`mailto:` or `https:` address at which push services reach you about that."
+    )
+    push_private_addresses: bool = Field(
+        False,
+        description="Allow webhooks and push endpoints in private networks. Users name endpoints, so off by default.",
+    )
+    push_ca: Path | None = Field(
+        None,
+        description="PEM file of authorities to trust for pushes and webhooks, besides the system's.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto` writes for people on a terminal and JSON elsewhere."
@@ -185,6 +240,9 @@ class Settings(BaseSettings):
         }
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
+        if not all(1 <= seconds <= 86_400 for seconds in self.notification_windows_s):
+            raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")
+        self._whole_senders()
         self.catalogue()
         self._whole_cassandra()
         return self
@@ -201,6 +259,18 @@ class Settings(BaseSettings):
             for name in type(self).model_fields:
                 if name.startswith("cassandra_") and name in self.model_fields_set - {"cassandra_hosts"}:
                     raise ValueError(f"cassandra_hosts: needed with {name}")
+
+    def _whole_senders(self) -> None:
+        """Raise `ValueError` for half of a sender."""
+        for needed in _TOGETHER:
+            there = [name for name in needed if getattr(self, name)]
+            if there and (missing := [name for name in needed if name not in there]):
+                raise ValueError(f"{', '.join(missing)}: missing beside {', '.join(there)}")
+        for name in ("webhook_url", "fcm_url", "apns_url", "apns_sandbox_url"):
+            if (url := getattr(self, name)) is not None and not _URL.match(url):
+                raise ValueError(f"{name}: is http(s)://… without a slash or query at its end")
+        if self.vapid_subject is not None and not self.vapid_subject.startswith(("mailto:", "https:")):
+            raise ValueError("vapid_subject: is a mailto: or https: address (RFC 8292)")
 
     @property
     def only_local(self) -> bool:

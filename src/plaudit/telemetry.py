@@ -66,6 +66,24 @@ METRICS = (
     Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
     ),
+    Definition(
+        "plaudit_notifications",
+        "counter",
+        "outcome",
+        "Windows that ended, by what came of them: `told`, `muted` by the owner's wish, `nothing` left to tell. "
+        "`unowned`: taps on targets without an owner.",
+    ),
+    Definition("plaudit_notifier_behind", "gauge", None, "Events the notifier has not taken in yet."),
+    Definition(
+        "plaudit_pushes",
+        "counter",
+        "reason",
+        "Tries to push a message, by what came of them (docs/notifications.md).",
+    ),
+    Definition("plaudit_pushes_waiting", "gauge", None, "Pushes under way."),
+    Definition(
+        "plaudit_dead_letters", "gauge", None, "Pushes that were given up. See `plaudit notifications`."
+    ),
 )
 _BY_NAME = {definition.name: definition for definition in METRICS}
 
@@ -113,6 +131,8 @@ class Metrics:
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
+        self.notifications: dict[str, int] = {}
+        self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -134,6 +154,14 @@ class Metrics:
         """Count one transaction."""
         self.commits += cells
         self.batch_taps.observe(taps)
+
+    def notified(self, outcome: str, count: int = 1) -> None:
+        """Count windows that ended that way."""
+        self.notifications[outcome] = self.notifications.get(outcome, 0) + count
+
+    def pushed(self, reason: str) -> None:
+        """Count a try to push."""
+        self.pushes[reason] = self.pushes.get(reason, 0) + 1
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Have `read` called whenever metrics are asked for."""
@@ -158,6 +186,8 @@ class Metrics:
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._counter("plaudit_notifications", self.notifications)
+        yield self._counter("plaudit_pushes", self.pushes)
         yield self._histogram("plaudit_request_seconds", self.seconds)
         yield self._histogram("plaudit_batch_taps", {"": self.batch_taps})
         for name, read in self.gauges.items():

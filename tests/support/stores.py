@@ -7,8 +7,12 @@ from pathlib import Path
 
 from plaudit.adapters.sqlite import (
     Database,
+    SqliteAudience,
+    SqliteBatches,
     SqliteCopies,
+    SqliteDeliveries,
     SqliteDirectory,
+    SqliteInbox,
     SqliteIntake,
     SqliteJobs,
     SqliteLedger,
@@ -20,11 +24,13 @@ from plaudit.adapters.sqlite import (
 from plaudit.adapters.sqlite.ledger import Numbers
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Rules, Tap
+from plaudit.ports.batches import Batches
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory
 from plaudit.ports.ledger import CellResult, CellTaps, Ledger, Target
-from plaudit.ports.lists import Counters, OwnState, Reactors
+from plaudit.ports.lists import Counters, OwnState, Reactions, Reactors
 from plaudit.ports.log import EventLog
+from plaudit.ports.notifications import Audience, Deliveries, Inbox
 from plaudit.ports.removals import Jobs, Removals
 from plaudit.ports.transfer import Copies, Intake, Source
 
@@ -41,10 +47,15 @@ class Stores:
     counters: Counters
     own: OwnState
     reactors: Reactors
+    reactions: Reactions
     directory: Directory
     removals: Removals
     jobs: Jobs
     log: EventLog
+    batches: Batches
+    inbox: Inbox
+    audience: Audience
+    deliveries: Deliveries
     intake: Intake
     source: Source
     copies: Copies
@@ -91,10 +102,15 @@ def stores_on(database: Database, clock: Clock) -> Stores:
         counters=lists,
         own=lists,
         reactors=lists,
+        reactions=lists,
         directory=SqliteDirectory(database, numbers),
         removals=SqliteRemovals(database, clock, numbers),
         jobs=SqliteJobs(database),
         log=SqliteLog(database),
+        batches=SqliteBatches(database, clock),
+        inbox=SqliteInbox(database),
+        audience=SqliteAudience(database),
+        deliveries=SqliteDeliveries(database, clock),
         intake=SqliteIntake(database, clock, numbers),
         source=SqliteSource(database.folder),
         copies=SqliteCopies(database.folder, clock),

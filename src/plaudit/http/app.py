@@ -62,7 +62,10 @@ def with_cors(app: Asgi, origins: Sequence[str]) -> Asgi:
         app,
         allow_origins=list(origins),
         allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Plaudit-Route", "Plaudit-User"],
+        allow_headers=[
+            *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Plaudit-Route"),
+            "Plaudit-User",
+        ],
         expose_headers=["ETag", "Idempotency-Replayed", "Retry-After"],
         max_age=PREFLIGHT_MAX_AGE_S,
     )

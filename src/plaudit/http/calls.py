@@ -4,45 +4,16 @@
 `pages` gets a row here; tests/integration/openapi/ fails without it.
 """
 
-from typing import Literal, NamedTuple
-
+from plaudit.http.call import Answer, Call
 from plaudit.http.catalogue import CATALOGUE
 from plaudit.http.hot import COUNTS, TAP
+from plaudit.http.notification_calls import NOTIFICATION_CALLS
 from plaudit.http.stream import STREAM
-
-Method = Literal["get", "post", "put", "delete"]
-Access = Literal["user", "public", "service", "nobody"]
-
-
-class Answer(NamedTuple):
-    """One answer that is not a problem. `schema` is the name of a component; None: text, or nothing at all."""
-
-    status: int
-    description: str
-    schema: str | None = None
-    headers: tuple[str, ...] = ("CacheControl",)
-    media: str | None = "application/json"
-
-
-class Call(NamedTuple):
-    """One call. `access`: a user's token, none for what is public, the host app's token, or no authentication."""
-
-    id: str
-    method: Method
-    path: str
-    tag: str
-    access: Access
-    summary: str
-    description: str
-    answers: tuple[Answer, ...]
-    codes: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    body: str | None = None
-
 
 TAGS = {
     "React": "Taps: what a user does. The answer comes when the tap is on disk.",
     "Read": "Counts, summaries, lists, and the user's own reactions.",
+    "Notifications": "What the user was told, what they wish to be told, and where it is pushed to.",
     "Host app": "What the app around Plaudit tells it. These take a token with the scope `service`.",
     "Operate": "Health, metrics and this description. No token, no error codes.",
 }
@@ -300,4 +271,4 @@ _OPERATE = (
     _page("/docs", "The docs page", "This description for people.", "text/html"),
 )
 
-CALLS = (*_REACT, *_READ, *_HOST_APP, *_OPERATE)
+CALLS = (*_REACT, *_READ, *NOTIFICATION_CALLS, *_HOST_APP, *_OPERATE)

@@ -1,8 +1,9 @@
 """The examples of the OpenAPI document: one story, told with the catalogue of this installation.
 
 The host app registers post-42 and describes Alice and Bob, and ten people react. Then Alice and Bob do, Alice reads,
-Bob takes his reaction back, and at last Alice is erased and the post deleted. tests/integration/openapi/
-plays the story and holds every answer against the one written here (times, cursors and job ids apart).
+Bob takes his reaction back, and Erin is told that Alice likes her post. At last Alice is erased and the post deleted.
+tests/integration/openapi/ plays the story and holds every answer against the one written here (times, cursors and ids
+that are made up apart).
 """
 
 from typing import Any, NamedTuple
@@ -18,10 +19,13 @@ CROWD = 10
 ALICE = {"id": "alice", "name": "Alice", "avatar_url": "/avatars/alice.png"}
 BOB = {"id": "bob", "name": "Bob", "avatar_url": None}
 JOB = "job_0b5d1c2f3a4e5d6c7b8a"
+MESSAGE = "kJ4vTq0sXb8yLw2mPz6dRc9nHf3gUa1E"
+DEVICE = "a849f25cc00401b74be34672848e2994"
 ALICE_AT = "2026-03-14T15:09:26.535897Z"
 BOB_AT = "2026-03-14T15:10:02.718281Z"
 ERASED_NOTE = (
-    "Reactions and profile are gone from the ledger. What is left: the mark that keeps this id erased, the owner of "
+    "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that keeps this id "
+    "erased, the owner of "
     "targets until the host app registers or deletes those, events until every consumer has read them, and backups "
     "until they expire."
 )
@@ -46,7 +50,7 @@ class Story:
 
     def examples(self) -> dict[str, Example]:
         """Every example by the id of its call."""
-        return {**self._told(), **self._tapped(), **self._read(), **self._removed()}
+        return {**self._told(), **self._tapped(), **self._read(), **self._notified(), **self._removed()}
 
     def _told(self) -> dict[str, Example]:
         target: Json = {"owner_id": "dan", "target_type": DEFAULT_TYPE, "title": "Sunset over the harbour"}
@@ -137,6 +141,36 @@ class Story:
         summary = {"text": "", "sample": [], "others": 0}
         counts = self._counts(0, 0, 0)
         return {"counts": counts, "reaction": None, "summary": summary, "closed": False, "route": OTHER_POST}
+
+    def _notified(self) -> dict[str, Example]:
+        """What Erin, whose post-43 Alice reacted to, asks and answers."""
+        message: Json = {
+            "id": MESSAGE,
+            "target_id": OTHER_POST,
+            "target_type": DEFAULT_TYPE,
+            "title": "Rain over the harbour",
+            "text": f"Alice {'liked' if self.first == 'like' else 'reacted to'} your post “Rain over the harbour”",
+            "total": 1,
+            "reactions": {self.first: 1},
+            "sample": [ALICE],
+            "at": "2026-03-14T15:10:26.535897Z",
+            "read": False,
+        }
+        wished: Json = {
+            "enabled": True,
+            "quiet_hours": {"start": "22:00", "end": "07:00"},
+            "muted_targets": [POST],
+        }
+        token = "fNbLcF8kQyU:APA91bHqL2xvYvR3mBqkQ"  # noqa: S105 - a made-up device
+        device = {"device_id": DEVICE, "kind": "fcm", "registered_at": BOB_AT}
+        return {
+            "notifications": Example({"notifications": [message], "unread": 1, "next_cursor": None}),
+            "read_notifications": Example({"unread": 1}, {"ids": ["hNaFy5kQ0Jw3o8zVt2rXb6mLc4sDgP1e"]}),
+            "set_notification_settings": Example(wished, wished),
+            "notification_settings": Example(wished),
+            "add_device": Example(device, {"kind": "fcm", "token": token}),
+            "remove_device": Example({"removed": False}),
+        }
 
     def _removed(self) -> dict[str, Example]:
         started: Json = {

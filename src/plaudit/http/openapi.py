@@ -11,9 +11,11 @@ from itertools import groupby
 from plaudit import __version__
 from plaudit.domain.catalogue import Catalogue
 from plaudit.http import parameters
-from plaudit.http.calls import CALLS, TAGS, Answer, Call
+from plaudit.http.call import Answer, Call
+from plaudit.http.calls import CALLS, TAGS
 from plaudit.http.docs_page import docs_page
 from plaudit.http.examples import Example, Story
+from plaudit.http.notification_calls import notification_schemas
 from plaudit.http.problems import CODES, problem
 from plaudit.http.schemas import Json, ref, schema, schemas
 
@@ -68,7 +70,7 @@ def document(catalogue: Catalogue) -> Json:
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas(catalogue),
+            "schemas": {**schemas(catalogue), **notification_schemas()},
             "parameters": parameters.parameters(),
             "headers": parameters.headers(),
             "examples": {code: {"value": _problem_example(code)} for code in CODES},

@@ -80,6 +80,13 @@ def _list_parameters() -> Json:
         "OneTargetId": query(
             "target_id", schema("TargetId"), "The target.", required=True, example="post-42"
         ),
+        "DeviceId": query(
+            "device_id",
+            {"type": "string", "pattern": r"^[A-Za-z0-9_\-]{1,64}$"},
+            "The `device_id` that its registration answered.",
+            required=True,
+            example="0b5d1c2f3a4e5d6c7b8a0b5d1c2f3a4e",
+        ),
         "ReactionFilter": query("type", schema("Reaction"), "Only those with this reaction."),
         "Cursor": query("cursor", schema("Cursor"), "`next_cursor` of the page before."),
         "Limit": query("limit", limit, "Entries on a page."),

@@ -2,10 +2,10 @@
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -153,11 +153,19 @@ class Api:
         return who, self._gate.maybe_acting(who, _header(request, "plaudit-user"))
 
 
-def starlette_app(api: Api, more: list[BaseRoute], metrics: Metrics) -> Starlette:
+class Calls(Protocol):
+    """A part of the API."""
+
+    def routes(self) -> list[tuple[str, list[str], Endpoint]]:
+        """Every call as (path, methods, endpoint)."""
+
+
+def starlette_app(apis: Sequence[Calls], more: list[BaseRoute], metrics: Metrics) -> Starlette:
     """The Starlette application of these calls, timed and with every error as a problem."""
     own = [
         # A user id may have slashes in it.
         Route(path, timed(endpoint, metrics), methods=methods)
+        for api in apis
         for path, methods, endpoint in api.routes()
     ]
     app = Starlette(

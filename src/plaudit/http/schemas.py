@@ -113,33 +113,33 @@ def _sent() -> Json:
         "Toggle": {"target_id": target, "reaction_type": schema("Reaction"), "target_type": its_type},
         "Wish": {
             "target_id": target,
-            "reaction_type": _nullable(schema("Reaction"), "The reaction to have, or null for none."),
+            "reaction_type": nullable(schema("Reaction"), "The reaction to have, or null for none."),
             "target_type": its_type,
         },
         "TargetList": {"target_ids": many},
         "TargetDescription": {
-            "owner_id": _nullable(user, "The user it belongs to."),
+            "owner_id": nullable(user, "The user it belongs to."),
             "target_type": schema("TargetType"),
-            "title": _nullable(_line(MAX_TITLE), "What notifications call it."),
+            "title": nullable(_line(MAX_TITLE), "What notifications call it."),
             "closed": {"type": "boolean", "description": "Reactions can be removed but not given."},
-            "allowed": _nullable(reactions, "Reactions that may be given; null for those of its type."),
+            "allowed": nullable(reactions, "Reactions that may be given; null for those of its type."),
         },
         "UserDescription": {
-            "name": _nullable(_line(MAX_NAME), "Shown in summaries and lists; the id stands in for it."),
-            "avatar_url": _nullable(
+            "name": nullable(_line(MAX_NAME), "Shown in summaries and lists; the id stands in for it."),
+            "avatar_url": nullable(
                 {"type": "string", "maxLength": MAX_URL, "pattern": AVATAR_URL},
                 "`http(s)://…`, or a path on your site.",
             ),
-            "locale": _nullable({"type": "string", "pattern": LOCALE}, "A BCP 47 tag such as `pt-BR`."),
-            "time_zone": _nullable({"type": "string"}, "An IANA name such as `Europe/Paris`."),
+            "locale": nullable({"type": "string", "pattern": LOCALE}, "A BCP 47 tag such as `pt-BR`."),
+            "time_zone": nullable({"type": "string"}, "An IANA name such as `Europe/Paris`."),
         },
     }
     for name, fields in refined.items():
-        _refine(derived[name], fields)
+        refine(derived[name], fields)
     return derived
 
 
-def _refine(derived: Json, fields: Json) -> None:
+def refine(derived: Json, fields: Json) -> None:
     """Replace what the types say of each field by what we know. Raises `KeyError` for a field there is not."""
     properties = derived["properties"]
     for name, field in fields.items():
@@ -151,13 +151,15 @@ def _line(longest: int) -> Json:
     return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": LINE}
 
 
-def _nullable(inner: Json, description: str = "") -> Json:
+def nullable(inner: Json, description: str = "") -> Json:
+    """The schema, or null."""
     branches = inner["anyOf"] if set(inner) == {"anyOf"} else [inner]
     found: Json = {"anyOf": [*branches, {"type": "null"}]}
     return {**found, "description": description} if description else found
 
 
-def _object(properties: Json, description: str, optional: tuple[str, ...] = ()) -> Json:
+def as_object(properties: Json, description: str, optional: tuple[str, ...] = ()) -> Json:
+    """The schema of an object with these properties and no others."""
     return {
         "type": "object",
         "description": description,
@@ -169,7 +171,7 @@ def _object(properties: Json, description: str, optional: tuple[str, ...] = ()) 
 
 def _answers(catalogue: Catalogue) -> Json:
     counted = schema("Counts")
-    own = _nullable(schema("Reaction"), "The user's own reaction, or null.")
+    own = nullable(schema("Reaction"), "The user's own reaction, or null.")
     item = {
         "counts": counted,
         "reaction": {**own, "description": "Only with a user: their own reaction, or null."},
@@ -179,37 +181,37 @@ def _answers(catalogue: Catalogue) -> Json:
     }
     degraded = {"degraded": schema("Degraded")}
     listed = {"anyOf": [schema("Reaction"), {"type": "string", "pattern": "^reaction_[0-9]+$"}]}
-    cursor = _nullable(schema("Cursor"), "The next page, or null if this is the last one.")
+    cursor = nullable(schema("Cursor"), "The next page, or null if this is the last one.")
     return {
         **_catalogue(),
         **_counting(catalogue),
         **_people(listed, cursor),
-        "Tap": _object(
+        "Tap": as_object(
             {
                 "target_id": schema("TargetId"),
                 "reaction": own,
-                "previous": _nullable(schema("Reaction"), "The reaction before this tap."),
+                "previous": nullable(schema("Reaction"), "The reaction before this tap."),
                 "outcome": {"type": "string", "enum": [outcome.name.lower() for outcome in Outcome]},
                 "counts": counted,
                 "route": schema("Route"),
             },
             "What a tap did. `outcome` and `previous` are of its first application, also when it is replayed.",
         ),
-        "CountsAnswer": _object({"counts": _by_target(counted), **degraded}, "Counts by target."),
-        "FeedItem": _object(item, "One target of a feed.", ("reaction",)),
-        "FeedAnswer": _object({"targets": _by_target(schema("FeedItem")), **degraded}, "A feed by target."),
-        "TargetAnswer": _object(
+        "CountsAnswer": as_object({"counts": _by_target(counted), **degraded}, "Counts by target."),
+        "FeedItem": as_object(item, "One target of a feed.", ("reaction",)),
+        "FeedAnswer": as_object({"targets": _by_target(schema("FeedItem")), **degraded}, "A feed by target."),
+        "TargetAnswer": as_object(
             {"target_id": schema("TargetId"), **item, **degraded}, "One target.", ("reaction",)
         ),
-        "MineAnswer": _object(
-            {"reactions": _by_target(_nullable(schema("Reaction"))), **degraded},
+        "MineAnswer": as_object(
+            {"reactions": _by_target(nullable(schema("Reaction"))), **degraded},
             "The user's own reaction by target, null for none.",
         ),
-        "Reacted": _object(
+        "Reacted": as_object(
             {"target_id": schema("TargetId"), "reaction": listed, "reacted_at": schema("Time")},
             "A target that the user reacted to.",
         ),
-        "ReactedPage": _object(
+        "ReactedPage": as_object(
             {"reactions": {"type": "array", "items": schema("Reacted")}, "next_cursor": cursor},
             "A page of what the user reacted to, newest first.",
         ),
@@ -227,9 +229,9 @@ def _catalogue() -> Json:
     access = {"type": "string", "enum": list(get_args(Access)), "description": "`granted`: needs a token."}
     given = {"type": "array", "items": schema("Reaction"), "description": "Those that may be given."}
     return {
-        "CatalogueReaction": _object(shown, "A reaction as it is shown."),
-        "CatalogueType": _object({"access": access, "reactions": given}, "A kind of target."),
-        "CatalogueAnswer": _object(
+        "CatalogueReaction": as_object(shown, "A reaction as it is shown."),
+        "CatalogueType": as_object({"access": access, "reactions": given}, "A kind of target."),
+        "CatalogueAnswer": as_object(
             {
                 "reactions": {"type": "array", "items": schema("CatalogueReaction")},
                 "types": {
@@ -251,7 +253,7 @@ def _by_target(inner: Json) -> Json:
 def _counting(catalogue: Catalogue) -> Json:
     whole = {"type": "integer", "minimum": 0}
     return {
-        "Counts": _object(
+        "Counts": as_object(
             {
                 "total": {**whole, "description": "Users with a reaction."},
                 "reactions": {
@@ -268,7 +270,7 @@ def _counting(catalogue: Catalogue) -> Json:
             },
             "How many users gave each reaction to a target.",
         ),
-        "Summary": _object(
+        "Summary": as_object(
             {
                 "text": {"type": "string", "description": "The sentence, empty for nobody."},
                 "sample": {"type": "array", "items": schema("User"), "maxItems": 3},
@@ -281,7 +283,7 @@ def _counting(catalogue: Catalogue) -> Json:
 
 def _people(listed: Json, cursor: Json) -> Json:
     return {
-        "User": _object(
+        "User": as_object(
             {
                 "id": schema("UserId"),
                 "name": {"type": "string", "description": "The id where no name is known."},
@@ -289,11 +291,11 @@ def _people(listed: Json, cursor: Json) -> Json:
             },
             "A user as shown to others.",
         ),
-        "Reactor": _object(
+        "Reactor": as_object(
             {"user": schema("User"), "reaction": listed, "reacted_at": schema("Time")},
             "Somebody who reacted. `reacted_at` is when they first did.",
         ),
-        "ReactorsPage": _object(
+        "ReactorsPage": as_object(
             {
                 "reactors": {"type": "array", "items": schema("Reactor")},
                 "next_cursor": cursor,
@@ -308,18 +310,18 @@ def _registered() -> Json:
     """The answers to the host app: descriptions as stored, and jobs."""
     text = {"type": ["string", "null"]}
     return {
-        "Target": _object(
+        "Target": as_object(
             {
                 "target_id": schema("TargetId"),
-                "owner_id": _nullable(schema("UserId")),
+                "owner_id": nullable(schema("UserId")),
                 "target_type": schema("TargetType"),
                 "title": text,
                 "closed": {"type": "boolean"},
-                "allowed": _nullable({"type": "array", "items": schema("Reaction")}),
+                "allowed": nullable({"type": "array", "items": schema("Reaction")}),
             },
             "A registration as stored.",
         ),
-        "Profile": _object(
+        "Profile": as_object(
             {
                 "user_id": schema("UserId"),
                 "name": text,
@@ -329,14 +331,14 @@ def _registered() -> Json:
             },
             "A profile as stored.",
         ),
-        "Job": _object(
+        "Job": as_object(
             {
                 "job_id": {"type": "string"},
                 "kind": {"type": "string", "enum": list(get_args(JobKind))},
                 "subject": {"type": "string", "description": "The id of the target or user."},
                 "state": {"type": "string", "enum": list(get_args(JobState))},
                 "created_at": schema("Time"),
-                "finished_at": _nullable(schema("Time")),
+                "finished_at": nullable(schema("Time")),
                 "removed": {
                     "type": "object",
                     "description": "What was removed so far, by kind.",
@@ -350,9 +352,9 @@ def _registered() -> Json:
 
 
 def _problem() -> Json:
-    fault = _object({"field": {"type": "string"}, "message": {"type": "string"}}, "One offending input.")
+    fault = as_object({"field": {"type": "string"}, "message": {"type": "string"}}, "One offending input.")
     return {
-        "Problem": _object(
+        "Problem": as_object(
             {
                 "type": {"type": "string", "format": "uri-reference"},
                 "title": {"type": "string"},

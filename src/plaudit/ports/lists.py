@@ -45,3 +45,10 @@ class Reactors(Protocol):
         self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
     ) -> list[Entry]:
         """Users with one of these reactions, newest first (`created_at`, then user, descending), after `before`."""
+
+
+class Reactions(Protocol):
+    """What many users did, each on one target."""
+
+    async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """The reaction codes of these (target, user) where there is one; one read however many pairs."""

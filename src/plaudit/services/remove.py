@@ -23,7 +23,8 @@ RETRY_S = 1.0
 
 _NOTES = {
     "delete_target": "Rows are gone from the ledger. What is left: the id with its sequence number, and backups.",
-    "erase_user": "Reactions and profile are gone from the ledger. What is left: the mark that keeps this id erased, "
+    "erase_user": "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that "
+    "keeps this id erased, "
     "the owner of targets until the host app registers or deletes those, events until every consumer has read them, "
     "and backups until they expire.",
 }

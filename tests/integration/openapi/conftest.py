@@ -20,7 +20,7 @@ Token = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path / "data", auth_secret=SecretStr(SECRET))
+    return Settings(data=tmp_path / "data", auth_secret=SecretStr(SECRET), notification_windows_s=[1])
 
 
 @pytest.fixture

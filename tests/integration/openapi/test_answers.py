@@ -1,5 +1,6 @@
 """What the server answers is what the document says: its examples, word for word, and every problem."""
 
+import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from tests.support.described import Described
 
 Json = dict[str, Any]
 
-VOLATILE = {"job_id", "created_at", "finished_at", "reacted_at", "next_cursor"}
+VOLATILE = {"job_id", "created_at", "finished_at", "reacted_at", "next_cursor", "at", "registered_at"}
+MESSAGE_ID_LENGTH = 32
 TAP = "/api/v1/reactions"
 TOGGLE = {"target_id": "t", "reaction_type": "like"}
 
@@ -26,10 +28,16 @@ def settled(value: object) -> object:
     """The value without what differs each time."""
     if isinstance(value, dict):
         return {
-            name: "…" if name in VOLATILE and inner is not None else settled(inner)
+            name: "…"
+            if inner is not None and (name in VOLATILE or _is_message(name, inner))
+            else settled(inner)
             for name, inner in value.items()
         }
     return [settled(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_message(name: str, inner: object) -> bool:
+    return name == "id" and isinstance(inner, str) and len(inner) == MESSAGE_ID_LENGTH
 
 
 class Teller:
@@ -87,6 +95,16 @@ async def test_the_examples_are_what_is_answered(http: httpx.AsyncClient, token:
         await teller.tell(id_)
     await teller.tell("reactors", query={"limit": "2"})
     await teller.tell("remove", "bob")
+    title = "Rain over the harbour"
+    await http.put("/api/v1/targets/post-43", json={"owner_id": "erin", "title": title}, headers=host)
+    body = {"target_id": "post-43", "reaction_type": Story(Catalogue()).first}
+    await http.put(TAP, json=body, headers=token("alice"))
+    while not (await http.get("/api/v1/me/notifications", headers=token("erin"))).json()["unread"]:
+        await asyncio.sleep(0.05)
+    for id_ in ("notifications", "read_notifications", "set_notification_settings", "notification_settings"):
+        await teller.tell(id_, "erin")
+    for id_ in ("add_device", "remove_device"):
+        await teller.tell(id_, "erin")
     job = await teller.tell("erase_user", None)
     await receipt(http, job["job_id"], host)
     await teller.tell("delete_target", None)
@@ -166,6 +184,12 @@ REFUSED = [
     Wrong("token_missing", "GET", f"{TAP}/secret", None),
     Wrong("user_erased", "POST", TAP, "erased", TOGGLE),
     Wrong("user_erased", "PUT", "/api/v1/users/erased", "host", {"name": "Again"}),
+    Wrong("invalid_field", "POST", "/api/v1/me/devices", json={"kind": "fcm", "token": "a b"}),
+    Wrong("missing_field", "POST", "/api/v1/me/notifications/read", json={}),
+    Wrong("invalid_cursor", "GET", "/api/v1/me/notifications?cursor=nonsense"),
+    Wrong("missing_parameter", "DELETE", "/api/v1/me/devices"),
+    Wrong("invalid_target_id", "PUT", "/api/v1/me/notification-settings", json={"muted_targets": ["a b"]}),
+    Wrong("user_erased", "PUT", "/api/v1/me/notification-settings", "erased", {}),
     Wrong("not_found", "GET", f"{TAP}/a%2Fb"),
     Wrong("job_not_found", "GET", "/api/v1/jobs/job_0", "host"),
 ]

@@ -27,7 +27,7 @@ from tests.support.described import Described
 
 HOT = {(TAP, "post"), (TAP, "put"), (TAP, "delete"), (COUNTS, "get"), (STREAM, "get")}
 # Addresses that no client of the API calls, each with the reason.
-UNDESCRIBED = {"/demo": "the demo page and its files"}
+UNDESCRIBED = {"/demo": "the demo page and its files", "/widget": "the files of the web components"}
 # Codes that belong to no described call.
 ANYWHERE = {"method_not_allowed"}
 

@@ -1,17 +1,32 @@
 """Disks that fail, quick or sleeping checkpoints, and folders to put a database into."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from plaudit.adapters.sqlite import database
+from plaudit.adapters.sqlite import Database, database
 from tests.integration.sqlite.faults import Disk, FaultyVfs
 from tests.support.clock import ManualClock
+from tests.support.stores import Stores, stores_on
 
 
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture
+async def opened(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Database]:
+    """An open database."""
+    async with Database(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def stores(opened: Database, clock: ManualClock) -> Stores:
+    """Every port over it."""
+    return stores_on(opened, clock)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from tests.support.clock import ManualClock
 from tests.support.stores import sqlite_stores, stores_on
 from tests.support.taps import LIKE, cell, set_to, toggle
 
-SECOND = (2, "-- A step that a later version would bring.\nALTER TABLE target ADD COLUMN colour TEXT;")
-BROKEN = (2, "-- Half of it works.\nCREATE TABLE half (a);\nCREATE TABLE target (b);")
+NEWEST = database.migrations()[-1][0]
+NEXT = (NEWEST + 1, "-- A step that a later version would bring.\nALTER TABLE target ADD COLUMN colour TEXT;")
+BROKEN = (NEWEST + 1, "-- Half of it works.\nCREATE TABLE half (a);\nCREATE TABLE target (b);")
 
 
 def schema(path: Path) -> tuple[int, int, str]:
@@ -58,7 +59,7 @@ async def refused(folder: Path, error: type[Exception], text: str) -> None:
     assert left_open(folder) == []
 
 
-async def add_0002(folder: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[int, str]) -> None:
+async def add_step(folder: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[int, str]) -> None:
     """Open the folder as a version with one more schema step would."""
     with monkeypatch.context() as patch:
         steps = [*database.migrations(), step]
@@ -85,8 +86,8 @@ async def test_an_older_file_is_brought_forward_and_keeps_its_taps(
 ) -> None:
     async with sqlite_stores(tmp_path, clock) as stores:
         await stores.tap("t", toggle("ann", LIKE, "k"))
-    await add_0002(tmp_path, monkeypatch, SECOND)
-    assert schema(tmp_path / "plaudit.db")[0] == 2
+    await add_step(tmp_path, monkeypatch, NEXT)
+    assert schema(tmp_path / "plaudit.db")[0] == NEWEST + 1
     audit_file(tmp_path / "plaudit.db")
     connection = apsw.Connection(str(tmp_path / "plaudit.db"))
     assert connection.execute("SELECT id, colour, counts FROM target").fetchall() == [("t", None, "[1]")]
@@ -96,9 +97,9 @@ async def test_an_older_file_is_brought_forward_and_keeps_its_taps(
 async def test_a_newer_file_is_refused_and_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add_0002(tmp_path, monkeypatch, SECOND)
+    await add_step(tmp_path, monkeypatch, NEXT)
     before = (tmp_path / "plaudit.db").read_bytes()
-    await refused(tmp_path, Corrupt, "schema 2, this Plaudit knows up to 1.*newer version")
+    await refused(tmp_path, Corrupt, f"schema {NEWEST + 1}, this Plaudit knows up to {NEWEST}.*newer version")
     assert (tmp_path / "plaudit.db").read_bytes() == before
 
 
@@ -108,11 +109,11 @@ async def test_a_step_that_fails_half_way_is_undone_whole(
     async with sqlite_stores(tmp_path, clock) as stores:
         await stores.tap("t", toggle("ann"))
     with pytest.raises(Unavailable, match="target"):
-        await add_0002(tmp_path, monkeypatch, BROKEN)
+        await add_step(tmp_path, monkeypatch, BROKEN)
     assert left_open(tmp_path) == []
-    assert schema(tmp_path / "plaudit.db")[0] == 1
-    await add_0002(tmp_path, monkeypatch, (2, "-- Now right.\nCREATE TABLE half (a);"))
-    assert schema(tmp_path / "plaudit.db")[0] == 2
+    assert schema(tmp_path / "plaudit.db")[0] == NEWEST
+    await add_step(tmp_path, monkeypatch, (NEWEST + 1, "-- Now right.\nCREATE TABLE half (a);"))
+    assert schema(tmp_path / "plaudit.db")[0] == NEWEST + 1
 
 
 @pytest.mark.parametrize("application_id", [0, 0x0F055112])

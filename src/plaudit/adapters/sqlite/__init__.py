@@ -1,9 +1,12 @@
 """The embedded profile: one SQLite file is ledger, lists, directory, jobs and event log."""
 
 from plaudit.adapters.sqlite.audit import SqliteAudit
+from plaudit.adapters.sqlite.batches import SqliteBatches
 from plaudit.adapters.sqlite.copies import SqliteCopies
 from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.deliveries import SqliteDeadLetters, SqliteDeliveries
 from plaudit.adapters.sqlite.directory import SqliteDirectory
+from plaudit.adapters.sqlite.inbox import SqliteAudience, SqliteInbox
 from plaudit.adapters.sqlite.inspect import Inspection, inspect
 from plaudit.adapters.sqlite.ledger import Numbers, SqliteLedger
 from plaudit.adapters.sqlite.lists import SqliteLists
@@ -15,9 +18,14 @@ __all__ = [
     "Database",
     "Inspection",
     "Numbers",
+    "SqliteAudience",
     "SqliteAudit",
+    "SqliteBatches",
     "SqliteCopies",
+    "SqliteDeadLetters",
+    "SqliteDeliveries",
     "SqliteDirectory",
+    "SqliteInbox",
     "SqliteIntake",
     "SqliteJobs",
     "SqliteLedger",

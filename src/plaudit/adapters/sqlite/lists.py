@@ -11,6 +11,7 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
 
 _pairs = msgspec.json.Decoder(list[tuple[str, int]])
+_triples = msgspec.json.Decoder(list[tuple[str, str, int]])
 _entries = msgspec.json.Decoder(list[tuple[str, int, int]])
 _pages = msgspec.json.Decoder(list[list[tuple[str, int, int]]])
 
@@ -32,6 +33,14 @@ SELECT json_group_array(json((SELECT json_group_array(json_array(user, reaction,
 FROM target AS t CROSS JOIN json_each(?2) AS code WHERE t.id = ?1 AND t.deleted = 0
 """
 
+_REACTIONS = """
+SELECT json_group_array(json_array(t.id, r.user, r.reaction))
+FROM json_each(?1) AS pair
+CROSS JOIN target AS t ON t.id = pair.value ->> 0
+CROSS JOIN reaction_row AS r ON r.target = t.no AND r.user = pair.value ->> 1
+WHERE r.reaction > 0 AND t.deleted = 0
+"""
+
 _REACTED = """
 SELECT json_group_array(json_array(id, reaction, created_at)) FROM (
     SELECT t.id, r.reaction, r.created_at
@@ -44,7 +53,7 @@ _START = (1 << 62, "")  # later than any time: the newest entry comes after it
 
 
 class SqliteLists:
-    """See `Counters`, `OwnState` and `Reactors` in `plaudit.ports.lists`."""
+    """See `Counters`, `OwnState`, `Reactors` and `Reactions` in `plaudit.ports.lists`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -90,3 +99,13 @@ class SqliteLists:
             return found[:limit]
 
         return await self._database.read(work)
+
+    async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """The reactions of these (target, user)."""
+        wanted = msgspec.json.encode(pairs).decode()
+
+        def work(connection: apsw.Connection) -> dict[tuple[str, str], int]:
+            found = _triples.decode(connection.execute(_REACTIONS, (wanted,)).get)
+            return {(target, user): reaction for target, user, reaction in found}
+
+        return await self._database.read(work) if pairs else {}

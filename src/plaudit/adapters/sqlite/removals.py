@@ -5,6 +5,7 @@ import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.inbox import forget_owner
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
@@ -91,6 +92,7 @@ class SqliteRemovals:
 
         def work(connection: apsw.Connection) -> None:
             connection.execute(MARK, (user, now))
+            forget_owner(connection, user)
             save_job(connection, job)
 
         await self._database.write(work)

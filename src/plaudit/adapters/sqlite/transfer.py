@@ -11,6 +11,7 @@ import msgspec
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import FILE_NAME, Database, check_ours, close, connect, migrate
 from plaudit.adapters.sqlite.directory import REGISTER
+from plaudit.adapters.sqlite.inbox import forget_owner
 from plaudit.adapters.sqlite.ledger import ERASED, Numbers, write_line
 from plaudit.adapters.sqlite.removals import MARK, save_job
 from plaudit.domain.cell import Header, Row
@@ -92,6 +93,7 @@ class SqliteIntake:
 
     def _mark(self, connection: apsw.Connection, user: UserRecord) -> None:
         connection.execute(MARK, (user.user, user.erased_at))
+        forget_owner(connection, user.user)
         if connection.execute(_HAS_ROWS, (user.user,)).get:
             id_, now = f"job_{secrets.token_hex(10)}", self._clock.now_us()
             save_job(

@@ -1,0 +1,288 @@
+"""When the owner of a target is told of reactions, and of which ones. Pure; the only place with these rules.
+
+A window opens with the first reaction that is news, and at its end becomes one message. News is a reaction by somebody
+who had none, is not the owner, and was not told of lately. What counts is the difference between opening and end: a tap
+taken back in between was never there, a switch is no second reaction.
+
+`Watch` is what is remembered of one target between events. Events apply if newer by `seq` (and taps by their own time),
+so lost, doubled and replayed ones converge, and a window that is replayed has the same collapse id.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+
+import msgspec
+
+from plaudit.domain.cell import Transition, apply_to_counts
+from plaudit.domain.errors import Corrupt
+from plaudit.domain.events import Committed
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+KNOWN = 1_000  # users of a window that are known exactly
+TOLD = 1_000  # users that are remembered after they were told of, the newest
+TOLD_FOR = 24 * 3600 * SECOND
+LATE = 24 * 3600 * SECOND  # older taps are nobody's news
+GUARD = (
+    600 * SECOND
+)  # so long a watch stays to recognise replayed events, when it has nothing else to remember
+SAMPLE = 20
+COLLAPSE_ID_LENGTH = 32  # what a Web Push topic may have (RFC 8030, 5.4); APNs would take 64 bytes
+_NOTIFY = frozenset({"tap", "late"})
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How long windows are. The first has `windows_s[0]` seconds, each that follows a message the next value, and after
+    `calm_s` without a message it starts again. More than `busy_taps` in a minute extend a window to `busy_window_s`."""
+
+    windows_s: tuple[int, ...] = (30, 300, 1800)
+    calm_s: int = 3600
+    busy_taps: int = 100
+    busy_window_s: int = 300
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A user in an open window: the reaction at its opening, the reaction now, and since when (microseconds UTC)."""
+
+    before: int
+    now: int
+    at: int
+
+
+class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The counts of one cell when the window opened (None: it had no event since), and now; `seq` is of the last event
+    that was applied."""
+
+    seq: int
+    opened: tuple[int, ...] | None
+    counts: tuple[int, ...]
+
+
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """An open window. `taps` were made in its minute number `minute`; `more`: there are users beyond those `seen`."""
+
+    opened_at: int
+    closes_at: int
+    minute: int
+    taps: int
+    seen: dict[str, Seen]
+    more: bool
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag_field="watch", tag="watch.v1"):
+    """What is remembered of a target: its cells, the open window, how many messages followed one another (`level`),
+    when the last one was due (0: never), and which users were told of when (seconds UTC, oldest first)."""
+
+    cells: dict[int, CellCounts] = {}
+    window: Window | None = None
+    level: int = 0
+    message_at: int = 0
+    told: dict[str, int] = {}
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message as the window knows it: how many reacted, how many with which reaction, and the newest of them as
+    (user, reaction). `window` is the time of opening, which names it."""
+
+    window: int
+    total: int
+    split: dict[int, int]
+    sample: tuple[tuple[str, int], ...]
+
+
+UNSEEN = Watch()
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Watch)
+
+
+def pack(watch: Watch) -> bytes:
+    """The stored form."""
+    return _encoder.encode(watch)
+
+
+def unpack(body: bytes) -> Watch:
+    """The watch in `body`. Raises `Corrupt` for anything else."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Corrupt(f"not a watch.v1: {error}") from error
+
+
+def follow(watch: Watch, events: Iterable[Committed], owner: str, now: int, pace: Pace) -> Watch:
+    """The watch after these events of one target, in their order; the same object where there is nothing to remember.
+
+    `owner` is who would be told, `now` microseconds UTC.
+    """
+    for event in events:
+        known = watch.cells.get(event.bucket)
+        if known is None or event.seq > known.seq:
+            watch = _apply(watch, event, owner, now, pace)
+    return watch
+
+
+def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
+    """End the window: the message it makes for `owner`, if any, and the watch without it. `now` is microseconds UTC."""
+    window = watch.window
+    if window is None:
+        return None, watch
+    live = sorted(
+        (
+            (seen.at, user, seen.now)
+            for user, seen in window.seen.items()
+            if seen.now and not seen.before and user != owner
+        ),
+        reverse=True,
+    )
+    told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR}
+    split: dict[int, int] = {}
+    for _, _, code in live:
+        split[code] = split.get(code, 0) + 1
+    if window.more:
+        split = _grown(watch.cells.values(), split)
+    total = sum(split.values())
+    if not total:
+        return None, msgspec.structs.replace(_ended(watch), told=told)
+    for _, user, _ in reversed(live):
+        told.pop(user, None)
+        told[user] = now // SECOND
+    told = dict(list(told.items())[-TOLD:])
+    sample = tuple((user, code) for _, user, code in live[:SAMPLE])
+    after = msgspec.structs.replace(_ended(watch), level=watch.level + 1, message_at=now, told=told)
+    return Draft(window.opened_at, total, split, sample), after
+
+
+def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
+    """The draft as the ledger has its sample now (user -> reaction, 0 or missing: none). None: nothing is left."""
+    split, sample = dict(draft.split), []
+    for user, code in draft.sample:
+        now = current.get(user, 0)
+        if now != code:
+            split[code] = split.get(code, 0) - 1
+            if now:
+                split[now] = split.get(now, 0) + 1
+        if now:
+            sample.append((user, now))
+    split = {code: count for code, count in split.items() if count > 0}
+    total = sum(split.values())
+    return Draft(draft.window, total, split, tuple(sample)) if total else None
+
+
+def postpone(watch: Watch, until: int) -> Watch:
+    """The watch with its window open until then at least."""
+    if watch.window is None or watch.window.closes_at >= until:
+        return watch
+    return msgspec.structs.replace(watch, window=msgspec.structs.replace(watch.window, closes_at=until))
+
+
+def forget_at(watch: Watch, now: int, pace: Pace) -> int:
+    """When a watch without a window has nothing to remember any more, in microseconds UTC."""
+    newest = max(watch.told.values(), default=0) * SECOND
+    calm = watch.message_at + pace.calm_s * SECOND if watch.message_at else 0
+    return max(now + GUARD, calm, newest + TOLD_FOR if newest else 0)
+
+
+def collapse_id(target: str, owner: str, window: int) -> str:
+    """What names a message: the same for every repeat of it. 32 characters of base64url (RFC 4648, 5)."""
+    digest = hashlib.sha256(f"{target}\0{owner}\0{window}".encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:COLLAPSE_ID_LENGTH]
+
+
+def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
+    if event.cause == "delete":
+        return _ended(watch)
+    if event.cause == "erase":
+        watch = _forget(watch, [transition.user for transition in event.transitions])
+    elif event.cause in _NOTIFY:
+        for transition in event.transitions:
+            if transition.user != owner:
+                watch = _tap(watch, transition, now, pace)
+    if watch.window is None:
+        return watch
+    known = watch.cells.get(event.bucket)
+    opened = known.opened if known is not None else None
+    if opened is None:
+        opened = apply_to_counts(event.counts, [_undone(transition) for transition in event.transitions])
+    cells = {**watch.cells, event.bucket: CellCounts(event.seq, opened, event.counts)}
+    return Watch(cells, watch.window, watch.level, watch.message_at, watch.told)
+
+
+def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
+    """One user's change: it opens the window, is one more in it, or changes nothing."""
+    window, before = watch.window, _before(tap)
+    if window is None:
+        if not before and tap.after and now - LATE < tap.at and not _told(watch, tap.user, now):
+            return _opened(watch, tap, pace)
+        return watch
+    minute = max(0, tap.at - window.opened_at) // MINUTE
+    taps = 1 + (window.taps if minute == window.minute else 0)
+    closes_at, more, seen = window.closes_at, window.more, window.seen
+    if taps > pace.busy_taps:
+        closes_at = max(closes_at, window.opened_at + pace.busy_window_s * SECOND)
+    there = seen.get(tap.user)
+    if there is not None:
+        if tap.at > there.at:
+            seen = {**seen, tap.user: Seen(there.before, tap.after, tap.at)}
+    elif not _told(watch, tap.user, now):
+        if len(seen) < KNOWN:
+            seen = {**seen, tap.user: Seen(before, tap.after, tap.at)}
+        else:
+            more = more or (not before and tap.after > 0)
+    window = Window(window.opened_at, closes_at, minute, taps, seen, more)
+    return Watch(watch.cells, window, watch.level, watch.message_at, watch.told)
+
+
+def _opened(watch: Watch, tap: Transition, pace: Pace) -> Watch:
+    calm = not watch.message_at or tap.at - watch.message_at >= pace.calm_s * SECOND
+    level = 0 if calm else watch.level
+    length_s = pace.windows_s[min(level, len(pace.windows_s) - 1)]
+    window = Window(tap.at, tap.at + length_s * SECOND, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
+    return Watch(watch.cells, window, level, watch.message_at, watch.told)
+
+
+def _ended(watch: Watch) -> Watch:
+    """Without its window. Of the cells only what recognises repeated events stays."""
+    cells = {bucket: CellCounts(cell.seq, None, ()) for bucket, cell in watch.cells.items()}
+    return Watch(cells, None, watch.level, watch.message_at, watch.told) if watch.window else watch
+
+
+def _forget(watch: Watch, users: Iterable[str]) -> Watch:
+    """Without these users, who are being erased."""
+    gone = {user for user in users if user in watch.told or (watch.window and user in watch.window.seen)}
+    if not gone:
+        return watch
+    told = {user: at for user, at in watch.told.items() if user not in gone}
+    window = watch.window
+    if window is not None:
+        seen = {user: seen for user, seen in window.seen.items() if user not in gone}
+        window = msgspec.structs.replace(window, seen=seen)
+    return msgspec.structs.replace(watch, told=told, window=window)
+
+
+def _told(watch: Watch, user: str, now: int) -> bool:
+    at = watch.told.get(user)
+    return at is not None and at * SECOND > now - TOLD_FOR
+
+
+def _before(tap: Transition) -> int:
+    """The reaction before. Of a republished state it is not known: news only if it is the user's first ever."""
+    if tap.before is not None:
+        return tap.before
+    return 0 if tap.created_at == tap.at else tap.after or 1
+
+
+def _undone(tap: Transition) -> Transition:
+    before = tap.before if tap.before is not None else _before(tap) and tap.after
+    return Transition(tap.user, tap.after, before, tap.created_at, tap.at)
+
+
+def _grown(cells: Iterable[CellCounts], known: dict[int, int]) -> dict[int, int]:
+    """The split of more users than are known: what the counts grew by, and never less than the known ones."""
+    grown: dict[int, int] = {}
+    for cell in cells:
+        if cell.opened is not None:
+            for code, (now, then) in enumerate(zip_longest(cell.counts, cell.opened, fillvalue=0), 1):
+                grown[code] = grown.get(code, 0) + now - then
+    most = {code: max(known.get(code, 0), grown.get(code, 0)) for code in {*known, *grown}}
+    return {code: count for code, count in sorted(most.items()) if count > 0}

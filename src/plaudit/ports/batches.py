@@ -1,0 +1,57 @@
+"""Where watches are kept between events: one value per target, found by name or by when its window ends.
+
+Fits one value with a version in any store that can compare and set: a row, or a Redis hash with a sorted set of due
+times in the same slot. The rules are in `plaudit.domain.windows`; a store knows none of them. All methods raise
+`Unavailable` (nothing happened) and, where they write, `OutcomeUnknown`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from plaudit.domain.windows import UNSEEN, Watch
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A watch and the version under which it is stored; 0: not stored yet."""
+
+    watch: Watch = UNSEEN
+    version: int = 0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A watch to store over `version`. `due` is when its window ends (microseconds UTC), None for no window; then it
+    may go at `forget_at`."""
+
+    target: str
+    version: int
+    watch: Watch
+    due: int | None
+    forget_at: int
+
+
+class Batches(Protocol):
+    """Watches by target."""
+
+    async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
+        """Those that are stored; one read however many targets."""
+
+    async def save(self, changes: Sequence[Change]) -> list[str]:
+        """Store each watch, durably, unless its target's version has moved on; returns the targets where it had.
+
+        Atomic per target. A target that does not exist counts as moved on. Ends the lease of what it stores.
+        """
+
+    async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
+        """Up to `limit` watches whose windows ended by `until`, the oldest first, for the caller alone for `lease_s`.
+
+        Found without going through the others. A claim ends with `save`, after `lease_s`, or with its holder's death;
+        then others may claim it. Whoever saves after that loses by version.
+        """
+
+    async def next_due(self) -> int | None:
+        """When the next window ends, claimed or not; None if none is open."""
+
+    async def forget(self, now: int, limit: int) -> int:
+        """Remove up to `limit` watches without a window whose time has come; returns how many."""

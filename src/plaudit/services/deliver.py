@@ -1,0 +1,331 @@
+"""Deliver: hands pushes to senders, and does with each what the reason says.
+
+`POLICY` is the one place that says what becomes of a push, its device and its provider. A channel never waits for
+another one, and a provider that is down gets one push a moment until it is back; what waits, waits in the store and not
+in memory. A push may be made twice (a process may die between sending and settling): its collapse id shows it once.
+"""
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Self
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.errors import PlauditError
+from plaudit.ports.clock import Clock
+from plaudit.ports.directory import Directory, Profile
+from plaudit.ports.notifications import Deliveries, Parcel, Settled
+from plaudit.ports.push import Push, Reason, Sender, Verdict
+from plaudit.services.wording import Wording
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.deliver")
+
+SECOND = 1_000_000
+LEASE_S = 60.0
+LOOK_EVERY_S = 1.0
+COUNT_EVERY_S = 5.0  # goes through all that wait
+RETRY_S = 1.0
+KEEP = 24 * 3600 * SECOND  # older news is none
+BACKOFF_S, MAX_BACKOFF_S = 2.0, 300.0
+SUSPECT_MOST = 3  # doubts in a row, then the device is gone
+PROVIDERS = 1_000
+LAND_WITHIN_S = 2.0
+TRIPS_AT = 5
+OPEN_S, MAX_OPEN_S = 1.0, 30.0
+NAMED = 3
+
+
+class Policy(NamedTuple):
+    """What a reason does: to the push, to the device, and whether the provider is well. `again` waits for Retry-After,
+    or a growing while, `now` tries once more at once, `dead` gives up and keeps a dead letter."""
+
+    push: Literal["done", "again", "now", "dead"]
+    device: Literal["keep", "gone", "suspect", "fine"]
+    well: bool
+    meaning: str
+
+
+POLICY: Mapping[Reason, Policy] = {
+    "delivered": Policy("done", "fine", True, "The provider has it."),
+    "gone": Policy(
+        "done", "gone", True, "The token is not valid any more. A later registration of it stays."
+    ),
+    "suspect": Policy(
+        "dead",
+        "suspect",
+        True,
+        "The provider doubts the token; it may be of the other environment or app. The third time in a row the device "
+        "is gone.",
+    ),
+    "renew": Policy("now", "keep", True, "Our token for the provider has expired; a new one is made."),
+    "slow_down": Policy("again", "keep", False, "Too much, or the provider has trouble: 429 or 5xx."),
+    "unreachable": Policy("again", "keep", False, "No connection, or no answer in time."),
+    "refused": Policy(
+        "dead", "keep", True, "A private address, a redirect, or a receiver that wants no more."
+    ),
+    "our_fault": Policy(
+        "dead", "keep", True, "The provider says the request is wrong: a setting, or a fault of ours."
+    ),
+}
+
+
+class Breaker:
+    """Whether a provider may be asked. Trips after some failures in a row; then one try at a time, ever more seldom."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until_s = 0.0
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until it may be asked again; 0: now."""
+        return max(0.0, self._until_s - now_s)
+
+    @property
+    def tripped(self) -> bool:
+        """Whether only one push at a time should go out, to see whether it is back."""
+        return self._failures >= TRIPS_AT
+
+    def well(self) -> None:
+        """It answered as it should."""
+        self._failures, self._until_s = 0, 0.0
+
+    def unwell(self, now_s: float, retry_after_s: float | None) -> None:
+        """It did not, and perhaps said for how long."""
+        self._failures += 1
+        wait_s = retry_after_s
+        if wait_s is None and self.tripped:
+            wait_s = min(MAX_OPEN_S, OPEN_S * 2.0 ** min(10, self._failures - TRIPS_AT))
+        if wait_s is not None:
+            self._until_s = max(self._until_s, now_s + wait_s)
+
+
+class Deliver:
+    """One loop for each sender. Use as an async context manager. `made` is set by whoever adds pushes."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        directory: Directory,
+        senders: Sequence[Sender],
+        wording: Wording,
+        catalogue: Catalogue,
+        clock: Clock,
+        metrics: Metrics,
+        made: asyncio.Event,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._deliveries = deliveries
+        self._directory = directory
+        self._senders = senders
+        self._wording = wording
+        self._names = catalogue.names
+        self._like = catalogue.codes.get("like", 0)
+        self._clock = clock
+        self._metrics = metrics
+        self._made = made
+        self._look_every_s = look_every_s
+        self._breakers: OrderedDict[str, Breaker] = OrderedDict()
+        self._waiting: Mapping[str, int] = {}
+        self._wakers: list[asyncio.Event] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._metrics.gauge(
+            "plaudit_pushes_waiting", lambda: sum(n for name, n in self._waiting.items() if name != "dead")
+        )
+        self._metrics.gauge("plaudit_dead_letters", lambda: self._waiting.get("dead", 0))
+        for sender in self._senders:
+            waker = asyncio.Event()
+            self._wakers.append(waker)
+            self._tasks.append(asyncio.create_task(self._run(sender, waker)))
+        self._tasks.append(asyncio.create_task(self._look()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wait a moment for what is under way; what is not back by then is tried again at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Wake the loops when there are new pushes, and now and then for what has become due; keep the gauges."""
+        count_at_s = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(self._look_every_s):
+                    await self._made.wait()
+            except TimeoutError:
+                pass
+            self._made.clear()
+            for waker in self._wakers:
+                waker.set()
+            if self._clock.monotonic_s() < count_at_s:
+                continue
+            count_at_s = self._clock.monotonic_s() + COUNT_EVERY_S
+            try:
+                self._waiting = await self._deliveries.waiting()
+            except PlauditError as error:
+                log.warning("pushes cannot be counted: %s", error)
+
+    async def _run(self, sender: Sender, waker: asyncio.Event) -> None:
+        flights: set[asyncio.Task[Settled]] = set()
+        woken = asyncio.create_task(waker.wait())
+        try:
+            while True:
+                try:
+                    flights |= await self._sent(sender, len(flights))
+                    done, _ = await asyncio.wait({*flights, woken}, return_when=asyncio.FIRST_COMPLETED)
+                    if woken in done:
+                        waker.clear()
+                        woken = asyncio.create_task(waker.wait())
+                    landed = [flight for flight in flights if flight in done]
+                    flights -= done
+                    await self._deliveries.settle(_results(landed))
+                except PlauditError as error:
+                    log.warning("pushes over %s wait and will go on: %s", sender.channel, error)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            woken.cancel()
+            await self._land(flights)
+
+    async def _land(self, flights: set[asyncio.Task[Settled]]) -> None:
+        """When stopping: wait a moment for what is under way, so that it is not sent again at the next start."""
+        done = set[asyncio.Task[Settled]]()
+        if flights:
+            done, late = await asyncio.wait(flights, timeout=LAND_WITHIN_S)
+            for flight in late:
+                flight.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        try:
+            async with asyncio.timeout(LAND_WITHIN_S):
+                await self._deliveries.settle(_results(list(done)))
+        except (PlauditError, TimeoutError) as error:
+            log.warning("pushes that were made are made again at the next start: %s", error)
+
+    async def _sent(self, sender: Sender, flying: int) -> set[asyncio.Task[Settled]]:
+        """Pushes that are due, on their way, as far as there is room."""
+        room = self._room(sender, flying)
+        if not room:
+            return set()
+        parcels = await self._deliveries.claim(sender.channel, self._clock.now_us(), LEASE_S, room)
+        profiles = await self._profiles(parcels)
+        return {asyncio.create_task(self._send(sender, parcel, profiles)) for parcel in parcels}
+
+    def _room(self, sender: Sender, flying: int) -> int:
+        """How many more pushes may be under way. Half of the room is waited for, so that not each has its own claim."""
+        alone = self._breakers.get(
+            sender.channel
+        )  # of a channel with one provider, which is named as the channel
+        if alone is not None and alone.wait_s(self._clock.monotonic_s()) > 0:
+            return 0
+        if alone is not None and alone.tripped:
+            return 0 if flying else 1
+        return sender.at_once - flying if flying <= sender.at_once // 2 else 0
+
+    async def _profiles(self, parcels: Sequence[Parcel]) -> dict[str, Profile]:
+        people = {parcel.notification.owner for parcel in parcels}
+        people.update(user for parcel in parcels for user, _ in parcel.notification.sample[:NAMED])
+        return await self._directory.profiles(sorted(people)) if people else {}
+
+    async def _send(self, sender: Sender, parcel: Parcel, profiles: Mapping[str, Profile]) -> Settled:
+        """Try once, or twice where the reason says so at once."""
+        push = self._push(parcel, profiles)
+        breaker = self._breaker(sender.provider(push))
+        now_s = self._clock.monotonic_s()
+        if (wait_s := breaker.wait_s(now_s)) > 0:
+            due = self._clock.now_us() + round(wait_s * SECOND)
+            return Settled(parcel=parcel, reason=parcel.reason or "slow_down", due=due)
+        verdict = await self._try(sender, push)
+        if POLICY[verdict.reason].push == "now":
+            verdict = await self._try(sender, push)
+        if POLICY[verdict.reason].well or verdict.only_device:
+            breaker.well()
+        else:
+            breaker.unwell(self._clock.monotonic_s(), verdict.retry_after_s)
+        return self._settled(parcel, verdict)
+
+    async def _try(self, sender: Sender, push: Push) -> Verdict:
+        try:
+            verdict = await sender.send(push)
+        except Exception as error:
+            log.exception("the sender for %s failed", sender.channel)
+            verdict = Verdict(reason="our_fault", detail=type(error).__name__)
+        self._metrics.pushed(verdict.reason)
+        if verdict.reason != "delivered":
+            log.info("%s %s: %s", sender.channel, verdict.reason, verdict.detail)
+        return verdict
+
+    def _settled(self, parcel: Parcel, verdict: Verdict) -> Settled:
+        policy, now = POLICY[verdict.reason], self._clock.now_us()
+        device = policy.device
+        if device == "suspect" and parcel.device is not None and parcel.device.suspect + 1 >= SUSPECT_MOST:
+            device = "gone"
+        again = policy.push in {"again", "now"}
+        wait_s = verdict.retry_after_s
+        if wait_s is None:
+            wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(20, parcel.tries))
+            wait_s *= 0.5 + random.random() / 2  # noqa: S311 - so that they do not all come back at once
+        due = now + round(wait_s * SECOND)
+        late = again and due > parcel.created_at + KEEP
+        return Settled(
+            parcel=parcel,
+            reason=verdict.reason,
+            due=due if again and not late else None,
+            dead=policy.push == "dead" or late,
+            device=device,
+            gone_at=verdict.gone_at,
+        )
+
+    def _push(self, parcel: Parcel, profiles: Mapping[str, Profile]) -> Push:
+        message = parcel.notification
+        owner = profiles.get(message.owner)
+        names = [
+            (its.name if (its := profiles.get(user)) else None) or user for user, _ in message.sample[:NAMED]
+        ]
+        words = self._wording.words(
+            owner.locale if owner else None,
+            target_type=message.type,
+            title=message.title,
+            names=names,
+            total=message.total,
+            all_likes=list(message.split) == [self._like],
+        )
+        return Push(
+            id=message.id,
+            owner=message.owner,
+            title=words.title,
+            body=words.body,
+            locale=words.locale,
+            target=message.target,
+            type=message.type,
+            total=message.total,
+            reactions={self._names[code] or "": count for code, count in sorted(message.split.items())},
+            at=message.at,
+            expires_at=parcel.created_at + KEEP,
+            device=parcel.device,
+        )
+
+    def _breaker(self, provider: str) -> Breaker:
+        breaker = self._breakers.get(provider)
+        if breaker is None:
+            breaker = self._breakers[provider] = Breaker()
+            while len(self._breakers) > PROVIDERS:
+                self._breakers.popitem(last=False)
+        else:
+            self._breakers.move_to_end(provider)
+        return breaker
+
+
+def _results(landed: Sequence[asyncio.Task[Settled]]) -> list[Settled]:
+    """What came of these; one that failed for a reason of ours is left to the end of its lease."""
+    results = []
+    for flight in landed:
+        if (error := flight.exception()) is not None:
+            log.error("a push could not be made", exc_info=error)
+        else:
+            results.append(flight.result())
+    return results

@@ -1,0 +1,409 @@
+/**
+ * `<plaudit-bell>`: what the user was told, and how much of it is unread. One module, no framework, no build step.
+ *
+ *   <script type="module" src="/widget/plaudit-bell.js"></script>
+ *   <plaudit-bell link="/posts/{target}"></plaudit-bell>
+ *   document.querySelector("plaudit-bell").token = async ({renew}) => …;
+ *
+ * Attributes: `token`, `endpoint` (the service's origin, by default the module's), `link` (where a message leads,
+ * `{target}` filled in), `lang`, `every` (seconds between two looks, 20). Property `token`: a text, or a function that gets
+ * one. Events, both bubbling: `plaudit-unread` (`detail.unread`) and `plaudit-open` (`detail.notification`), which may be
+ * prevented. It asks only while the page is seen, and then for no more than "has anything changed" (ETag).
+ */
+
+/** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
+ *   sample: {id: string, name: string, avatar_url: string | null}[]}} Notification */
+/** @typedef {string | null | ((how: {renew: boolean}) => string | null | Promise<string | null>)} Token */
+
+const EVERY_S = 20;
+const SLOWEST_S = 300;
+const WITHIN_MS = 10_000;
+const PAGE = 20;
+const INBOX = "/api/v1/me/notifications";
+const EMOJI = { like: "👍", love: "❤️", haha: "😂", wow: "😮", sad: "😢", angry: "😡" };
+
+const WORDS = {
+  en: {
+    title: "Notifications", none: "Nothing yet. Reactions to what you share will show up here.", more: "Older",
+    failed: "This could not be loaded.", again: "Try again", fresh: "New", close: "Close",
+    unread: (/** @type {string} */ n) => `${n} unread`,
+  },
+  de: {
+    title: "Benachrichtigungen", none: "Noch nichts. Hier erscheinen Reaktionen auf deine Inhalte.", more: "Ältere",
+    failed: "Das konnte nicht geladen werden.", again: "Noch einmal", fresh: "Neu", close: "Schließen",
+    unread: (/** @type {string} */ n) => `${n} ungelesen`,
+  },
+};
+
+const STYLE = `
+:host{--accent:var(--plaudit-accent,light-dark(#0a58ca,#8ab8ff));--surface:var(--plaudit-surface,light-dark(#fff,#262a33));
+--text:var(--plaudit-text,light-dark(#1b1f29,#eceef4));--line:var(--plaudit-line,light-dark(#0000001f,#ffffff29));
+--quiet:light-dark(#565d6b,#aeb4c2);--badge:light-dark(#c4162f,#ff8593);--on-badge:light-dark(#fff,#2b0006);
+display:inline-block;position:relative;font:var(--plaudit-font,15px/1.4 system-ui,sans-serif)}
+:host([hidden]),[hidden]{display:none!important}
+*{box-sizing:border-box}
+button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;min-inline-size:44px;min-block-size:44px;touch-action:manipulation}
+:is(button,a,.list,.panel):focus-visible{outline:2px solid var(--accent);outline-offset:-2px;border-radius:10px}
+.bell{position:relative;display:grid;place-items:center}
+.bell svg{inline-size:24px;block-size:24px;fill:none;stroke:currentColor;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round}
+.badge{position:absolute;inset-block-start:4px;inset-inline-start:24px;min-inline-size:18px;padding-inline:4px;border-radius:9px;background:var(--badge);color:var(--on-badge);font-size:11px;font-weight:700;line-height:18px;text-align:center;font-variant-numeric:tabular-nums}
+.panel{position:absolute;z-index:10;inset-block-start:calc(100% + 6px);inset-inline-end:0;inline-size:min(380px,calc(100vw - 24px));color:var(--text);background:var(--surface);border:1px solid var(--line);border-radius:14px;box-shadow:0 8px 32px #0000003d;overflow:hidden}
+.panel.start{inset-inline:0 auto}
+.head{display:flex;align-items:center;padding-inline-start:16px;border-block-end:1px solid var(--line)}
+h2{flex:1;margin:0;font-size:1.05em}
+.list{list-style:none;margin:0;padding:0;max-block-size:min(60vh,460px);overflow-y:auto;overscroll-behavior:contain}
+.list>li+li{border-block-start:1px solid var(--line)}
+.item{display:flex;gap:12px;align-items:flex-start;inline-size:100%;padding:12px 16px;text-align:start;color:inherit;text-decoration:none;overflow-wrap:anywhere}
+.item.unread{background:color-mix(in srgb,var(--accent) 9%,transparent)}
+@media(hover:hover){.item:hover{background:color-mix(in srgb,currentColor 7%,transparent)}}
+.face{flex:none;display:grid;place-items:center;inline-size:38px;block-size:38px;border-radius:50%;overflow:hidden;background:color-mix(in srgb,var(--accent) 22%,transparent);font-weight:700}
+.face img{inline-size:100%;block-size:100%;object-fit:cover}
+.words{flex:1;min-inline-size:0}
+.text{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:4;overflow:hidden}
+.unread .text{font-weight:600}
+.when{display:flex;gap:6px;align-items:center;color:var(--quiet);font-size:.87em}
+.emoji{font-family:"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif}
+.dot{flex:none;margin-block-start:7px;inline-size:9px;block-size:9px;border-radius:50%;background:var(--accent)}
+.note{padding:24px 20px;margin:0;text-align:center;color:var(--quiet)}
+.older{inline-size:100%;border-block-start:1px solid var(--line);color:var(--accent);font-weight:600}
+.say{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+@media(max-width:480px){.panel,.panel.start{position:fixed;inset-inline:12px;inset-block-start:auto;inline-size:auto}}
+@media(forced-colors:active){.badge,.dot{border:1px solid}.item.unread{border-inline-start:4px solid Highlight}}
+`;
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);
+
+/** @param {string} name @param {Record<string, string>} [attributes] @param {...(Node | string)} inner */
+function make(name, attributes = {}, ...inner) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...inner);
+  return element;
+}
+
+function bellIcon() {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  for (const d of ["M6 9a6 6 0 0 1 12 0c0 5 2 6.5 2 7.5H4C4 15.5 6 14 6 9Z", "M10 19.5a2.2 2.2 0 0 0 4 0"]) {
+    const path = document.createElementNS(svg.namespaceURI, "path");
+    path.setAttribute("d", d);
+    svg.append(path);
+  }
+  return svg;
+}
+
+export class PlauditBell extends HTMLElement {
+  static observedAttributes = ["token", "endpoint", "lang"];
+
+  /** @type {Token | undefined} */
+  #token;
+  #etag = "";
+  #unread = 0;
+  /** @type {Notification[]} */
+  #messages = [];
+  /** @type {string | null} */
+  #cursor = null;
+  #loaded = false;
+  #failures = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {AbortController | null} */
+  #life = null;
+  /** What was unread when the panel opened, and stays marked until it closes. @type {Set<string>} */
+  #fresh = new Set();
+  #older = false;
+
+  #badge = make("span", { class: "badge", part: "badge", "aria-hidden": "true", hidden: "" });
+  #button = make("button", { class: "bell", part: "bell", type: "button", "aria-expanded": "false", "aria-haspopup": "dialog" }, bellIcon(), this.#badge);
+  #title = make("h2", { id: "title" });
+  #close = make("button", { type: "button" }, "✕");
+  #list = make("ul", { class: "list", tabindex: "-1" });
+  #more = make("button", { class: "older", type: "button", hidden: "" });
+  #note = make("p", { class: "note", hidden: "" });
+  #again = make("button", { class: "older", type: "button", hidden: "" });
+  #panel = make("div", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1", hidden: "" },
+    make("div", { class: "head" }, this.#title, this.#close), this.#list, this.#note, this.#more, this.#again);
+  #say = make("span", { class: "say", role: "status" });
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [sheet];
+    root.append(this.#button, this.#panel, this.#say);
+    this.#button.addEventListener("click", () => (this.open ? this.close() : this.show()));
+    this.#close.addEventListener("click", () => this.close());
+    this.#more.addEventListener("click", () => void this.#loadOlder());
+    this.#again.addEventListener("click", () => void this.#look());
+    root.addEventListener("keydown", (event) => {
+      if (/** @type {KeyboardEvent} */ (event).key === "Escape" && this.open) {
+        event.stopPropagation();
+        this.close();
+      }
+    });
+  }
+
+  /** A token, or a function that gets one; it wins over the attribute. @param {Token | undefined} token */
+  set token(token) {
+    this.#token = token;
+    this.#start();
+  }
+
+  /** @returns {Token} */
+  get token() {
+    return this.#token ?? this.getAttribute("token");
+  }
+
+  /** How many messages are unread, 100 for that or more. */
+  get unread() {
+    return this.#unread;
+  }
+
+  /** Whether the inbox is shown. */
+  get open() {
+    return !this.#panel.hidden;
+  }
+
+  connectedCallback() {
+    if (Object.hasOwn(this, "token")) { // set before the element was defined
+      const { token } = this;
+      delete (/** @type {any} */ (this)).token;
+      this.#token = token;
+    }
+    this.#life = new AbortController();
+    const { signal } = this.#life;
+    document.addEventListener("visibilitychange", () => this.#start(), { signal });
+    addEventListener("online", () => this.#start(), { signal });
+    document.addEventListener("pointerdown", (event) => {
+      if (this.open && !event.composedPath().includes(this)) this.close(false);
+    }, { signal });
+    this.#speak();
+    this.#start();
+  }
+
+  disconnectedCallback() {
+    this.#life?.abort();
+    this.#life = null;
+    clearTimeout(this.#timer);
+  }
+
+  /** @param {string} name */
+  attributeChangedCallback(name) {
+    if (!this.#life) return;
+    if (name === "lang") this.#speak();
+    else this.#start();
+  }
+
+  /** Show the inbox, and mark as read what is seen. */
+  show() {
+    this.#fresh = new Set(this.#messages.filter((message) => !message.read).map((message) => message.id));
+    this.#panel.hidden = false;
+    this.#button.setAttribute("aria-expanded", "true");
+    this.#draw();
+    this.#panel.classList.remove("start");
+    const { left, right } = this.#panel.getBoundingClientRect();
+    this.#panel.classList.toggle("start", left < 0 || right > innerWidth); // there is no room on that side of the bell
+    this.#panel.focus();
+    void this.#look();
+  }
+
+  /** Hide the inbox. @param {boolean} [back] whether the focus goes back to the bell */
+  close(back = true) {
+    if (!this.open) return;
+    this.#panel.hidden = true;
+    this.#button.setAttribute("aria-expanded", "false");
+    this.#fresh.clear();
+    this.#older = false;
+    this.#messages = this.#messages.slice(0, PAGE);
+    if (back) this.#button.focus();
+  }
+
+  get #locale() {
+    return this.getAttribute("lang") || this.closest("[lang]")?.getAttribute("lang") || navigator.language || "en";
+  }
+
+  get #words() {
+    const language = this.#locale.split("-")[0];
+    return WORDS[/** @type {"en" | "de"} */ (language)] ?? WORDS.en;
+  }
+
+  /** Begin anew: another user, another page, or seen again. */
+  #start() {
+    clearTimeout(this.#timer);
+    if (!this.#life) return;
+    if (this.token === null || this.token === undefined) {
+      [this.#etag, this.#messages, this.#cursor, this.#loaded] = ["", [], null, false];
+      this.#count(0);
+      this.close(false);
+      return;
+    }
+    if (document.visibilityState === "visible") void this.#look();
+  }
+
+  #plan() {
+    clearTimeout(this.#timer);
+    if (!this.#life || document.visibilityState !== "visible") return;
+    const every = Math.max(2, Number(this.getAttribute("every")) || EVERY_S);
+    const wait = Math.min(SLOWEST_S, every * 2 ** Math.min(this.#failures, 6));
+    this.#timer = setTimeout(() => void this.#look(), wait * 1000 * (0.9 + Math.random() / 5));
+  }
+
+  /** One call. @param {string} path @param {RequestInit} [how] @returns {Promise<Response>} */
+  async #call(path, how = {}, renew = false) {
+    const source = this.token;
+    const token = typeof source === "function" ? await source({ renew }) : source;
+    if (!token) throw new Error("there is no token");
+    const base = this.getAttribute("endpoint") ?? new URL(import.meta.url).origin;
+    const headers = { ...how.headers, authorization: `Bearer ${token}` };
+    const response = await fetch(base + path, { ...how, headers, cache: "no-store", signal: AbortSignal.timeout(WITHIN_MS) });
+    if (response.status === 401 && !renew && typeof source === "function") return this.#call(path, how, true);
+    if (response.status !== 304 && !response.ok) throw new Error(`answered ${response.status}`);
+    return response;
+  }
+
+  /** Ask whether anything has changed. */
+  async #look() {
+    clearTimeout(this.#timer);
+    const asked = this.token;
+    try {
+      const how = this.#etag ? { headers: { "if-none-match": this.#etag } } : {};
+      const response = await this.#call(`${INBOX}?limit=${PAGE}`, how);
+      const page = response.status === 304 ? null : await response.json();
+      if (this.token !== asked) return; // somebody else's by now
+      this.#failures = 0;
+      this.#loaded = true;
+      if (page) this.#take(page, response.headers.get("etag") ?? "");
+      if (this.open) {
+        this.#draw();
+        await this.#mark();
+      }
+    } catch {
+      this.#failures += 1;
+      if (this.open) this.#draw();
+    }
+    this.#plan();
+  }
+
+  /** @param {{notifications: Notification[], unread: number, next_cursor: string | null}} page @param {string} etag */
+  #take(page, etag) {
+    this.#etag = etag;
+    if (this.open) for (const message of page.notifications) if (!message.read) this.#fresh.add(message.id);
+    const known = new Set(page.notifications.map((message) => message.id));
+    const rest = this.#older ? this.#messages.filter((message) => !known.has(message.id)) : [];
+    this.#messages = [...page.notifications, ...rest];
+    if (!this.#older) this.#cursor = page.next_cursor;
+    if (page.unread > this.#unread && !this.open) this.#say.textContent = this.#words.unread(this.#number(page.unread));
+    this.#count(page.unread);
+  }
+
+  async #mark() {
+    const newest = this.#messages[0];
+    if (!newest || !this.#unread) return;
+    const body = JSON.stringify({ up_to: newest.id });
+    const response = await this.#call(`${INBOX}/read`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    this.#etag = "";
+    for (const message of this.#messages) message.read = true; // it stays marked as new until the panel closes
+    this.#count((await response.json()).unread);
+  }
+
+  async #loadOlder() {
+    if (!this.#cursor) return;
+    this.#older = true;
+    const first = this.#messages.length;
+    try {
+      const page = await (await this.#call(`${INBOX}?limit=${PAGE}&cursor=${this.#cursor}`)).json();
+      this.#cursor = page.next_cursor;
+      this.#messages.push(...page.notifications);
+      this.#draw();
+      /** @type {HTMLElement | null} */ (this.#list.children[first]?.querySelector(".item"))?.focus();
+    } catch {
+      this.#failures += 1;
+    }
+  }
+
+  /** @param {number} unread */
+  #count(unread) {
+    const changed = unread !== this.#unread;
+    this.#unread = unread;
+    this.#badge.hidden = !unread;
+    this.#badge.textContent = this.#number(unread);
+    const { title, unread: said } = this.#words;
+    this.#button.setAttribute("aria-label", unread ? `${title}, ${said(this.#number(unread))}` : title);
+    if (changed) this.dispatchEvent(new CustomEvent("plaudit-unread", { detail: { unread }, bubbles: true, composed: true }));
+  }
+
+  /** @param {number} n */
+  #number(n) {
+    return n >= 100 ? "99+" : new Intl.NumberFormat(this.#locale).format(n);
+  }
+
+  #speak() {
+    const { title, more, again, close } = this.#words;
+    this.#title.textContent = title;
+    this.#more.textContent = more;
+    this.#again.textContent = again;
+    this.#close.setAttribute("aria-label", close);
+    this.#panel.lang = WORDS[/** @type {"en"} */ (this.#locale.split("-")[0])] ? this.#locale : "en";
+    this.#count(this.#unread);
+    if (this.open) this.#draw();
+  }
+
+  #draw() {
+    const words = this.#words;
+    const failed = this.#failures > 0 && !this.#messages.length;
+    this.#list.replaceChildren(...this.#messages.map((message) => this.#item(message)));
+    this.#list.hidden = !this.#messages.length;
+    this.#note.hidden = this.#messages.length > 0 || (!this.#loaded && !failed);
+    this.#note.textContent = failed ? words.failed : words.none;
+    this.#again.hidden = !failed;
+    this.#more.hidden = !this.#cursor || failed;
+  }
+
+  /** @param {Notification} message */
+  #item(message) {
+    const unread = this.#fresh.has(message.id) || !message.read;
+    const link = this.getAttribute("link");
+    const item = link
+      ? make("a", { class: "item", href: link.replaceAll("{target}", encodeURIComponent(message.target_id)) })
+      : make("button", { class: "item", type: "button" });
+    item.classList.toggle("unread", unread);
+    const emojis = Object.keys(message.reactions).map((name) => EMOJI[/** @type {"like"} */ (name)] ?? "").join("");
+    const when = make("time", { datetime: message.at, title: new Date(message.at).toLocaleString(this.#locale) }, this.#ago(message.at));
+    const text = make("div", { class: "text", dir: "auto" }, message.text);
+    item.append(this.#face(message), make("div", { class: "words" }, text,
+      make("div", { class: "when" }, make("span", { class: "emoji", "aria-hidden": "true" }, emojis), when)));
+    if (unread) item.append(make("span", { class: "dot", role: "img", "aria-label": this.#words.fresh }));
+    item.addEventListener("click", (event) => {
+      const detail = { notification: message };
+      const told = new CustomEvent("plaudit-open", { detail, bubbles: true, composed: true, cancelable: true });
+      if (!this.dispatchEvent(told)) event.preventDefault();
+      this.close(false);
+    });
+    return make("li", {}, item);
+  }
+
+  /** @param {Notification} message */
+  #face({ sample }) {
+    const first = sample[0];
+    const face = make("span", { class: "face", "aria-hidden": "true" });
+    const initial = [...(first?.name ?? "•")][0];
+    if (first?.avatar_url) {
+      const picture = make("img", { src: first.avatar_url, alt: "", loading: "lazy" });
+      picture.addEventListener("error", () => face.replaceChildren(initial));
+      face.append(picture);
+    } else face.append(initial);
+    return face;
+  }
+
+  /** @param {string} at */
+  #ago(at) {
+    const seconds = Math.round((Date.parse(at) - Date.now()) / 1000);
+    const format = new Intl.RelativeTimeFormat(this.#locale, { numeric: "auto", style: "short" });
+    for (const [unit, size] of /** @type {const} */ ([["day", 86_400], ["hour", 3_600], ["minute", 60]])) {
+      if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
+    }
+    return format.format(Math.min(0, seconds), "second");
+  }
+}
+
+customElements.define("plaudit-bell", PlauditBell);

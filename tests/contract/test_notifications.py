@@ -1,0 +1,195 @@
+"""What the ports in `plaudit.ports.notifications` promise."""
+
+from datetime import time
+
+import pytest
+
+from plaudit.domain.errors import Conflict
+from plaudit.domain.quiet import Quiet, Wishes
+from plaudit.ports.notifications import Address, Settled
+from tests.support.clock import ManualClock
+from tests.support.installation import job
+from tests.support.notifying import OWNER, device, message
+from tests.support.stores import Stores
+
+
+async def ids(
+    stores: Stores, owner: str = OWNER, before: tuple[int, str] | None = None, limit: int = 100
+) -> list[str]:
+    return [found.id for found in await stores.inbox.page(owner, before, limit)]
+
+
+async def claimed(stores: Stores, now: int = 100, limit: int = 100, channel: str = "fcm") -> list[str]:
+    found = await stores.deliveries.claim(channel, now, 30, limit)  # type: ignore[arg-type] # a channel by name
+    return [parcel.notification.id for parcel in found]
+
+
+async def erase(stores: Stores, user: str) -> None:
+    await stores.removals.mark_erased(user, job("erase_user", user))
+
+
+async def test_an_inbox_is_newest_first_in_pages(stores: Stores) -> None:
+    await stores.inbox.put([message("a", at=1), message("c", at=2), message("b", at=2)], [], 1)
+    await stores.inbox.put([message("z", "other", 9)], [], 1)
+    assert await ids(stores) == ["c", "b", "a"]
+    assert await ids(stores, limit=2) == ["c", "b"]
+    assert await ids(stores, before=(2, "b")) == ["a"]
+    assert await ids(stores, "nobody") == []
+    [newest] = await stores.inbox.page("other", None, 1)
+    assert newest == message("z", "other", 9)
+
+
+async def test_a_message_is_there_once_with_its_last_content_and_its_read_mark(stores: Stores) -> None:
+    await stores.inbox.put([message("a", OWNER, 5)], [Address("a", "webhook")], 5)
+    await stores.inbox.mark_read(OWNER, ["a"], None)
+    await stores.inbox.put([message("a", OWNER, 9, ("bob", 2), ("cid", 2))], [Address("a", "webhook")], 9)
+    [found] = await stores.inbox.page(OWNER, None, 10)
+    assert (found.at, found.total, found.sample, found.read) == (5, 2, (("bob", 2), ("cid", 2)), True)
+    assert await claimed(stores, channel="webhook") == ["a"]
+
+
+async def test_unread_is_counted_up_to_a_limit_and_marks_are_counted_once(stores: Stores) -> None:
+    await stores.inbox.put([message(f"m{n}", at=n) for n in range(10)], [], 1)
+    assert (await stores.inbox.unread(OWNER, 100), await stores.inbox.unread(OWNER, 4)) == (10, 4)
+    assert await stores.inbox.mark_read(OWNER, ["m9", "m9", "other"], None) == 1
+    assert await stores.inbox.mark_read(OWNER, [], "m4") == 5
+    assert await stores.inbox.mark_read(OWNER, [], "m4") == 0
+    assert await stores.inbox.mark_read("other", ["m8"], "m9") == 0
+    assert await stores.inbox.unread(OWNER, 100) == 4
+
+
+async def test_only_the_newest_500_stay(stores: Stores) -> None:
+    await stores.inbox.put([message(f"m{n:04}", at=n) for n in range(499)], [], 1)
+    await stores.inbox.put(
+        [message(f"n{n:04}", at=1000 + n) for n in range(3)], [Address("n0000", "webhook")], 1
+    )
+    found = await ids(stores, limit=1000)
+    assert (len(found), found[0], found[-1]) == (500, "n0002", "m0002")
+
+
+async def test_erased_owners_have_nothing_and_erased_users_are_in_no_sample(stores: Stores) -> None:
+    await stores.audience.put_device(device("d"))
+    await stores.audience.put_wishes(OWNER, Wishes(enabled=False))
+    await stores.inbox.put(
+        [message("a"), message("b", "other", 1, ("ann", 1), (OWNER, 2))], [Address("a", "fcm", "d")], 1
+    )
+    await erase(stores, OWNER)
+    assert await ids(stores) == []
+    assert await stores.audience.devices([OWNER]) == {}
+    assert await stores.audience.wishes([OWNER]) == {}
+    assert await claimed(stores) == []
+    assert [found.sample for found in await stores.inbox.page("other", None, 9)] == [(("ann", 1),)]
+    await stores.inbox.put([message("c")], [Address("c", "webhook")], 1)
+    assert await ids(stores) == []
+    assert await claimed(stores, channel="webhook") == []
+    for write in (stores.audience.put_device(device("d")), stores.audience.put_wishes(OWNER, Wishes())):
+        with pytest.raises(Conflict):
+            await write
+
+
+async def test_wishes_are_as_they_were_put(stores: Stores) -> None:
+    wishes = Wishes(enabled=False, quiet=Quiet(time(22), time(7, 30)), muted=("a", "b"))
+    await stores.audience.put_wishes("x", wishes)
+    await stores.audience.put_wishes("y", Wishes())
+    await stores.audience.put_wishes("y", Wishes(muted=("t",)))
+    assert await stores.audience.wishes(["x", "y", "z"]) == {"x": wishes, "y": Wishes(muted=("t",))}
+    assert await stores.audience.wishes([]) == {}
+
+
+async def test_a_device_belongs_to_who_registered_it_last(stores: Stores) -> None:
+    await stores.audience.put_device(device("d", "ann"))
+    await stores.inbox.put([message("m", "ann")], [Address("m", "fcm", "d")], 1)
+    await stores.audience.put_device(device("d", "bob", at=5))
+    assert await stores.audience.devices(["ann", "bob"]) == {"bob": [device("d", "bob", at=5)]}
+    assert await claimed(stores) == [], "ann's pushes do not reach bob"
+    assert not await stores.audience.remove_device("ann", "d")
+    assert await stores.audience.remove_device("bob", "d")
+    assert not await stores.audience.remove_device("bob", "d")
+
+
+async def test_the_newest_20_devices_stay(stores: Stores) -> None:
+    for n in range(25):
+        await stores.audience.put_device(device(f"d{n:02}", at=n))
+    found = (await stores.audience.devices([OWNER]))[OWNER]
+    assert [d.id for d in found] == [f"d{n:02}" for n in range(5, 25)]
+
+
+async def test_pushes_come_when_due_to_one_holder_and_go_when_settled(
+    stores: Stores, clock: ManualClock
+) -> None:
+    await stores.inbox.put(
+        [message("a"), message("b")], [Address("a", "webhook"), Address("b", "webhook")], 50
+    )
+    assert await claimed(stores, 49, channel="webhook") == []
+    assert await claimed(stores, 50, channel="console") == []
+    [first] = await stores.deliveries.claim("webhook", 50, 30, 1)
+    [second] = await stores.deliveries.claim("webhook", 50, 30, 9)
+    assert (first.notification.id, second.notification.id) == ("a", "b")
+    await stores.deliveries.settle(
+        [Settled(parcel=first, reason="delivered"), Settled(parcel=second, reason="slow_down", due=80)]
+    )
+    assert await claimed(stores, 79, channel="webhook") == []
+    [again] = await stores.deliveries.claim("webhook", 80, 30, 9)
+    assert (again.notification.id, again.tries, again.reason) == ("b", 1, "slow_down")
+    clock.advance(31)
+    assert await claimed(stores, 80, channel="webhook") == ["b"]
+    assert await stores.deliveries.waiting() == {"webhook": 1, "dead": 0}
+
+
+async def test_dead_letters_are_kept_and_sent_again_when_asked_for(stores: Stores) -> None:
+    await stores.inbox.put(
+        [message(f"m{n}") for n in range(4)], [Address(f"m{n}", "webhook") for n in range(4)], 1
+    )
+    parcels = await stores.deliveries.claim("webhook", 1, 30, 9)
+    await stores.deliveries.settle(
+        [Settled(parcel=parcel, reason="our_fault", dead=True) for parcel in parcels]
+    )
+    dead = await stores.deliveries.dead(0, 3)
+    assert [letter.reason for letter in dead] == ["our_fault"] * 3
+    assert len(await stores.deliveries.dead(dead[-1].no, 9)) == 1
+    assert await claimed(stores, channel="webhook") == []
+    assert await stores.deliveries.waiting() == {"dead": 4}
+    assert await stores.deliveries.resend([dead[0].no, 999], 7) == 1
+    [again] = await stores.deliveries.claim("webhook", 7, 30, 9)
+    assert (again.no, again.tries, again.created_at) == (dead[0].no, 0, 7)
+    assert await stores.deliveries.resend(None, 8) == 3
+
+
+async def test_a_gone_device_goes_with_its_pushes_unless_it_came_back_later(stores: Stores) -> None:
+    for n, registered_at in enumerate((10, 20)):
+        await stores.audience.put_device(device(f"d{n}", at=registered_at))
+    await stores.inbox.put([message("m")], [Address("m", "fcm", "d0"), Address("m", "fcm", "d1")], 1)
+    parcels = await stores.deliveries.claim("fcm", 1, 30, 9)
+    await stores.deliveries.settle(
+        [Settled(parcel=parcel, reason="gone", device="gone", gone_at=15) for parcel in parcels]
+    )
+    assert [d.id for d in (await stores.audience.devices([OWNER]))[OWNER]] == ["d1"]
+
+
+async def test_suspicion_is_counted_and_forgotten(stores: Stores) -> None:
+    await stores.audience.put_device(device("d"))
+
+    async def settle(what: str) -> int:
+        await stores.inbox.put([message("m")], [Address("m", "fcm", "d")], 1)
+        [parcel] = await stores.deliveries.claim("fcm", 1, 30, 9)
+        await stores.deliveries.settle([Settled(parcel=parcel, reason=what, device=what)])  # type: ignore[arg-type] # by name
+        [found] = (await stores.audience.devices([OWNER]))[OWNER]
+        return found.suspect
+
+    assert [await settle(what) for what in ("suspect", "suspect", "fine", "suspect", "keep")] == [
+        1,
+        2,
+        0,
+        1,
+        1,
+    ]
+    await stores.audience.put_device(device("d"))
+    assert (await stores.audience.devices([OWNER]))[OWNER][0].suspect == 0
+
+
+async def test_pushes_to_a_device_that_is_gone_are_done_with(stores: Stores) -> None:
+    await stores.audience.put_device(device("d"))
+    await stores.inbox.put([message("m")], [Address("m", "fcm", "d"), Address("m", "fcm", "never")], 1)
+    assert await claimed(stores) == ["m"]
+    await stores.audience.remove_device(OWNER, "d")
+    assert await stores.deliveries.waiting() == {"dead": 0}

@@ -1,0 +1,254 @@
+"""`<plaudit-bell>` in a real Chromium on a page of its own, against a real server."""
+
+import os
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.browser
+
+WITHIN_S = 20.0
+MODULE = files("plaudit") / "widget" / "plaudit-bell.js"
+POLICY = "default-src 'none'; script-src 'self' 'nonce-page'; connect-src 'self'; img-src 'self'"
+PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>A page</title><script type="module" src="/widget/plaudit-bell.js"></script>
+<header><plaudit-bell every="2" {attributes}></plaudit-bell></header><main><h1>A page</h1><p>Text.</p></main>
+<script nonce="page">
+  window.asked = [];
+  document.documentElement.style.colorScheme = "{scheme}";
+  document.querySelector("plaudit-bell").token = async (how) => {{ window.asked.push(how); return "{token}"; }};
+</script></html>"""
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        args = ["--no-sandbox"] if os.geteuid() == 0 else []
+        running = playwright.chromium.launch(executable_path=chromium, args=args)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[ServerProcess]:
+    assert chromium
+    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]"}
+    with ServerProcess(tmp_path_factory.mktemp("bell") / "data", env=env) as running:
+        yield running
+        assert '"level": "error"' not in running.log
+
+
+class Bell:
+    """A page with a bell for one user."""
+
+    def __init__(self, browser: Browser, server: ServerProcess, user: str, **options: Any) -> None:
+        lang, attributes = options.pop("lang", "en"), options.pop("attributes", "")
+        scheme = options.pop("scheme", "light")
+        self.server = server
+        self.user = user
+        self.problems: list[str] = []
+        self.answers: list[tuple[str, int]] = []
+        self.context = browser.new_context(**options)
+        self.page: Page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on(
+            "console", lambda m: self.problems.append(m.text) if m.type in {"error", "warning"} else None
+        )
+        self.page.on("response", lambda r: self.answers.append((r.url.removeprefix(server.url), r.status)))
+        token = server.token(user)
+        shown = PAGE.format(lang=lang, attributes=attributes, token=token, scheme=scheme)
+
+        def page(route: Route) -> None:
+            headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": POLICY}
+            route.fulfill(body=shown, headers=headers)
+
+        def module(route: Route) -> None:
+            route.fulfill(
+                body=MODULE.read_text(encoding="utf-8"), content_type="text/javascript; charset=utf-8"
+            )
+
+        self.page.route("**/a-page", page)
+        self.page.route("**/widget/plaudit-bell.js", module)
+        self.page.goto(f"{server.url}/a-page")
+        self.button = self.page.locator("plaudit-bell").get_by_role("button").first
+        self.button.wait_for()
+
+    def api(self, method: str, path: str, user: str | None, body: Any = None) -> Any:
+        """One call as somebody, None for the host app."""
+        token = self.server.token(user, service=user is None)
+        headers = {"authorization": f"Bearer {token}"}
+        response = httpx.request(method, self.server.url + path, json=body, headers=headers, timeout=10)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def tell(self, *names: str, target: str, title: str) -> None:
+        """Have these react to a target of the user, and wait until the user was told."""
+        before = len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"])
+        self.api("PUT", f"/api/v1/targets/{target}", None, {"owner_id": self.user, "title": title})
+        for n, name in enumerate(names):
+            self.api("PUT", f"/api/v1/users/{name.lower()}", None, {"name": name})
+            body = {"target_id": target, "reaction_type": ("love", "haha", "like")[n % 3]}
+            self.api("PUT", "/api/v1/reactions", name.lower(), body)
+        deadline = time.monotonic() + WITHIN_S
+        while len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"]) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.look()
+
+    def look(self) -> None:
+        """Have it look now, as when the network comes back."""
+        self.page.evaluate("dispatchEvent(new Event('online'))")
+
+    def label(self, text: str) -> None:
+        """Wait until the bell says this."""
+        self.page.wait_for_function(
+            "text => document.querySelector('plaudit-bell').shadowRoot.querySelector('.bell').ariaLabel === text",
+            arg=text,
+            timeout=WITHIN_S * 1000,
+        )
+
+    def close(self) -> None:
+        """The page goes away, without a complaint."""
+        self.context.close()
+        assert self.problems == []
+
+
+def test_a_bell_counts_opens_and_marks_as_read(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "olivia", attributes='link="/posts/{target}"')
+    bell.label("Notifications")
+    bell.tell("Alice", "Bob", target="post:lake", title="Sunrise at the lake")
+    bell.label("Notifications, 1 unread")
+    badge = bell.page.locator("plaudit-bell .badge")
+    assert badge.inner_text() == "1"
+    assert bell.button.get_attribute("aria-expanded") == "false"
+    bell.button.click()
+    panel = bell.page.get_by_role("dialog", name="Notifications")
+    item = panel.get_by_role("link")
+    assert "Bob and Alice reacted to your post “Sunrise at the lake”" in item.inner_text()
+    assert item.get_attribute("href") == "/posts/post%3Alake"
+    assert item.get_by_role("img", name="New").is_visible()
+    bell.label("Notifications")
+    assert not badge.is_visible()
+    assert bell.api("GET", "/api/v1/me/notifications", "olivia")["unread"] == 0
+    bell.page.keyboard.press("Escape")
+    assert not panel.is_visible()
+    assert bell.page.evaluate("document.activeElement.localName") == "plaudit-bell"
+    bell.page.keyboard.press("Enter")
+    assert not item.get_by_role("img", name="New").is_visible()
+    bell.page.locator("h1").click()
+    assert not panel.is_visible()
+    bell.close()
+
+
+def test_it_polls_cheaply_and_only_while_it_is_seen(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "oscar")
+    bell.label("Notifications")
+    with bell.page.expect_response("**/me/notifications?limit=20", timeout=WITHIN_S * 1000) as second:
+        pass
+    assert second.value.status == 304
+    hide = "Object.defineProperty(document, 'visibilityState', {configurable: true, value: '%s'})"
+    event = "document.dispatchEvent(new Event('visibilitychange'))"
+    bell.page.evaluate(f"{hide % 'hidden'}; {event}")
+    seen = len(bell.answers)
+    bell.page.wait_for_timeout(3_000)  # longer than a look takes to come round: there is none
+    assert len(bell.answers) == seen
+    with bell.page.expect_response("**/me/notifications?limit=20", timeout=3_000):
+        bell.page.evaluate(f"{hide % 'visible'}; {event}")
+    bell.close()
+
+
+def test_a_refused_token_is_renewed_once(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "opal")
+    bell.label("Notifications")
+    good = server.token("opal")
+    bell.page.evaluate(
+        "good => { const bell = document.querySelector('plaudit-bell'); window.asked = [];"
+        " bell.token = async (how) => { window.asked.push(how.renew); return how.renew ? good : 'expired'; }; }",
+        good,
+    )
+    bell.page.wait_for_function("() => window.asked.length === 2")
+    assert bell.page.evaluate("window.asked") == [False, True]
+    bell.problems = [problem for problem in bell.problems if "401" not in problem]
+    bell.page.evaluate("document.querySelector('plaudit-bell').token = null")
+    bell.label("Notifications")
+    bell.close()
+
+
+def test_a_server_that_is_away_is_said_and_tried_again(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "otto")
+    bell.label("Notifications")
+    bell.page.evaluate("document.querySelector('plaudit-bell').remove()")
+    bell.page.route("**/me/notifications*", lambda route: route.abort())
+    bell.page.evaluate(
+        "token => { const bell = document.createElement('plaudit-bell'); bell.token = token;"
+        " document.querySelector('header').append(bell); }",
+        server.token("otto"),
+    )
+    bell.button.click()
+    bell.page.get_by_text("This could not be loaded.").wait_for()
+    bell.page.unroute("**/me/notifications*")
+    bell.page.get_by_role("button", name="Try again").click()
+    bell.page.get_by_text("Nothing yet.").wait_for()
+    bell.problems = [problem for problem in bell.problems if "ERR_FAILED" not in problem]
+    bell.close()
+
+
+@pytest.mark.parametrize(
+    ("lang", "scheme", "width"), [("en", "light", 1000), ("de", "dark", 360), ("ar", "light", 360)]
+)
+def test_it_is_accessible_and_fits(
+    browser: Browser, server: ServerProcess, lang: str, scheme: str, width: int, tmp_path: Path
+) -> None:
+    user = f"owner-{lang}"
+    bell = Bell(browser, server, user, lang=lang, scheme=scheme, viewport={"width": width, "height": 700})
+    bell.page.evaluate(
+        "document.documentElement.dir = document.documentElement.lang === 'ar' ? 'rtl' : 'ltr'"
+    )
+    names = ["Alice", "Bob", "Chiara", "Dev"]
+    bell.tell(*names, target=f"post:{lang}-1", title="A" * 200)
+    bell.tell("Emi", target=f"post:{lang}-2", title="Loaf number eleven")
+    bell.label({"de": "Benachrichtigungen, 2 ungelesen"}.get(lang, "Notifications, 2 unread"))
+    bell.button.click()
+    bell.page.locator("plaudit-bell .item").nth(1).wait_for()
+    box = bell.page.locator("plaudit-bell .panel").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    bell.page.screenshot(path=os.environ.get("BELL_PICTURES", str(tmp_path)) + f"/bell-{lang}.png")
+    sizes = bell.page.evaluate(
+        "[...document.querySelector('plaudit-bell').shadowRoot.querySelectorAll('button, a')]"
+        ".filter(e => e.offsetParent).map(e => e.getBoundingClientRect()).map(r => [r.width, r.height])"
+    )
+    assert all(w >= 44 and h >= 44 for w, h in sizes), sizes
+    bell.close()
+
+
+def test_older_pages_are_loaded_when_asked_for(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "odette")
+    for n in range(23):
+        bell.api("PUT", f"/api/v1/targets/post:odette-{n}", None, {"owner_id": "odette"})
+        bell.api(
+            "PUT", "/api/v1/reactions", "ann", {"target_id": f"post:odette-{n}", "reaction_type": "like"}
+        )
+    deadline = time.monotonic() + WITHIN_S
+    while bell.api("GET", "/api/v1/me/notifications", "odette")["unread"] < 23:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    bell.look()
+    bell.label("Notifications, 23 unread")
+    bell.button.click()
+    items = bell.page.locator("plaudit-bell .item")
+    items.nth(19).wait_for()
+    bell.page.get_by_role("button", name="Older").click()
+    items.nth(22).wait_for()
+    assert items.count() == 23
+    assert not bell.page.get_by_role("button", name="Older").is_visible()
+    bell.close()

@@ -1,0 +1,27 @@
+"""A certificate authority, a clock, and a client that trusts the one and may reach this machine."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from plaudit.adapters.push import PushClient
+from tests.support.clock import ManualClock
+from tests.support.providers import Certificates
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+async def client(
+    certificates: Certificates, clock: ManualClock, anyio_backend: str
+) -> AsyncIterator[PushClient]:
+    async with PushClient(certificates.pem, clock, private=True) as opened:
+        yield opened

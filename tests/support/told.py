@@ -1,0 +1,174 @@
+"""Owners, reactors and providers around a real server that is killed: nobody may be forgotten or told twice."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from plaudit.adapters.system import SystemClock
+from tests.support.providers import Certificates, FcmServer, WebhookReceiver, served
+from tests.support.server import ServerProcess
+
+KEY = b"k" * 32
+SECRET = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+OWNERS = 12
+WITHIN_S = 60.0
+
+
+@dataclass
+class Told:
+    """A server with a webhook receiver and FCM beside it, and what was tapped."""
+
+    server: ServerProcess
+    webhook: WebhookReceiver
+    fcm: FcmServer
+    reactors: dict[str, set[str]] = field(default_factory=dict)  # target -> users who have reacted
+
+    async def call(self, method: str, path: str, token: str, body: Any = None) -> Any:
+        """One call, repeated while the server is away."""
+        async with asyncio.timeout(WITHIN_S), httpx.AsyncClient(base_url=self.server.url) as http:
+            while True:
+                try:
+                    headers = {"authorization": f"Bearer {token}"}
+                    response = await http.request(method, path, json=body, headers=headers)
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
+                    continue
+                if response.status_code < 500:
+                    assert response.status_code == 200, response.text
+                    return response.json()
+                await asyncio.sleep(0.02)
+
+    async def prepare(self) -> None:
+        """Owners with a target and a phone each."""
+        host = self.server.token(None, service=True)
+        for n in range(OWNERS):
+            await self.call("PUT", f"/api/v1/targets/post:{n}", host, {"owner_id": f"owner{n}"})
+            body = {"kind": "fcm", "token": f"phone-of-owner{n}"}
+            await self.call("POST", "/api/v1/me/devices", self.server.token(f"owner{n}"), body)
+
+    async def tap(self, user: str, target: str) -> None:
+        """A reaction that stays. Told of as soon as it was acknowledged."""
+        body = {"target_id": target, "reaction_type": "love"}
+        await self.call("PUT", "/api/v1/reactions", self.server.token(user), body)
+        self.reactors.setdefault(target, set()).add(user)
+
+    async def inboxes(self) -> dict[str, list[Any]]:
+        """Every message by target."""
+        found: dict[str, list[Any]] = {}
+        for n in range(OWNERS):
+            page = await self.call(
+                "GET", "/api/v1/me/notifications?limit=100", self.server.token(f"owner{n}")
+            )
+            found[f"post:{n}"] = page["notifications"]
+        return found
+
+    async def settled(self) -> dict[str, list[Any]]:
+        """The inboxes once everybody was told and everything was pushed."""
+        deadline = time.monotonic() + WITHIN_S
+        while True:
+            found = await self.inboxes()
+            told = {target: sum(m["total"] for m in messages) for target, messages in found.items()}
+            ids = {m["id"] for messages in found.values() for m in messages}
+            phones = {entry.split(" ")[1] for entry in self.fcm.seen}
+            wanted = {target: len(self.reactors.get(target, ())) for target in told}
+            if told == wanted and ids == self.webhook.seen.keys() == phones:
+                return found
+            assert time.monotonic() < deadline, (told, wanted, len(ids), len(self.webhook.seen), len(phones))
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def told(data: Path) -> AsyncIterator[Told]:
+    """All of it, on a folder."""
+    clock = SystemClock()
+    folder = data.with_name("certificates")
+    folder.mkdir(parents=True)
+    certificates = Certificates(folder)
+    webhook, fcm = WebhookReceiver(clock, KEY), FcmServer(clock)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(served(webhook, certificates))
+        await stack.enter_async_context(served(fcm, certificates))
+        credentials = folder / "account.json"
+        credentials.write_bytes(fcm.account())
+        env = {
+            "PLAUDIT_RATE_LIMIT_PER_S": "0",
+            "PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]",
+            "PLAUDIT_WEBHOOK_URL": f"{webhook.url}/hook",
+            "PLAUDIT_WEBHOOK_SECRETS": msgspec.json.encode([SECRET]).decode(),
+            "PLAUDIT_FCM_CREDENTIALS": str(credentials),
+            "PLAUDIT_FCM_URL": fcm.url,
+            "PLAUDIT_PUSH_CA": str(certificates.file),
+            "PLAUDIT_PUSH_PRIVATE_ADDRESSES": "true",
+        }
+        server = ServerProcess(data, env=env)
+        await asyncio.to_thread(server.start)
+        try:
+            found = Told(server, webhook, fcm)
+            await found.prepare()
+            yield found
+        finally:
+            await asyncio.to_thread(server.kill)
+
+
+async def kill_while_telling(data: Path, kills: int) -> list[str]:
+    """Kill the server again and again while windows close and pushes go out; returns the table.
+
+    Raises `AssertionError` if anybody was forgotten, told twice, or shown a message in two entries.
+    """
+    moment = random.Random(0)
+    table = [
+        f"{'kill':>4} {'told before':>11} {'pushed before':>13} {'pushed again':>12} {'ready again':>11}"
+    ]
+    async with told(data) as all_:
+        pushed_again = 0
+        for number in range(1, kills + 1):
+            await asyncio.gather(
+                *(all_.tap(f"u{number}-{n % 5}", f"post:{n % OWNERS}") for n in range(OWNERS * 2))
+            )
+            await asyncio.sleep(
+                moment.uniform(0.2, 2.2)
+            )  # a window is 1 s long: before, at and after its end
+            told_, pushed = len(all_.webhook.seen), len(all_.webhook.events) + all_.fcm.count("/v1")
+            await asyncio.to_thread(all_.server.kill)
+            started = time.monotonic()
+            await asyncio.to_thread(all_.server.start)
+            again = sum(count - 1 for count in repeats(all_).values()) - pushed_again
+            pushed_again += again
+            table.append(
+                f"{number:>4} {told_:>11,} {pushed:>13,} {again:>12} {time.monotonic() - started:>9.2f} s"
+            )
+        found = await all_.settled()
+        check(all_, found)
+    return table
+
+
+def repeats(all_: Told) -> Counter[str]:
+    """How often each message reached each provider."""
+    hooks = Counter(event["data"]["id"] for event in all_.webhook.events)
+    phones: Counter[str] = Counter()
+    for asked in all_.fcm.asked:
+        if asked.path.startswith("/v1"):
+            sent = msgspec.json.decode(asked.body)["message"]
+            phones[f"{sent['token']} {sent['data']['notification_id']}"] += 1
+    return hooks + phones
+
+
+def check(all_: Told, found: dict[str, list[Any]]) -> None:
+    """Everybody once in an inbox, one entry for each message on each device, and no provider has a complaint."""
+    for target, messages in found.items():
+        named = [person["id"] for message in messages for person in message["sample"]]
+        assert len(named) == len(set(named)), f"somebody is told twice on {target}"
+        assert set(named) <= all_.reactors[target]
+        assert len({message["id"] for message in messages}) == len(messages)
+    phones = Counter(entry.split(" ")[1] for entry in all_.fcm.seen)
+    assert set(phones.values()) <= {1}
+    assert all_.webhook.problems == all_.fcm.problems == []
