@@ -194,6 +194,27 @@ def test_without_a_stream_counts_are_asked_for(
     one.until(target, "like", 2)
 
 
+@pytest.mark.parametrize("call", ["catalogue", "reactions/feed"])
+def test_an_answer_of_somebody_else_is_asked_for_again(board: Open, target: str, call: str) -> None:
+    one = board()
+    answers = [
+        "null",
+        '{"reactions": 7, "targets": {"x": {"counts": "<b>"}}}',
+        "<h1>Welcome to this Wi-Fi</h1>",
+    ]
+
+    def instead(route: Route) -> None:
+        if answers:
+            route.fulfill(body=answers.pop(), content_type="application/json")
+        else:
+            route.continue_()
+
+    one.page.route(f"**/api/v1/{call}", instead)
+    one.open([target], "alice").ready()
+    one.main(target).click()
+    one.until(target, "like", 1)
+
+
 def test_a_server_that_is_down_at_load_is_asked_again(board: Open, tmp_path: Path, target: str) -> None:
     with ServerProcess(tmp_path / "data") as server:
         one = board(server)
@@ -264,6 +285,23 @@ def test_a_token_that_stays_refused_leaves_a_display(board: Open, service: Servi
     one.open([target], attributes='token="not.a.token"').ready()
     assert one.shown(target) == {"own": None, "total": 1, "reactions": {"wow": 1}}
     assert not one.main(target).is_visible()
+
+
+def test_a_page_on_another_origin(board: Open, tmp_path: Path, target: str) -> None:
+    with ServerProcess(tmp_path / "data", env={"PLAUDIT_CORS_ORIGINS": '["*"]'}) as server:
+        one = board(server)
+        site = f"http://localhost:{server.port}/page"  # the same machine, and for a browser another origin
+        page = f"""<!doctype html><html lang="en"><title>Elsewhere</title>
+          <script type="module" src="{server.url}/widget/plaudit-bar.js"></script>
+          <plaudit-bar target="{target}" token="{server.token("alice")}"></plaudit-bar>"""
+        one.page.route(site, lambda route: route.fulfill(body=page, content_type="text/html"))
+        one.page.goto(site)
+        one.ready().live()
+        Service(server).tap("bob", target)
+        one.until(target, None, 1)
+        one.pick(target, "Wow")
+        one.until(target, "wow", 2)
+        one.requests = [sent for sent in one.requests if sent.url != site]
 
 
 def test_a_malformed_target_is_not_asked_for_and_hurts_nobody(

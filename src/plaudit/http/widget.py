@@ -2,7 +2,7 @@
 
 `/widget/plaudit-bar.js` sends a browser to the same name below the digest of all files. There every file may be kept
 for ever, and a page whose modules come one by one never mixes two versions. Comments stay in the repository: what is
-served is the code without them, line for line, so that an error's place is right.
+served is the code without them.
 """
 
 import gzip
@@ -33,7 +33,7 @@ ENTRY_MAX_AGE_S = 300
 
 # Documentation comments wherever they stand, and comments that fill a line. Neither is inside a text of ours.
 _COMMENT = re.compile(rb"[ \t]*/\*\*(?:(?!\*/).)*\*/|^[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
-_INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
+_INDENT = re.compile(rb"^\s+", re.MULTILINE)
 
 
 class Module(NamedTuple):
@@ -45,9 +45,8 @@ class Module(NamedTuple):
 
 
 def served(source: bytes) -> bytes:
-    """The module without comments and indentation, every statement on its old line."""
-    bare = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), source)
-    return _INDENT.sub(b"", bare)
+    """The module without comments, indentation and empty lines."""
+    return _INDENT.sub(b"", _COMMENT.sub(b"", source))
 
 
 def read_widget() -> dict[str, Module]:

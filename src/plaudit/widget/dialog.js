@@ -16,22 +16,26 @@ const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["ho
 const HUES = 12;
 
 const SHEET = sheetOf(`
-.dialog{inline-size:min(430px,100vw - 24px);block-size:min(calc(74px + 56px*var(--rows)),560px,100dvh - 48px);padding:0;border-radius:20px;overflow:hidden;flex-direction:column;box-shadow:0 16px 64px #0004}
+.dialog{inline-size:min(430px,100vw - 24px);block-size:min(calc(74px + 56px*var(--rows)),560px,100dvh - 48px);
+  padding:0;border-radius:20px;overflow:hidden;flex-direction:column;box-shadow:0 16px 64px #0004}
 .dialog[open]{display:flex;animation:rise .16s ease-out}
 .dialog::backdrop{background:#0b0e1499}
 .head{display:flex;align-items:center;gap:4px;padding:8px 8px 0;border-block-end:1px solid var(--line)}
 .tabs{display:flex;flex:1;min-inline-size:0;overflow-x:auto;scrollbar-width:none}
-.tab{display:flex;flex:none;align-items:center;justify-content:center;gap:6px;padding:0 12px 4px;min-block-size:48px;font-variant-numeric:tabular-nums;color:color-mix(in srgb,currentColor 78%,transparent)}
+.tab{display:flex;flex:none;align-items:center;justify-content:center;gap:6px;padding:0 12px 4px;
+  min-block-size:48px;font-variant-numeric:tabular-nums;color:color-mix(in srgb,currentColor 78%,transparent)}
 .tab .emoji{color:var(--text)}
 .tab[aria-selected=true]{color:var(--accent);font-weight:600}
-.tab[aria-selected=true]::after{content:"";position:absolute;inset:auto 8px 0;block-size:3px;border-radius:3px 3px 0 0;background:currentColor}
+.tab[aria-selected=true]::after{content:"";position:absolute;inset:auto 8px 0;block-size:3px;
+  border-radius:3px 3px 0 0;background:currentColor}
 .close{flex:none;display:grid;place-items:center;border-radius:50%}
 .close svg{inline-size:20px;block-size:20px;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round}
 .list{flex:1;overflow-y:auto;overscroll-behavior:contain;padding:6px 8px}
 .list ul{list-style:none;margin:0;padding:0}
 .reactor{display:flex;align-items:center;gap:12px;padding:7px 8px;min-block-size:56px}
 .face{position:relative;flex:none}
-.picture{display:grid;place-items:center;inline-size:42px;block-size:42px;border-radius:50%;object-fit:cover;font-weight:600;color:#fff;background:hsl(var(--hue) 42% 40%)}
+.picture{display:grid;place-items:center;inline-size:42px;block-size:42px;border-radius:50%;object-fit:cover;
+  font-weight:600;color:#fff;background:hsl(var(--hue) 42% 40%)}
 .face .emoji{position:absolute;inset:auto -5px -4px auto;font-size:18px}
 .face:dir(rtl) .emoji{inset:auto auto -4px -5px}
 .name{flex:1;min-inline-size:0;overflow-wrap:anywhere;font-weight:500}
@@ -40,8 +44,10 @@ const SHEET = sheetOf(`
 .grow{display:block;margin:4px auto;padding:0 20px;color:var(--accent);font-weight:600}
 .ghost .picture,.ghost .name::before{background:color-mix(in srgb,currentColor 12%,transparent)}
 .ghost .name::before{content:"";display:block;block-size:12px;inline-size:45%;border-radius:6px}
-@media(max-width:480px){.dialog{inline-size:100%;max-inline-size:none;margin:auto 0 0;border-radius:20px 20px 0 0;border-width:1px 0 0}}
-@media(hover:hover){.tab:hover,.close:hover{background:color-mix(in srgb,currentColor 8%,transparent)}.tab:hover{border-radius:12px 12px 0 0}}
+@media(max-width:480px){.dialog{inline-size:100%;max-inline-size:none;margin:auto 0 0;border-radius:20px 20px 0 0;
+  border-width:1px 0 0}}
+@media(hover:hover){.tab:hover,.close:hover{background:color-mix(in srgb,currentColor 8%,transparent)}
+  .tab:hover{border-radius:12px 12px 0 0}}
 @media(forced-colors:active){.tab[aria-selected=true]::after{background:Highlight}.picture{border:1px solid}}
 `);
 
@@ -61,8 +67,13 @@ class Dialog {
   #tabs = [];
   #list = make("ul", { role: "list" });
   #end = make("div");
-  #panel = make("div", { class: "list", part: "list", id: "reactors", role: "tabpanel", tabindex: "0" }, this.#list, this.#end);
-  #growing = new IntersectionObserver(([{ isIntersecting, target }]) => isIntersecting && /** @type {HTMLElement} */ (target).click(), { root: this.#panel, rootMargin: "200px" });
+  #panel = make(
+    "div", { class: "list", part: "list", id: "reactors", role: "tabpanel", tabindex: "0" }, this.#list, this.#end,
+  );
+  /** Presses "show more" when it comes near. */
+  #growing = new IntersectionObserver(([{ isIntersecting, target }]) => {
+    if (isIntersecting) /** @type {HTMLElement} */ (target).click();
+  }, { root: this.#panel, rootMargin: "200px" });
 
   /** @param {HTMLElement} bar @param {About} about */
   constructor(bar, { session, target, words, pictures }) {
@@ -88,7 +99,7 @@ class Dialog {
     });
     this.box.addEventListener("click", ({ target }) => target === this.box && this.box.close()); // beside the box
     // As high as the list will be, so that nothing jumps when it comes.
-    this.box.style.setProperty("--rows", String(Math.max(4, shown(this.session.entries.get(this.target)?.state ?? UNKNOWN).total)));
+    this.box.style.setProperty("--rows", String(Math.max(4, this.#shown().total)));
     this.bar.append(this.box);
     this.box.showModal();
     this.#tabs[0].focus();
@@ -100,13 +111,19 @@ class Dialog {
     return key in this.words.texts ? this.words.say(key) : EN[key];
   }
 
+  #shown() {
+    return shown(this.session.entries.get(this.target)?.state ?? UNKNOWN);
+  }
+
   #makeTabs() {
-    const entry = this.session.entries.get(this.target);
-    const { total, reactions } = shown(entry?.state ?? UNKNOWN);
+    const { total, reactions } = this.#shown();
     const given = this.session.catalogue.filter(({ name }) => reactions[name] > 0)
       .sort((one, other) => reactions[other.name] - reactions[one.name]);
     const all = this.#makeTab("", make("span", {}, this.#say("all")), this.#say("all"), total);
-    this.#tabs = [all, ...given.map((one) => this.#makeTab(one.name, emoji(one.emoji), this.words.label(one), reactions[one.name]))];
+    const others = given.map((one) => {
+      return this.#makeTab(one.name, emoji(one.emoji), this.words.label(one), reactions[one.name]);
+    });
+    this.#tabs = [all, ...others];
     const tabs = make("div", { class: "tabs", role: "tablist", "aria-label": this.words.say("group") }, ...this.#tabs);
     tabs.addEventListener("keydown", (event) => this.#key(event));
     return tabs;
@@ -114,8 +131,9 @@ class Dialog {
 
   /** @param {string} reaction @param {Node} picture @param {string} label @param {number} count */
   #makeTab(reaction, picture, label, count) {
-    const { words } = this;
-    const tab = button("tab", { role: "tab", "aria-label": `${label} ${words.short(count)}`, "aria-controls": "reactors" }, picture, " ", words.short(count));
+    const number = this.words.short(count);
+    const attributes = { role: "tab", "aria-label": `${label} ${number}`, "aria-controls": "reactors" };
+    const tab = button("tab", attributes, picture, " ", number);
     tab.addEventListener("click", () => this.#select(tab, reaction));
     return tab;
   }
@@ -147,7 +165,13 @@ class Dialog {
     void this.#grow(reaction, null, new Set(), this.#stop.signal);
   }
 
-  /** The next page. @param {string} reaction @param {string | null} cursor @param {Set<string>} seen users that are in the list @param {AbortSignal} signal */
+  /**
+   * The next page.
+   * @param {string} reaction
+   * @param {string | null} cursor
+   * @param {Set<string>} seen users that are in the list
+   * @param {AbortSignal} signal
+   */
   async #grow(reaction, cursor, seen, signal) {
     const query = { limit: String(PAGE), ...(reaction && { type: reaction }), ...(cursor && { cursor }) };
     const path = `reactions/${encodeURIComponent(this.target)}/reactors`;
@@ -190,7 +214,8 @@ class Dialog {
   #row({ user, reaction, reacted_at: at }) {
     const name = String(user.name ?? user.id);
     const label = this.session.catalogue.find((one) => one.name === reaction);
-    const badge = make("span", { role: "img", class: "emoji", "aria-label": label ? this.words.label(label) : reaction }, label?.emoji ?? "");
+    const meaning = label ? this.words.label(label) : reaction;
+    const badge = make("span", { role: "img", class: "emoji", "aria-label": meaning }, label?.emoji ?? "");
     return make("li", { class: "reactor", part: "reactor" },
       make("span", { class: "face" }, this.#picture(user, name), badge),
       make("span", { class: "name" }, isolated(name)),
@@ -198,13 +223,20 @@ class Dialog {
     );
   }
 
-  /** The user's picture, or the first letter of the name. @param {import("./state.js").User} user @param {string} name */
+  /**
+   * The user's picture, or the first letter of the name.
+   * @param {import("./state.js").User} user
+   * @param {string} name
+   */
   #picture(user, name) {
     const letter = make("span", { class: "picture", "aria-hidden": "true" }, [...name.trim()][0]?.toUpperCase() ?? "");
-    letter.style.setProperty("--hue", String(30 * ([...user.id].reduce((sum, c) => sum + (c.codePointAt(0) ?? 0), 0) % HUES)));
+    const sum = [...user.id].reduce((so, c) => so + (c.codePointAt(0) ?? 0), 0);
+    letter.style.setProperty("--hue", String((360 / HUES) * (sum % HUES)));
     const address = user.avatar_url && this.#allowed(user.avatar_url);
     if (!address) return letter;
-    const picture = make("img", { class: "picture", alt: "", loading: "lazy", decoding: "async", referrerpolicy: "no-referrer", width: "42", height: "42" });
+    const picture = make("img", {
+      class: "picture", alt: "", loading: "lazy", decoding: "async", referrerpolicy: "no-referrer", width: "42", height: "42",
+    });
     picture.addEventListener("error", () => picture.replaceWith(letter), { once: true });
     picture.src = address;
     return picture;
@@ -212,7 +244,8 @@ class Dialog {
 
   /** @param {string} address */
   #allowed(address) {
-    const url = URL.canParse(address, this.session.transport.root) ? new URL(address, this.session.transport.root) : null;
+    const { root } = this.session.transport;
+    const url = URL.canParse(address, root) ? new URL(address, root) : null;
     return url && /^https?:$/.test(url.protocol) && this.origins.has(url.origin) ? url.href : null;
   }
 
@@ -226,7 +259,8 @@ class Dialog {
 
 /** The place of a row that is not there yet. */
 function ghost() {
-  return make("li", { class: "reactor ghost", "aria-hidden": "true" }, make("span", { class: "picture" }), make("span", { class: "name" }));
+  const parts = [make("span", { class: "picture" }), make("span", { class: "name" })];
+  return make("li", { class: "reactor ghost", "aria-hidden": "true" }, ...parts);
 }
 
 function cross() {

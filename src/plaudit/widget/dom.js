@@ -14,7 +14,12 @@ export function make(name, attributes = {}, ...children) {
   return made;
 }
 
-/** A button that is part of the bar under this name. @param {string} part @param {Record<string, string>} attributes @param {...(Node | string)} children */
+/**
+ * A button that is part of the bar under this name.
+ * @param {string} part
+ * @param {Record<string, string>} attributes
+ * @param {...(Node | string)} children
+ */
 export function button(part, attributes, ...children) {
   return make("button", { type: "button", part, class: part, ...attributes }, ...children);
 }
@@ -24,7 +29,12 @@ export function emoji(text) {
   return make("span", { class: "emoji", "aria-hidden": "true" }, text);
 }
 
-/** Sets what differs, so that screen readers, styles and selections are left alone. @param {Element} element @param {string} name @param {string | null} value */
+/**
+ * Sets what differs, so that screen readers, styles and selections are left alone.
+ * @param {Element} element
+ * @param {string} name
+ * @param {string | null} value
+ */
 export function setAttribute(element, name, value) {
   if (element.getAttribute(name) === value) return;
   if (value === null) element.removeAttribute(name);

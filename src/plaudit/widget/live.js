@@ -25,7 +25,9 @@ const CROWD_MS = 30_000;
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./session.js").Entry} Entry */
-/** @typedef {{kind: "counts", counts: unknown} | {kind: "own", id: string, told: unknown} | {kind: "wish", id: string} | {kind: "want", from: string, ids: string[]} | {kind: "who"}} Message */
+/**
+ * @typedef {{kind: "counts", counts: unknown} | {kind: "own", id: string, told: unknown} | {kind: "wish", id: string} | {kind: "want", from: string, ids: string[]} | {kind: "who"}} Message
+ */
 
 export class Live {
   #tab = newKey();
@@ -100,10 +102,15 @@ export class Live {
     }
   }
 
-  /** Names of the newest reactors matter where they are few; a crowd's are asked for now and then. @param {string} id @param {Entry} entry */
+  /**
+   * Names of the newest reactors matter where they are few; a crowd's are asked for now and then.
+   * @param {string} id
+   * @param {Entry} entry
+   */
   #freshen(id, entry) {
     const { counts } = entry.state;
-    if (this.session.readOnly || !counts || counts.version <= entry.summaryAt || waiting(entry.state) || this.#fresheners.has(id)) return;
+    if (this.session.readOnly || this.#fresheners.has(id)) return;
+    if (!counts || counts.version <= entry.summaryAt || waiting(entry.state)) return;
     const waitMs = (this.#askedMs.get(id) ?? 0) + (counts.total > FEW ? CROWD_MS : FEW_MS) - Date.now();
     this.#fresheners.set(id, setTimeout(() => {
       this.#fresheners.delete(id);
@@ -116,7 +123,11 @@ export class Live {
     return [...this.session.entries].filter(([, entry]) => entry.near.size && !entry.error).map(([id]) => id);
   }
 
-  /** The same user reacted in another tab, which sends it: this one shows the answer, and gives up a wish of its own. @param {string} id @param {any} told */
+  /**
+   * The same user reacted in another tab, which sends it: this one shows the answer, and gives up a wish of its own.
+   * @param {string} id
+   * @param {any} told
+   */
   #hearOwn(id, told) {
     const entry = this.session.entries.get(id);
     if (!entry) return;
@@ -145,8 +156,8 @@ export class Live {
       this.tell({ kind: "who" });
       this.want();
     });
-    if (this.#channel && navigator.locks) navigator.locks.request(this.name, { signal: lead.signal }, hold).catch(() => {});
-    else void hold();
+    if (!this.#channel || !navigator.locks) void hold();
+    else navigator.locks.request(this.name, { signal: lead.signal }, hold).catch(() => {});
   }
 
   #sleep() {
@@ -182,19 +193,25 @@ export class Live {
     const ids = [...new Set(newest.flatMap((want) => want.ids))].slice(0, BATCH);
     const open = this.#open;
     // A wider connection serves a narrower wish, unless most of it is for nothing.
-    if (open && ids.length && ids.every((id) => open.ids.includes(id)) && open.ids.length <= 2 * ids.length + 10) return;
+    const wide = open !== null && ids.length > 0 && ids.every((id) => open.ids.includes(id));
+    if (wide && open.ids.length <= 2 * ids.length + 10) return;
     open?.stop.abort();
     this.#open = ids.length ? { ids, stop: new AbortController() } : null;
     if (this.#open) void this.#run(this.#open.ids, this.#open.stop.signal);
   }
 
-  /** Listens until told to stop, and asks now and then while there is no stream. @param {string[]} ids @param {AbortSignal} signal */
+  /**
+   * Listens until told to stop, and asks now and then while there is no stream.
+   * @param {string[]} ids
+   * @param {AbortSignal} signal
+   */
   async #run(ids, signal) {
     for (let failures = 0; !signal.aborted; failures += 1) {
       const from = Date.now();
       let waitMs = 0;
       try {
-        for await (const counts of changes(this.session.transport, ids, { signal, open: this.session.readOnly })) this.#pass(counts);
+        const how = { signal, open: this.session.readOnly };
+        for await (const counts of changes(this.session.transport, ids, how)) this.#pass(counts);
       } catch (/** @type {any} */ error) {
         waitMs = error.retry === false ? RETRY_STREAM_MS : error.waitMs ?? 0;
       }
@@ -210,8 +227,8 @@ export class Live {
       await pause(Math.min(until - Date.now(), backoff(failures, POLL_MS, LONGEST_POLL_MS)), signal);
       if (signal.aborted || Date.now() >= until) return;
       try {
-        const query = { target_ids: ids.join(",") };
-        const { counts } = await this.session.transport.call("GET", "reactions/counts", { query, signal, open: this.session.readOnly });
+        const how = { query: { target_ids: ids.join(",") }, signal, open: this.session.readOnly };
+        const { counts } = await this.session.transport.call("GET", "reactions/counts", how);
         this.#pass(counts);
         failures = 0;
       } catch {

@@ -24,7 +24,10 @@ export class Outbox {
     this.place = place;
   }
 
-  /** The outbox of a session, after its wishes from before are on their way; none where nothing can be kept. @param {Session} session */
+  /**
+   * The outbox of a session, after its wishes from before are on their way; none where nothing can be kept.
+   * @param {Session} session
+   */
   static async open(session) {
     if (!session.me) return;
     try {
@@ -69,7 +72,8 @@ export class Outbox {
 
   /** One after the other, so that the last word stays. @param {(store: IDBObjectStore) => IDBRequest} action */
   #then(action) {
-    this.#last = this.#last.then(() => done(action(this.database.transaction(STORE, "readwrite").objectStore(STORE)))).catch(() => {});
+    const go = () => done(action(this.database.transaction(STORE, "readwrite").objectStore(STORE)));
+    this.#last = this.#last.then(go).catch(() => {});
   }
 }
 

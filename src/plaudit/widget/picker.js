@@ -12,19 +12,23 @@ const LONG_PRESS_MS = 400;
 const EDGE_PX = 8;
 
 const SHEET = sheetOf(`
-.picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,100vw - 16px);border-radius:28px;overflow:visible}
+.picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,100vw - 16px);
+  border-radius:28px;overflow:visible}
 .picker:popover-open{display:flex;animation:rise .14s ease-out}
 @keyframes rise{from{opacity:0;transform:translateY(6px) scale(.96)}}
 .choice{inline-size:48px;block-size:48px;border-radius:50%}
 .choice .emoji{display:block;font-size:30px;transition:transform .12s ease-out}
 .choice[aria-pressed=true]{background:color-mix(in srgb,var(--accent) 20%,transparent)}
 .choice:focus-visible{outline-offset:-2px;border-radius:50%}
-.tip{position:absolute;inset-block-end:100%;inset-inline-start:50%;translate:-50% -4px;padding:2px 9px;border-radius:9px;background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;pointer-events:none;opacity:0}
+.tip{position:absolute;inset-block-end:100%;inset-inline-start:50%;translate:-50% -4px;padding:2px 9px;
+  border-radius:9px;background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;
+  pointer-events:none;opacity:0}
 :dir(rtl)>.tip{translate:50% -4px}
 .choice:is(:hover,:focus-visible) .tip{opacity:1}
 @media(hover:hover){.choice:hover .emoji{transform:scale(1.25) translateY(-3px)}}
 @media(prefers-reduced-motion:reduce){.choice:hover .emoji{transform:none}}
-@media(forced-colors:active){.choice[aria-pressed=true]{background:Highlight;forced-color-adjust:none}.tip{border:1px solid}}
+@media(forced-colors:active){.choice[aria-pressed=true]{background:Highlight;forced-color-adjust:none}
+  .tip{border:1px solid}}
 `);
 
 /** @typedef {import("./session.js").Reaction} Reaction */
@@ -54,7 +58,9 @@ export class Picker {
     this.bar = bar;
     split.append(this.#box);
     /** @type {ShadowRoot} */ (split.getRootNode()).adoptedStyleSheets.push(SHEET);
-    split.addEventListener("pointerenter", ({ pointerType }) => pointerType === "mouse" && this.#later(() => this.open(false), HOVER_MS));
+    split.addEventListener("pointerenter", ({ pointerType }) => {
+      if (pointerType === "mouse") this.#later(() => this.open(false), HOVER_MS);
+    });
     split.addEventListener("pointerleave", ({ pointerType }) => {
       if (pointerType === "mouse") this.#later(() => this.#box.matches(":focus-within") || this.close(), LEAVE_MS);
     });
@@ -128,7 +134,8 @@ export class Picker {
       const label = words.label(reaction);
       const tip = make("span", { class: "tip", "aria-hidden": "true" }, label);
       const pressed = String(reaction.name === own);
-      const choice = button("choice", { "aria-label": label, "aria-pressed": pressed, tabindex: "-1" }, emoji(reaction.emoji), tip);
+      const attributes = { "aria-label": label, "aria-pressed": pressed, tabindex: "-1" };
+      const choice = button("choice", attributes, emoji(reaction.emoji), tip);
       choice.addEventListener("click", () => {
         this.close();
         this.bar.choose(reaction.name === own ? null : reaction.name);
@@ -160,7 +167,8 @@ export class Picker {
     event.preventDefault();
     if (at < 0) return this.open(true);
     const { length } = this.#choices;
-    const next = arrow ? (at + (key === forward || key === "ArrowDown" ? 1 : length - 1)) % length : key === "Home" ? 0 : length - 1;
+    const step = key === forward || key === "ArrowDown" ? 1 : length - 1;
+    const next = arrow ? (at + step) % length : key === "Home" ? 0 : length - 1;
     this.#choices.forEach((choice, index) => { choice.tabIndex = index === next ? 0 : -1; });
     this.#choices[next].focus();
   }

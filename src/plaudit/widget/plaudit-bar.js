@@ -83,13 +83,19 @@ export class PlauditBar extends HTMLElement {
     for (const type of ["pointerover", "focusin"]) this.#split.addEventListener(type, () => this.#makePicker());
   }
 
-  /** Settings of all bars that do not say otherwise. Call it before or after there are bars. @param {Settings} changed */
+  /**
+   * Settings of all bars that do not say otherwise. Call it before or after there are bars.
+   * @param {Settings} changed
+   */
   static configure(changed) {
     Object.assign(settings, changed);
     for (const bar of bars) bar.#attach();
   }
 
-  /** A token, or a function that gets one; it wins over the attribute; undefined for neither. @param {Token | undefined} token */
+  /**
+   * A token, or a function that gets one; it wins over the attribute; undefined for neither.
+   * @param {Token | undefined} token
+   */
   set token(token) {
     this.#token = token;
     this.#attach();
@@ -163,7 +169,10 @@ export class PlauditBar extends HTMLElement {
     this.#note.hidden = true;
     this.#dispatch("plaudit-change", { reaction, previous, total: this.counts?.total });
     const given = this.#session.catalogue.find(({ name }) => name === reaction);
-    this.#say((words) => `${given ? words.say("given", { label: words.label(given) }) : words.say("taken")} ${words.count("reactions", this.counts?.total ?? 0)}.`);
+    this.#say((words) => {
+      const what = given ? words.say("given", { label: words.label(given) }) : words.say("taken");
+      return `${what} ${words.count("reactions", this.counts?.total ?? 0)}.`;
+    });
   }
 
   /** Open the picker. @param {boolean} [focus] whether the keyboard goes there */
@@ -176,9 +185,10 @@ export class PlauditBar extends HTMLElement {
   /** Open the list of those who reacted. */
   async openDialog() {
     const { openDialog } = await import("./dialog.js").catch(() => ({ openDialog: null }));
-    if (!this.#session || !this.#words) return;
-    if (!openDialog) return this.#show(this.#words.say("unreachable"));
-    openDialog(this.#bar, { session: this.#session, target: this.#target, words: this.#words, pictures: settings.pictures ?? [] });
+    const session = this.#session, words = this.#words, { pictures = [] } = settings;
+    if (!session || !words) return;
+    if (openDialog) openDialog(this.#bar, { session, target: this.#target, words, pictures });
+    else this.#show(words.say("unreachable"));
   }
 
   /** Ask the service for this target anew. */
@@ -278,13 +288,14 @@ export class PlauditBar extends HTMLElement {
   draw() {
     dirty.delete(this);
     const session = this.#session, entry = this.#entry, words = this.#words;
-    const ready = session !== null && entry !== null && words !== null && session.catalogue.length > 0 && entry.state.counts !== null;
-    this.#bar.hidden = !ready || entry.error !== null;
+    const ready = session?.catalogue.length && entry?.state.counts && !entry.error && words;
+    this.#bar.hidden = !ready;
     if (!ready) return;
     const { own, total, reactions } = shown(entry.state);
     const offered = this.#offered();
     const main = session.catalogue.find(({ name }) => name === own) ?? offered[0];
-    setAttribute(this.#bar, "aria-label", this.hasAttribute("label") ? words.say("groupOf", { what: this.getAttribute("label") ?? "" }) : words.say("group"));
+    const what = this.getAttribute("label");
+    setAttribute(this.#bar, "aria-label", what ? words.say("groupOf", { what }) : words.say("group"));
     this.#bar.classList.toggle("waiting", waiting(entry.state));
     this.#split.hidden = session.readOnly || !main;
     this.#more.hidden = offered.length < 2;
@@ -300,7 +311,12 @@ export class PlauditBar extends HTMLElement {
     this.#drawCounts(own, total, reactions, words);
   }
 
-  /** @param {string | null} own @param {number} total @param {Record<string, number>} reactions @param {import("./texts.js").Words} words */
+  /**
+   * @param {string | null} own
+   * @param {number} total
+   * @param {Record<string, number>} reactions
+   * @param {import("./texts.js").Words} words
+   */
   #drawCounts(own, total, reactions, words) {
     const { catalogue = [], me = null } = this.#session ?? {};
     const top = catalogue.filter(({ name }) => reactions[name] > 0)
@@ -319,13 +335,15 @@ export class PlauditBar extends HTMLElement {
     if (this.#total >= 0) this.#dispatch("plaudit-update", { counts: this.counts });
     this.#total = total;
     // Others' reactions are told to whoever is at the bar, now and then.
-    if (this.matches(":focus-within") && Date.now() - this.#saidMs > SAY_AGAIN_MS) this.#say(() => words.count("reactions", total));
+    if (Date.now() - this.#saidMs < SAY_AGAIN_MS || !this.matches(":focus-within")) return;
+    this.#say(() => words.count("reactions", total));
   }
 
   /** A small jump of the emoji, for those who like things to move. */
   #pop() {
     if (calm.matches) return;
-    this.#emoji.animate([{ scale: 1 }, { scale: 1.4, rotate: "-8deg" }, { scale: 1 }], { duration: 280, easing: "ease-out" });
+    const jump = [{ scale: 1 }, { scale: 1.4, rotate: "-8deg" }, { scale: 1 }];
+    this.#emoji.animate(jump, { duration: 280, easing: "ease-out" });
   }
 
   /** To a screen reader: of many, the last. @param {(words: import("./texts.js").Words) => string} text */
@@ -346,7 +364,8 @@ export class PlauditBar extends HTMLElement {
 
   /** @param {string} name @param {object} detail */
   #dispatch(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail: { target: this.#target, ...detail } }));
+    const about = { target: this.#target, ...detail };
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail: about }));
   }
 }
 

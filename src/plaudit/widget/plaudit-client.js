@@ -21,18 +21,27 @@ const PAGE = 100;
 /** @typedef {import("./state.js").User} User */
 /** @typedef {import("./state.js").FeedItem} FeedItem */
 /** @typedef {import("./session.js").Reaction} Reaction */
-/** @typedef {{target_id: string, reaction: string | null, previous: string | null, outcome: string, counts: Counts, route: string}} Answer */
+/**
+ * @typedef {{target_id: string, reaction: string | null, previous: string | null, outcome: string, counts: Counts, route: string}} Answer
+ */
 /** @typedef {{user: User, reaction: string, reacted_at: string}} Reactor */
 /** @typedef {{target_id: string, reaction: string, reacted_at: string}} Reacted */
-/** @typedef {{type?: string, key?: string, route?: string, user?: string}} TapOptions `user`: for whom the host app acts */
+/**
+ * @typedef {{type?: string, key?: string, route?: string, user?: string}} TapOptions `user`: for whom the host app acts
+ */
 /** @typedef {import("./transport.js").Extra} Extra */
 /** @typedef {import("./transport.js").Options & {attempts?: number, pauseMs?: number}} ClientOptions */
 
 export class PlauditClient {
-  /** The route of each target, as answers said it: a load balancer sends its taps to one process. @type {Map<string, string>} */
+  /**
+   * The route of each target, as answers said it: a load balancer sends its taps to one process.
+   * @type {Map<string, string>}
+   */
   #routes = new Map();
 
-  /** @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for `Retry-After` */
+  /**
+   * @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for `Retry-After`
+   */
   constructor({ attempts = 4, pauseMs = 5_000, ...options } = {}) {
     this.transport = new Transport(options);
     if (!this.transport.root.startsWith("http")) throw new TypeError("endpoint: say where the service is");
@@ -40,12 +49,24 @@ export class PlauditClient {
     this.pauseMs = pauseMs;
   }
 
-  /** Wish for a reaction, or null for none. @param {string} target @param {string | null} reaction @param {TapOptions} [options] @returns {Promise<Answer>} */
+  /**
+   * Wish for a reaction, or null for none.
+   * @param {string} target
+   * @param {string | null} reaction
+   * @param {TapOptions} [options]
+   * @returns {Promise<Answer>}
+   */
   set(target, reaction, options = {}) {
     return this.#tap("PUT", target, { ...options, body: this.#body(target, reaction, options.type) });
   }
 
-  /** Give, switch, or take back what is there. @param {string} target @param {string} reaction @param {TapOptions} [options] @returns {Promise<Answer>} */
+  /**
+   * Give, switch, or take back what is there.
+   * @param {string} target
+   * @param {string} reaction
+   * @param {TapOptions} [options]
+   * @returns {Promise<Answer>}
+   */
   toggle(target, reaction, options = {}) {
     return this.#tap("POST", target, { ...options, body: this.#body(target, reaction, options.type) });
   }
@@ -57,11 +78,16 @@ export class PlauditClient {
 
   /** Counts by target; any number of targets. @param {string[]} targets @returns {Promise<Record<string, Counts>>} */
   async counts(targets) {
-    const parts = await batches(targets, (ids) => this.#call("GET", "reactions/counts", { query: { target_ids: ids.join(",") } }));
+    const ask = (/** @type {string[]} */ ids) => this.#call("GET", "reactions/counts", { query: { target_ids: ids.join(",") } });
+    const parts = await batches(targets, ask);
     return Object.assign({}, ...parts.map(({ counts }) => counts));
   }
 
-  /** Counts, own reaction and newest reactors by target. @param {string[]} targets @returns {Promise<Record<string, FeedItem>>} */
+  /**
+   * Counts, own reaction and newest reactors by target.
+   * @param {string[]} targets
+   * @returns {Promise<Record<string, FeedItem>>}
+   */
   async feed(targets) {
     const parts = await batches(targets, (ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids } }));
     /** @type {Record<string, FeedItem>} */
@@ -70,24 +96,40 @@ export class PlauditClient {
     return items;
   }
 
-  /** The own reactions by target, null for none. @param {string[]} targets @returns {Promise<Record<string, string | null>>} */
+  /**
+   * The own reactions by target, null for none.
+   * @param {string[]} targets
+   * @returns {Promise<Record<string, string | null>>}
+   */
   async mine(targets) {
     const parts = await batches(targets, (ids) => this.#call("POST", "reactions/mine", { body: { target_ids: ids } }));
     return Object.assign({}, ...parts.map(({ reactions }) => reactions));
   }
 
-  /** Who reacted, newest first. @param {string} target @param {{reaction?: string, pageSize?: number}} [wanted] @returns {AsyncGenerator<Reactor, void>} */
+  /**
+   * Who reacted, newest first.
+   * @param {string} target
+   * @param {{reaction?: string, pageSize?: number}} [wanted]
+   * @returns {AsyncGenerator<Reactor, void>}
+   */
   async* reactors(target, { reaction, pageSize = PAGE } = {}) {
     const path = `reactions/${encodeURIComponent(target)}/reactors`;
     yield* this.#pages(path, "reactors", { ...(reaction && { type: reaction }), limit: String(pageSize) });
   }
 
-  /** What the user reacted to, newest first. @param {{pageSize?: number}} [wanted] @returns {AsyncGenerator<Reacted, void>} */
+  /**
+   * What the user reacted to, newest first.
+   * @param {{pageSize?: number}} [wanted]
+   * @returns {AsyncGenerator<Reacted, void>}
+   */
   async* reacted({ pageSize = PAGE } = {}) {
     yield* this.#pages("me/reactions", "reactions", { limit: String(pageSize) });
   }
 
-  /** Every reaction, and what may be given to which type. @returns {Promise<{reactions: Reaction[], types: Record<string, {access: string, reactions: string[]}>}>} */
+  /**
+   * Every reaction, and what may be given to which type.
+   * @returns {Promise<{reactions: Reaction[], types: Record<string, {access: string, reactions: string[]}>}>}
+   */
   catalogue() {
     return this.#call("GET", "catalogue");
   }
@@ -120,14 +162,26 @@ export class PlauditClient {
     }
   }
 
-  /** Host app: tell Plaudit of a target. @param {string} target @param {{owner?: string | null, type?: string, title?: string | null, closed?: boolean, allowed?: string[] | null}} [about] @returns {Promise<any>} */
+  /**
+   * Host app: tell Plaudit of a target.
+   * @param {string} target
+   * @param {{owner?: string | null, type?: string, title?: string | null, closed?: boolean, allowed?: string[] | null}} [about]
+   * @returns {Promise<any>}
+   */
   registerTarget(target, { owner = null, type = "post", title = null, closed = false, allowed = null } = {}) {
-    return this.#call("PUT", `targets/${encodeURIComponent(target)}`, { body: { owner_id: owner, target_type: type, title, closed, allowed } });
+    const body = { owner_id: owner, target_type: type, title, closed, allowed };
+    return this.#call("PUT", `targets/${encodeURIComponent(target)}`, { body });
   }
 
-  /** Host app: tell Plaudit how a user is shown. @param {string} user @param {{name: string, avatarUrl?: string | null, locale?: string | null, timeZone?: string | null}} about @returns {Promise<any>} */
+  /**
+   * Host app: tell Plaudit how a user is shown.
+   * @param {string} user
+   * @param {{name: string, avatarUrl?: string | null, locale?: string | null, timeZone?: string | null}} about
+   * @returns {Promise<any>}
+   */
   describeUser(user, { name, avatarUrl = null, locale = null, timeZone = null }) {
-    return this.#call("PUT", `users/${encodeURIComponent(user)}`, { body: { name, avatar_url: avatarUrl, locale, time_zone: timeZone } });
+    const body = { name, avatar_url: avatarUrl, locale, time_zone: timeZone };
+    return this.#call("PUT", `users/${encodeURIComponent(user)}`, { body });
   }
 
   /** @param {string} target @param {string | null} reaction @param {string | undefined} type */
@@ -143,7 +197,12 @@ export class PlauditClient {
     return answer;
   }
 
-  /** @param {string} path @param {string} list @param {Record<string, string>} query @returns {AsyncGenerator<any, void>} */
+  /**
+   * @param {string} path
+   * @param {string} list
+   * @param {Record<string, string>} query
+   * @returns {AsyncGenerator<any, void>}
+   */
   async* #pages(path, list, query) {
     for (let cursor = ""; ;) {
       const page = await this.#call("GET", path, { query: { ...query, ...(cursor && { cursor }) } });
@@ -167,7 +226,12 @@ export class PlauditClient {
   }
 }
 
-/** Asks for at most 100 targets at once. @param {string[]} targets @param {(ids: string[]) => Promise<any>} ask @returns {Promise<any[]>} */
+/**
+ * Asks for at most 100 targets at once.
+ * @param {string[]} targets
+ * @param {(ids: string[]) => Promise<any>} ask
+ * @returns {Promise<any[]>}
+ */
 async function batches(targets, ask) {
   const parts = [];
   for (let from = 0; from < targets.length; from += BATCH) parts.push(await ask(targets.slice(from, from + BATCH)));

@@ -19,6 +19,8 @@ import { Transport, backoff, newKey } from "./transport.js";
  */
 
 const BATCH = 100;
+/** Counts that any other ones are newer than. */
+const NOTHING = { total: 0, reactions: {}, version: -1 };
 const TARGET = /^(?!(?:counts|mine|feed|stream|\.{1,2})$)[\w.:@~|=-]{1,128}$/;
 const GIVEN_UP_LOOK_MS = 12_000;
 /** A frame: what the user did is shown before anything else is done about it. */
@@ -98,7 +100,12 @@ export class Session {
     for (const type of ["online", "pagehide", "visibilitychange"]) addEventListener(type, () => this.#wake());
   }
 
-  /** A bar shows this target from now on. @param {string} id @param {string | undefined} type @param {Watcher} watcher */
+  /**
+   * A bar shows this target from now on.
+   * @param {string} id
+   * @param {string | undefined} type
+   * @param {Watcher} watcher
+   */
   watch(id, type, watcher) {
     const entry = this.entry(id);
     entry.type = type ?? entry.type;
@@ -290,7 +297,7 @@ export class Session {
 
   /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent @param {any} answer */
   #answered(id, entry, sent, answer) {
-    if (!isCounts(answer?.counts)) answer = { reaction: sent.reaction, counts: { total: 0, reactions: {}, version: -1 } };
+    if (!isCounts(answer?.counts)) answer = { reaction: sent.reaction, counts: NOTHING };
     entry.route = answer.route ?? entry.route;
     this.apply(entry, answered(entry.state, sent.key, answer));
     this.#live?.tell({ kind: "own", id, told: { reaction: answer.reaction, counts: answer.counts } });
@@ -347,16 +354,22 @@ export class Session {
 
 /** Every reaction there is, asked for once. @param {Transport} transport @returns {Promise<Reaction[]>} */
 function catalogueOf(transport) {
-  const asked = catalogues.get(transport.root) ?? transport.call("GET", "catalogue", { open: true }).then(({ reactions }) => reactions);
+  const asked = catalogues.get(transport.root)
+    ?? transport.call("GET", "catalogue", { open: true }).then(({ reactions }) => reactions.filter((/** @type {Reaction} */ { name, emoji }) => name && emoji));
   catalogues.set(transport.root, asked);
   asked.catch(() => catalogues.delete(transport.root));
   return asked;
 }
 
-/** Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device. @param {string | null | undefined} token @returns {string | null} */
+/**
+ * Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device.
+ * @param {string | null | undefined} token
+ * @returns {string | null}
+ */
 function subject(token) {
   try {
-    return JSON.parse(atob(/** @type {string} */ (token?.split(".")[1]).replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
+    const claims = /** @type {string} */ (token?.split(".")[1]).replace(/-/g, "+").replace(/_/g, "/");
+    return JSON.parse(atob(claims)).sub ?? null;
   } catch {
     return null;
   }

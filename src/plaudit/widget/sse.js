@@ -8,6 +8,7 @@ import { PlauditError } from "./transport.js";
 const SILENCE_MS = 45_000; // three heartbeats
 const LONGEST_EVENT = 1 << 20;
 const BROKEN = 10;
+const TYPE = "text/event-stream";
 
 /** @typedef {import("./transport.js").Transport} Transport */
 
@@ -17,9 +18,9 @@ const BROKEN = 10;
  * @returns {AsyncGenerator<Record<string, unknown>, void>}
  */
 export async function* changes(transport, ids, { signal, open }) {
-  const query = { target_ids: ids.join(",") };
-  const response = await transport.request("GET", "reactions/stream", { query, signal, open, headers: { accept: "text/event-stream" } });
-  if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw new PlauditError("This is no stream.");
+  const extra = { query: { target_ids: ids.join(",") }, signal, open, headers: { accept: TYPE } };
+  const response = await transport.request("GET", "reactions/stream", extra);
+  if (!response.headers.get("content-type")?.startsWith(TYPE)) throw new PlauditError("This is no stream.");
   let broken = 0;
   for await (const data of events(response)) {
     const counts = decoded(data);
@@ -62,7 +63,10 @@ export async function* events(response) {
   }
 }
 
-/** The next bytes, undefined at the end. Raises `PlauditError` when not even a heartbeat comes. @param {ReadableStreamDefaultReader<Uint8Array>} reader */
+/**
+ * The next bytes, undefined at the end. Raises `PlauditError` when not even a heartbeat comes.
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ */
 async function heard(reader) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;

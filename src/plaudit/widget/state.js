@@ -78,7 +78,12 @@ export function failed(state, key, nowhere) {
   return released({ ...state, sent: { ...state.sent, stored: false } });
 }
 
-/** The service refused it: the wish is gone unless there is a newer one. @param {State} state @param {string} key @returns {State} */
+/**
+ * The service refused it: the wish is gone unless there is a newer one.
+ * @param {State} state
+ * @param {string} key
+ * @returns {State}
+ */
 export function refused(state, key) {
   if (state.sent?.key !== key) return state;
   const wish = state.wish === state.sent.reaction ? undefined : state.wish;
@@ -153,7 +158,12 @@ function released(state) {
   return state.held && !holding(state) ? { ...state, counts: newer(state.counts, state.held), held: null } : state;
 }
 
-/** Own reaction and counts of one moment, if they are the newest. @param {State} state @param {Told} told @returns {State} */
+/**
+ * Own reaction and counts of one moment, if they are the newest.
+ * @param {State} state
+ * @param {Told} told
+ * @returns {State}
+ */
 function paired(state, { reaction, counts }) {
   if (state.counts && counts.version < state.counts.version) return state;
   return { ...state, own: reaction, ownAt: counts.version, counts };

@@ -1,4 +1,7 @@
-/** What the bar says, as data: English here, other languages in `texts/`. Plurals, lists and numbers are the browser's. */
+/**
+ * What the bar says, as data: English here, other languages in `texts/`. Plurals, lists and numbers are the
+ * browser's.
+ */
 
 /**
  * @typedef {Partial<Record<Intl.LDMLPluralRule, string>> & {other: string}} Plural
@@ -47,7 +50,8 @@ export class Words {
 
   /** @param {string} key @param {Record<string, string>} [values] */
   say(key, values = {}) {
-    return String(this.texts[key] ?? en[key] ?? this.texts.failed).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+    const text = String(this.texts[key] ?? en[key] ?? this.texts.failed);
+    return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
   }
 
   /** @param {string} key @param {number} n */
@@ -81,11 +85,14 @@ export class Words {
   }
 }
 
-/** A user's name for use in a sentence: of one line, not endless, and unable to turn the text around it. @param {string} name */
+/**
+ * A user's name for use in a sentence: of one line, not endless, and unable to turn the text around it.
+ * @param {string} name
+ */
 export function isolated(name) {
   const characters = [...name.slice(0, 8 * LONGEST_NAME).replace(UNPRINTABLE, "")];
-  const cut = characters.length > LONGEST_NAME ? `${characters.slice(0, LONGEST_NAME).join("")}…` : characters.join("");
-  return `\u2068${cut}\u2069`;
+  const end = characters.length > LONGEST_NAME ? "…" : "";
+  return `\u2068${characters.slice(0, LONGEST_NAME).join("")}${end}\u2069`;
 }
 
 /** @type {Map<string, Promise<Words>>} */

@@ -13,7 +13,10 @@ const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const NOWHERE = new Set([429, 503]);
 
-/** The call failed. `code`: null without an answer of the service. `retry`: it may work later. `stored`: false if nothing was stored, undefined if nobody knows. */
+/**
+ * The call failed. `code`: null without an answer of the service. `retry`: it may work later. `stored`: false if
+ * nothing was stored, undefined if nobody knows.
+ */
 export class PlauditError extends Error {
   /**
    * @param {string} message

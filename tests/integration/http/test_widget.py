@@ -39,7 +39,7 @@ def test_every_module_that_another_one_names_is_there() -> None:
     assert named - modules.keys() == set()
 
 
-def test_comments_are_left_out_and_lines_stay() -> None:
+def test_comments_are_left_out() -> None:
     source = b"""/** What. */
 const a = /** @type {any} */ (1);
   /**
@@ -48,7 +48,7 @@ const a = /** @type {any} */ (1);
   // how
   go("https://x"); // end
 """
-    assert served(source) == b'\nconst a = (1);\n\n\n\n\ngo("https://x"); // end\n'
+    assert served(source) == b'const a = (1);\ngo("https://x"); // end\n'
 
 
 async def test_the_name_leads_to_a_version_that_is_kept_for_ever(api: Api) -> None:
