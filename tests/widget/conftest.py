@@ -32,9 +32,9 @@ def packages(node: str) -> Path:
     return folder if (folder / "fast-check").is_dir() else missing("tests/widget/node_modules", HINT)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """One Chromium for all tests of the widget; each has a context of its own."""
+    """One Chromium for the tests of a module; each has a context of its own. Its event loop must end before others."""
     with sync_playwright() as playwright:
         args = ["--no-sandbox"] if os.geteuid() == 0 else []
         running = playwright.chromium.launch(executable_path=chromium, args=args)

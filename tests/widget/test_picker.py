@@ -128,6 +128,7 @@ def test_any_catalogue_will_do(board: Open, tmp_path: Path, target: str, count: 
         one.until(target, "r0", 1)
         if count == 1:
             assert not one.bar(target).locator(".more").is_visible(), "nothing to choose"
+            one.close()
             return
         one.bar(target).locator(".more").click()
         box = picker(one, target).bounding_box()
@@ -137,3 +138,4 @@ def test_any_catalogue_will_do(board: Open, tmp_path: Path, target: str, count: 
         assert box["y"] >= 0
         one.bar(target).locator(".choice").last.click()
         one.until(target, "r14", 1)
+        one.close()
