@@ -12,7 +12,7 @@ from tests.support.taps import LOVE, cell, toggle
 
 DAMAGES = {
     "a row too few": "DELETE FROM reaction_row WHERE user = 'ann'",
-    "a row too many": "INSERT INTO reaction_row VALUES (1, 'eve', 1, 1, 0, NULL)",
+    "a row too many": "INSERT INTO reaction_row VALUES (1, 'eve', 1, 1, 0, NULL, 0)",
     "another reaction": "UPDATE reaction_row SET reaction = 3 WHERE user = 'bob'",
     "a count too high": "UPDATE target SET counts = '[2,1]'",
     "rows miscounted": "UPDATE target SET rows = rows + 1",

@@ -89,12 +89,13 @@ class SqliteLedger:
 
 
 def _lines(no: int, plan: Plan) -> list[sql.WriteRow]:
-    return [write_line(no, user, row) for user, row in plan.changed.items()]
+    listed = int(plan.header.rows > sql.LISTED_ABOVE)
+    return [write_line(no, user, row, listed) for user, row in plan.changed.items()]
 
 
-def write_line(no: int, user: str, row: Row) -> sql.WriteRow:
+def write_line(no: int, user: str, row: Row, listed: int) -> sql.WriteRow:
     """The row as the file has it."""
-    return (no, user, row.reaction, row.created_at, row.updated_at - row.created_at, row.ops or None)
+    return (no, user, row.reaction, row.created_at, row.updated_at - row.created_at, row.ops or None, listed)
 
 
 def _everyone(taps: Sequence[Tap], erased: set[str], plan: Plan) -> list[Answer | Refused]:

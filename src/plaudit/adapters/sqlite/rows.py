@@ -15,7 +15,9 @@ from plaudit.domain.cell import Header, Row
 from plaudit.ports.ledger import Target
 
 Value = str | int | bytes | None
-WriteRow = tuple[int, str, int, int, int, bytes | None]
+WriteRow = tuple[int, str, int, int, int, bytes | None, int]
+
+LISTED_ABOVE = 256  # rows; only bigger targets have theirs in the index `reactor` (migration 0003)
 
 AT_ONCE = 4096  # keys in one statement; SQLite binds at most 32,766 values
 
@@ -192,13 +194,16 @@ def write_headers(connection: apsw.Connection, headers: Iterable[tuple[int, str,
 
 
 def write_rows(connection: apsw.Connection, rows: Iterable[WriteRow]) -> None:
-    """Insert or replace rows given as (target number, user, reaction, created_at, age, ops)."""
+    """Insert or replace rows given as (target number, user, reaction, created_at, age, ops, listed).
+
+    After the headers: what makes a target big lists the rows that it has already.
+    """
     _write_many(
         connection,
-        "INSERT INTO reaction_row (target, user, reaction, created_at, age, ops) VALUES",
-        "(?,?,?,?,?,?)",
+        "INSERT INTO reaction_row (target, user, reaction, created_at, age, ops, listed) VALUES",
+        "(?,?,?,?,?,?,?)",
         " ON CONFLICT (target, user) DO UPDATE SET reaction = excluded.reaction, created_at = excluded.created_at,"
-        " age = excluded.age, ops = excluded.ops",
+        " age = excluded.age, ops = excluded.ops, listed = excluded.listed",
         list(rows),
     )
 

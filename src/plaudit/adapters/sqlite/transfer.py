@@ -83,7 +83,8 @@ class SqliteIntake:
             no = line.no if line else self._numbers.next(connection)
             headers.append((no, target, merged.header))
             # In the order of the table: neighbours are written together, and pages fill up.
-            changed += [write_line(no, user, row) for user, row in sorted(merged.rows.items())]
+            listed = int(merged.header.rows > sql.LISTED_ABOVE)
+            changed += [write_line(no, user, row, listed) for user, row in sorted(merged.rows.items())]
             known = merged.registration
             if known is not None and (line is None or line.registration is None):
                 registered.append((known.owner, known.title, int(known.closed), known.allowed, no))
