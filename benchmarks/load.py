@@ -17,13 +17,18 @@ RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)")
 
 
 class Round(NamedTuple):
-    """One round of one case. Rates per second, latencies in milliseconds, CPU in microseconds per request."""
+    """One round of one case. Rates per second, latencies in milliseconds, CPU in microseconds per request.
+
+    `loop_us` is the part of `cpu_us` that the main thread used, which runs the event loop. The rest is the server's own
+    threads and, for taps, the writer and the checkpointer.
+    """
 
     rate: float
     p50_ms: float
     p99_ms: float
     errors: float
     cpu_us: float
+    loop_us: float
 
 
 class Server(NamedTuple):
@@ -34,13 +39,21 @@ class Server(NamedTuple):
 
     def cpu_s(self) -> float:
         """CPU seconds it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_s(f"/proc/{self.pid}")
+
+    def loop_s(self) -> float:
+        """CPU seconds its main thread has used so far."""
+        return _cpu_s(f"/proc/{self.pid}/task/{self.pid}")
 
     def resident_mb(self) -> float:
         """Resident memory in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1000  # type: ignore[index] # Linux always has it
+
+
+def _cpu_s(folder: str) -> float:
+    fields = Path(folder, "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -65,7 +78,7 @@ def running(command: Sequence[str], port: int, **env: str) -> Iterator[Server]:
 
 def load(server: Server, script: str, *, connections: int, seconds: int, **env: object) -> Round:
     """Load the server with a wrk script for some seconds; `env` is what the script reads."""
-    before = server.cpu_s()
+    before_s, loop_before_s = server.cpu_s(), server.loop_s()
     url = f"http://127.0.0.1:{server.port}"
     run = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / script), url],
@@ -79,8 +92,11 @@ def load(server: Server, script: str, *, connections: int, seconds: int, **env: 
     if found is None:
         raise RuntimeError(f"wrk printed no result:\n{run.stdout}{run.stderr}")
     requests, duration_us, broken, refused, p50_us, p99_us = map(int, found.groups())
-    cpu_us = (server.cpu_s() - before) * 1e6 / max(1, requests)
-    return Round(requests / duration_us * 1e6, p50_us / 1e3, p99_us / 1e3, broken + refused, cpu_us)
+    cpu_us, loop_us = (
+        seconds * 1e6 / max(1, requests)
+        for seconds in (server.cpu_s() - before_s, server.loop_s() - loop_before_s)
+    )
+    return Round(requests / duration_us * 1e6, p50_us / 1e3, p99_us / 1e3, broken + refused, cpu_us, loop_us)
 
 
 def medians(rounds: Sequence[Round]) -> Round:

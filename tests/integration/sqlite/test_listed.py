@@ -56,7 +56,9 @@ async def test_a_target_that_grows_has_the_same_list_on_both_sides(tmp_path: Pat
                     reactions[user] = code
                 if code and user not in given_at:
                     given_at[user] = len(given_at)
-            expected = sorted((u for u, code in reactions.items() if code), key=given_at.__getitem__, reverse=True)
+            expected = sorted(
+                (u for u, code in reactions.items() if code), key=given_at.__getitem__, reverse=True
+            )
             found = await everyone(stores, dice.choice([3, 20, 100]))
             assert [(entry.key, entry.reaction) for entry in found] == [(u, reactions[u]) for u in expected]
             ones = [entry.key for entry in await everyone(stores, 50, 1)]

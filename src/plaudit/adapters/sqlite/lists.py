@@ -102,7 +102,9 @@ class SqliteLists:
         codes = msgspec.json.encode(sorted(set(reactions))).decode()
 
         def work(connection: apsw.Connection) -> list[Entry]:
-            pages = _pages.decode(connection.execute(_REACTORS, (target, codes, at, user, limit)).get or b"[]")
+            pages = _pages.decode(
+                connection.execute(_REACTORS, (target, codes, at, user, limit)).get or b"[]"
+            )
             found = [Entry(*entry) for page in pages for entry in page]
             found.sort(key=lambda entry: (entry.created_at, entry.key), reverse=True)
             return found[:limit]
