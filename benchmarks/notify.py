@@ -263,9 +263,11 @@ async def end_of_windows(folder: Path, due: int) -> dict[str, Any]:
     return {"due": due, "in_inbox_s": closed_s, "handed_over_s": handed_s, "cpu_s": cpu_s}
 
 
-def show(console: Console, machine: str, follows: list[dict[str, Any]], end: dict[str, Any]) -> None:
-    table = Table("followed", "transitions", "per second", "per core", "per core, store apart", title=machine)
-    for cost in follows:
+def show(console: Console, kept: dict[str, Any]) -> None:
+    table = Table(
+        "followed", "transitions", "per second", "per core", "per core, store apart", title=kept["machine"]
+    )
+    for cost in kept["followed"]:
         count = cost["transitions"]
         table.add_row(
             cost["what"],
@@ -275,7 +277,7 @@ def show(console: Console, machine: str, follows: list[dict[str, Any]], end: dic
             f"{count / cost['notifier_cpu_s']:,.0f}",
         )
     console.print(table)
-    last = follows[-1]
+    last, end = kept["followed"][-1], kept["end"]
     console.print(
         f"{last['open']:,} windows open: {last['bytes_each']:.0f} bytes on disk each, "
         f"{last['resident_mb']:.0f} MB resident at most"
@@ -287,8 +289,9 @@ def show(console: Console, machine: str, follows: list[dict[str, Any]], end: dic
 
 
 def main() -> None:
-    """Measure, print, and keep the result."""
+    """Measure what is asked for, keep the rest as it was, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["follow", "end"], help="one of the two; the other figures stay")
     parser.add_argument("--targets", type=int, default=1_000_000)
     parser.add_argument("--transitions", type=int, default=300_000)
     parser.add_argument("--due", type=int, default=10_000)
@@ -297,14 +300,18 @@ def main() -> None:
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, apsw {version('apsw')}, pyreqwest {version('pyreqwest')}"
     )
+    results = HERE / "results" / "notify.json"
+    kept = json.loads(results.read_text()) if results.exists() else {}
+    kept |= {"machine": machine, "at": f"{datetime.now(UTC):%Y-%m-%d}"}
     with tempfile.TemporaryDirectory(dir=HERE, prefix=".run-") as name:
         folder = Path(name)
-        end = uvloop.run(end_of_windows(folder / "end", options.due))
-        follows = uvloop.run(follow_all(folder / "follow", options.targets, options.transitions))
-    show(Console(width=120), machine, follows, end)
-    kept = {"machine": machine, "at": f"{datetime.now(UTC):%Y-%m-%d}", "followed": follows, "end": end}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "notify.json").write_text(json.dumps(kept, indent=2) + "\n")
+        if options.only != "follow":
+            kept["end"] = uvloop.run(end_of_windows(folder / "end", options.due))
+        if options.only != "end":
+            kept["followed"] = uvloop.run(follow_all(folder / "follow", options.targets, options.transitions))
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps(kept, indent=2) + "\n")
+    show(Console(width=120), kept)
 
 
 if __name__ == "__main__":

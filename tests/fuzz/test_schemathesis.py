@@ -27,6 +27,10 @@ CHECKS = ",".join(
 HOST_APP = ("register_target", "delete_target", "describe_user", "erase_user", "job")
 # A stream does not end, so there is no answer to hold against the document; tests/integration/http/test_stream.py does.
 ENDLESS = ("stream",)
+NOTIFICATIONS = (
+    *("notifications", "read_notifications", "notification_settings", "set_notification_settings"),
+    *("add_device", "remove_device"),
+)
 # Half a minute would go into making up boundary values for these two, so they get random ones only.
 DESCRIBING = ("register_target", "describe_user")
 
@@ -61,12 +65,17 @@ def generated(
 
 def test_a_user(server: ServerProcess, tmp_path: Path) -> None:
     token, phases = server.token("ann", grants=["*"]), "examples,coverage,fuzzing,stateful"
-    assert generated(server, tmp_path, token, phases, *HOST_APP, without=True) > 500
+    assert generated(server, tmp_path, token, phases, *HOST_APP, *NOTIFICATIONS, without=True) > 500
+
+
+def test_a_user_who_is_told(server: ServerProcess, tmp_path: Path) -> None:
+    token, phases = server.token("ann", grants=["*"]), "examples,coverage,fuzzing"
+    assert generated(server, tmp_path, token, phases, *NOTIFICATIONS, without=False) > 300
 
 
 def test_the_host_app(server: ServerProcess, tmp_path: Path) -> None:
     token, phases = server.token(None, service=True), "examples,coverage,fuzzing,stateful"
-    assert generated(server, tmp_path, token, phases, *DESCRIBING, without=True) > 500
+    assert generated(server, tmp_path, token, phases, *DESCRIBING, *NOTIFICATIONS, without=True) > 500
 
 
 def test_the_host_app_describing(server: ServerProcess, tmp_path: Path) -> None:
@@ -76,4 +85,7 @@ def test_the_host_app_describing(server: ServerProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", [None, "a.b.c"])
 def test_whoever_has_no_good_token(server: ServerProcess, tmp_path: Path, token: str | None) -> None:
-    assert generated(server, tmp_path, token, "examples,fuzzing", *DESCRIBING, without=True) > 300
+    assert (
+        generated(server, tmp_path, token, "examples,fuzzing", *DESCRIBING, *NOTIFICATIONS, without=True)
+        > 300
+    )
