@@ -80,7 +80,7 @@ def not_published(
             place = key, t.user
             newest[place] = max(newest.get(place, (0, 0)), (t.at, t.after))
     for tap in taps:
-        if tap.answer is None:
+        if tap.answer is None or tap.version >= len(store.states(tap.key)):
             continue
         rows = store.states(tap.key)[tap.version].rows
         row = rows.get(tap.user)
@@ -91,5 +91,6 @@ def not_published(
         if final is not None and at == final.updated_at and at and reaction != final.reaction:
             yield f"{tap.user}: published as {reaction}, is {final.reaction}"
     for key, (seq, shown) in counts.items():
-        if shown != store.states(key)[seq].header.counts:
+        states = store.states(key)
+        if seq >= len(states) or shown != states[seq].header.counts:
             yield f"{key}: seq {seq} published with {shown}"
