@@ -13,9 +13,10 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Outcome, Rules, Tap, Verb
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.ledger import Target
-from plaudit.services.commit_cells import CellCommitter, Limits
+from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
+from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.telemetry import Metrics
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
@@ -36,7 +37,7 @@ def process(cells: Cells) -> CellCommitter:
     near = NearCache(_NoCounters(), Catalogue(), entries=100, public=True)
     proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
     return CellCommitter(
-        proposer, near, clock, Metrics(), Random(0), Limits(deadline_s=60, answer_within_s=60)
+        proposer, near, clock, Metrics(), Random(0), None, Limits(deadline_s=60, answer_within_s=60)
     )
 
 

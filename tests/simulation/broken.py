@@ -1,15 +1,17 @@
 """Proposers and stores that are wrong on purpose: if the judges do not notice one, they are no judges."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
-from plaudit.domain.cell import Tap
+from plaudit.domain.cell import Header, Tap, Transition
 from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
 from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from plaudit.services.publish import Publish
 from tests.simulation.store import SimulatedCells
 from tests.simulation.world import RULES, ProcessClock, ProposerMaker
 
@@ -134,3 +136,31 @@ BROKEN: dict[str, ProposerMaker] = {
         AnswersFromMemory,
     )
 } | {kind.__name__: cells(kind) for kind in (Unconditional, AppliesTwice, TwoMoments, SettlesByQuorum)}
+
+
+class PublishesAndHopes(Publish):
+    """Asks the log once, and answers whatever it says."""
+
+    async def commit(
+        self, key: CellKey, header: Header, transitions: Sequence[Transition], cause: Cause = "tap"
+    ) -> None:
+        await self._publish(key, committed(key.target, header, cause, list(transitions)))
+
+
+class TrustsTheDead(Publish):
+    """Takes what is stored already for published already."""
+
+    async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
+        return None
+
+
+class PaysWithOldCoin(Publish):
+    """Sweeps with what the debt says, and does not look at the cell: nothing but the users is in it."""
+
+    async def sweep(self, shard: int) -> int:
+        for debt in await self._debts.owed(shard):
+            await self._debts.settle(debt)
+        return 0
+
+
+BROKEN_PUBLISH = {kind.__name__: kind for kind in (PublishesAndHopes, TrustsTheDead, PaysWithOldCoin)}

@@ -162,6 +162,9 @@ def _promise(states: Sequence[Committed], tap: Seen, seq: int | None) -> Iterato
         return
     if seq is None and (tap.keyed or tap.answer.outcome != Outcome.UNCHANGED):
         yield f"{name}: acknowledged and not stored"
+    if tap.version >= len(states):
+        yield f"{name}: version {tap.version} never was"
+        return
     shown = states[tap.version]
     if tap.counts != shown.header.counts:
         yield f"{name}: version {tap.version} shown as {tap.counts}, is {shown.header.counts}"

@@ -7,7 +7,7 @@ import pytest
 
 from plaudit.domain.cell import Answer, Outcome, Verb
 from plaudit.ports.cells import CellKey
-from tests.simulation.broken import BROKEN
+from tests.simulation.broken import BROKEN, BROKEN_PUBLISH
 from tests.simulation.history import Seen, not_linearizable
 from tests.simulation.world import play
 
@@ -44,6 +44,14 @@ def test_what_is_wrong_is_noticed(name: str) -> None:
             if play(seed, BROKEN[name]).wrong:
                 return
         except AssertionError:  # so wrong that the history did not come to its end
+            return
+    pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
+
+
+@pytest.mark.parametrize("name", BROKEN_PUBLISH)
+def test_what_is_not_published_is_noticed(name: str) -> None:
+    for seed in range(ENOUGH_TO_NOTICE):
+        if play(seed, publish=BROKEN_PUBLISH[name]).wrong:
             return
     pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
 

@@ -11,14 +11,18 @@ from plaudit.domain.cell import Rules, Tap, Verb
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
 from plaudit.domain.operations import KEPT
 from plaudit.ports.cells import CellKey
+from plaudit.ports.events import SHARDS
 from plaudit.ports.ledger import Target
-from plaudit.services.commit_cells import CellCommitter, Limits
+from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
+from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
+from plaudit.services.publish import Publish
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
 from tests.simulation.history import Seen, faults_of
+from tests.simulation.log import Away, SimulatedLog, not_published
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 
 START_US = 1_760_000_000_000_000
@@ -62,10 +66,14 @@ class Report(msgspec.Struct):
 class World:
     """One history. `make` builds the proposer of a process, so that a test can build a broken one."""
 
-    def __init__(self, seed: int, make: ProposerMaker) -> None:
+    def __init__(self, seed: int, make: ProposerMaker, publish: type[Publish] = Publish) -> None:
         self._random = Random(seed)
         self._make = make
+        self._publish = publish
         self._store = SimulatedStore()
+        self._log = SimulatedLog(
+            self._random, Away(self._random.choice((0.0, 0.1, 0.9)), self._random.choice((0.0, 0.3)))
+        )
         self._seen: list[Seen] = []
         self._ops = 0
         self._processes = [self._process() for _ in range(self._random.randint(1, 3))]
@@ -77,7 +85,8 @@ class World:
         proposer = self._make(cells, Known(random.choice((8, 1000))), clock)
         near = NearCache(_NoCounters(), RULES.catalogue, entries=100, public=True)
         limits = Limits(answer_within_s=random.choice((0.5, 5.0)), max_under_way=random.choice((1, 16)))
-        return cells, CellCommitter(proposer, near, clock, METRICS, random, limits)
+        publish = self._publish(self._log, self._log, cells, clock)
+        return cells, CellCommitter(proposer, near, clock, METRICS, random, publish, limits)
 
     def _mood(self) -> Faults:
         """Half of the processes have a good network, the others one fault or many."""
@@ -112,13 +121,22 @@ class World:
         async with asyncio.timeout(600):
             await asyncio.gather(*devices)
             killer.cancel()
+            self._log.away = Away()
             for cells, committer in self._processes:
                 cells.faults = Faults()
                 await committer.drain(QUIET_AFTER_S)
                 assert not committer.open, "an outcome stayed unknown on a quiet network"
             await asyncio.sleep(QUIET_AFTER_S)  # whatever is late has come by then
+            sweeper = self._publish(self._log, self._log, cells, ProcessClock(random))
+            for shard in range(SHARDS):
+                await sweeper.sweep(shard)
+        assert not self._log.debts, "a debt was not paid on a quiet network"
+        wrong = [
+            *faults_of(self._store, self._seen),
+            *not_published(self._store, self._log, self._seen, random),
+        ]
         return Report(
-            list(faults_of(self._store, self._seen)),
+            wrong,
             len(self._seen),
             sum(tap.answer is not None for tap in self._seen),
             sum(tap.refused for tap in self._seen),
@@ -187,10 +205,10 @@ def sound(cells: SimulatedCells, known: Known, clock: ProcessClock) -> Proposer:
     return Proposer(cells, known, clock, RULES)
 
 
-def play(seed: int, make: ProposerMaker = sound) -> Report:
+def play(seed: int, make: ProposerMaker = sound, publish: type[Publish] = Publish) -> Report:
     """Run one history on a virtual clock."""
 
     async def main() -> Report:
-        return await World(seed, make).run()
+        return await World(seed, make, publish).run()
 
     return loop.run(main())

@@ -35,12 +35,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Committed)
 
 
-def committed(target: str, header: Header, cause: Cause, transitions: list[Transition]) -> bytes:
+def committed(
+    target: str, header: Header, cause: Cause, transitions: list[Transition], bucket: int = 0
+) -> bytes:
     """The encoded event of a commit that left `header` behind."""
     return _encoder.encode(
         Committed(
             target,
-            0,
+            bucket,
             header.type,
             header.lanes,
             cause,

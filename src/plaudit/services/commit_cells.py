@@ -15,49 +15,26 @@ loop; knows no storage.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Coroutine
 from random import Random
 from typing import NamedTuple
 
 import msgspec
 
-from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Tap
+from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Answer, Tap
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.services.commit import Committed
 from plaudit.services.near import NearCache
+from plaudit.services.pace import Backoff, Limits
 from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from plaudit.services.publish import Publish
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
 
 EXPIRE_EVERY_S = 0.25
-
-
-class Backoff(NamedTuple):
-    """How long to pause after the n-th failure in a row: a random time up to `first_s` doubled n times, or `cap_s`.
-
-    All of it is jitter, so that processes that met once do not meet again (AWS Architecture Blog, "Exponential Backoff
-    And Jitter": "full jitter").
-    """
-
-    first_s: float = 0.004
-    cap_s: float = 0.25
-
-    def pause_s(self, failures: int, random: Random) -> float:
-        """The pause after so many failures."""
-        return random.uniform(0, min(self.cap_s, self.first_s * 2 ** min(failures, 16)))
-
-
-class Limits(NamedTuple):
-    """What may wait and for how long. Sizes in taps, and in cells for the last two."""
-
-    max_waiting: int = 20_000
-    max_waiting_per_target: int = 4_000
-    deadline_s: float = 2.0
-    answer_within_s: float = 10.0
-    max_under_way: int = 512
-    max_open: int = 10_000
 
 
 class _Waiting(NamedTuple):
@@ -87,6 +64,7 @@ class CellCommitter:
         clock: Clock,
         metrics: Metrics,
         random: Random,
+        publish: Publish | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a tuple
         backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
     ) -> None:
@@ -95,6 +73,7 @@ class CellCommitter:
         self._clock = clock
         self._metrics = metrics
         self._random = random
+        self._publish = publish
         self._limits = limits
         self._backoff = backoff
         self._cells: dict[CellKey, _Cell] = {}
@@ -190,18 +169,29 @@ class CellCommitter:
             batch = self._take(cell)
             if batch:
                 self._under_way += 1
-                task = asyncio.get_running_loop().create_task(self._attempt(key, cell, batch))
-                self._tasks[task] = batch
-                task.add_done_callback(self._tasks.pop)
+                self._begin(self._attempt(key, cell, batch), batch)
             else:
                 self._leave(key, cell)
+
+    def _begin(self, work: Coroutine[None, None, None], batch: list[_Waiting]) -> None:
+        """Start a task that carries these taps."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = batch
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._cells and not self._tasks:
+            self._idle.set()
 
     def _leave(self, key: CellKey, cell: _Cell, *, pause: bool = False) -> None:
         """Nothing is under way for the cell any more: its next turn, after a pause perhaps, or rest."""
         if not cell.queue:
             del self._cells[key]
-            if not self._cells:
-                self._idle.set()
+            self._rest()
         elif pause:
             pause_s = self._backoff.pause_s(cell.failures, self._random)
             asyncio.get_running_loop().call_later(pause_s, self._ready_again, key, cell)
@@ -275,9 +265,11 @@ class CellCommitter:
             if isinstance(result, Settled) and result.wrote:
                 self._metrics.committed(1, len(pairs))
             shown = self._near.publish(key.target, result.target)
-            for waiting, answer in pairs:
-                if answer is not None and not waiting.future.done():
-                    waiting.future.set_result(Committed(answer, shown))
+            told = [(waiting, Committed(answer, shown)) for waiting, answer in pairs if answer is not None]
+            if self._publish is None:
+                _answer(told)
+            else:
+                self._begin(self._publish_and_answer(self._publish, key, result, told), [w for w, _ in told])
         elif isinstance(result, Lost | Unavailable):
             self._put_back(cell, batch)
             self._leave(key, cell, pause=True)
@@ -286,6 +278,37 @@ class CellCommitter:
                 self._near.forget(key.target)
             self._leave(key, cell)
             _fail(batch, result)
+
+    async def _publish_and_answer(
+        self, publish: Publish, key: CellKey, result: Settled | Moved, told: list[tuple[_Waiting, Committed]]
+    ) -> None:
+        """Answer when the commit's event is in the log or owed; the cell's next commit does not wait for that.
+
+        Where an answer says that something is there already, it may have been committed by a process that died before
+        it published: the state of every user whom this commit did not move is published again.
+        """
+        batch = [waiting for waiting, _ in told]
+        unknown = OutcomeUnknown("The log of events did not confirm in time.")
+        give_up_s = (
+            max(0.0, batch[0].since + self._limits.answer_within_s - self._clock.monotonic_s())
+            if batch
+            else 0
+        )
+        overdue = asyncio.get_running_loop().call_later(give_up_s, _fail, batch, unknown)
+        wrote = result.wrote if isinstance(result, Settled) else None
+        moved = {transition.user for transition in wrote.transitions} if wrote else set()
+        again = {w.tap.user for w, (answer, _) in told if isinstance(answer, Answer)} - moved
+        try:
+            if wrote is not None:
+                await publish.commit(key, wrote.header, wrote.transitions)
+            if again:
+                await publish.again(key, again)
+            _answer(told)
+        except PlauditError as error:
+            log.warning("a commit could not be published again: %s", error)
+            _fail(batch, unknown)
+        finally:
+            overdue.cancel()
 
     def _take(self, cell: _Cell) -> list[_Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
@@ -334,6 +357,12 @@ class CellCommitter:
                 cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
             )
             self.waiting -= 1
+
+
+def _answer(told: list[tuple[_Waiting, Committed]]) -> None:
+    for waiting, committed in told:
+        if not waiting.future.done():
+            waiting.future.set_result(committed)
 
 
 def _stopping() -> Overloaded:

@@ -26,11 +26,11 @@ _NO_ROW = Row()
 
 
 class Settled(NamedTuple):
-    """What became of the first `len(answers)` taps, and the target after them. `wrote`: there was a commit."""
+    """What became of the first `len(answers)` taps, and the target after them. `wrote`: the commit, if any."""
 
     answers: Sequence[Answer | Refused]
     target: Target
-    wrote: bool
+    wrote: Plan | None
 
 
 class Lost(NamedTuple):
@@ -91,7 +91,7 @@ class Proposer:
             state = await self._cells.settle(key, users)
             taps, plan = self._fold(state, taps)
         if not plan.changed:
-            return Settled(plan.answers, _target(state), wrote=False)
+            return Settled(plan.answers, _target(state), wrote=None)
         proposal = Proposal(state.seq, plan.header, plan.changed)
         try:
             applied = await self._cells.propose(key, proposal)
@@ -141,7 +141,7 @@ class Proposer:
         rows: dict[str, Row | None] = {tap.user: before.rows.get(tap.user) for tap in taps}
         rows.update(plan.changed)
         self._known.learn(key, before, plan.header, rows)
-        return Settled(plan.answers, Target(plan.header, before.registration), wrote=True)
+        return Settled(plan.answers, Target(plan.header, before.registration), wrote=plan)
 
     def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
         """The cell has moved on: by our commit, or without it.
@@ -151,7 +151,7 @@ class Proposer:
         """
         rows, taps = state.rows, open_.taps
         if all(rows.get(user) == row for user, row in open_.plan.changed.items()):
-            return Settled(_as_of_now(open_, rows), _target(state), wrote=True)
+            return Settled(_as_of_now(open_, rows), _target(state), wrote=open_.plan)
         answers: list[Answer | None] = []
         missing, sure = False, False
         for tap, answer in zip(taps, open_.plan.answers, strict=True):

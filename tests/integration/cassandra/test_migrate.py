@@ -27,7 +27,7 @@ async def test_it_creates_and_then_has_nothing_to_do_also_half_way(cassandra: Ca
         assert await migrate(session) == NAMES
         assert await migrate(session) == []
         await session.change_schema("DELETE FROM migrated.migration WHERE version = 2")
-        assert await migrate(session) == NAMES[1:], "a migration that was interrupted goes on"
+        assert await migrate(session) == NAMES[1:2], "a migration that was interrupted goes on"
         async with CassandraCells(session):
             pass
 

@@ -14,9 +14,10 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Header, Row, Rules
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.cells import CellKey, CellState, Proposal
-from plaudit.services.commit_cells import CellCommitter, Limits
+from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
+from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.telemetry import Metrics
 from tests.contract.test_cell_commits import _NoCounters
@@ -112,7 +113,7 @@ async def test_a_node_that_is_killed_or_frozen_loses_and_doubles_nothing(
     near = NearCache(_NoCounters(), Catalogue(), entries=100, public=True)
     proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
     limits = Limits(deadline_s=60, answer_within_s=60)
-    committer = CellCommitter(proposer, near, clock, Metrics(), random, limits)
+    committer = CellCommitter(proposer, near, clock, Metrics(), random, None, limits)
     targets = [fresh_target() for _ in range(8)]
     stop = asyncio.Event()
     ends: dict[tuple[str, str], int] = {}

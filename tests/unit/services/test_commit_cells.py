@@ -13,9 +13,10 @@ from plaudit.domain.operations import KEPT, remember
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services.commit import Committed
-from plaudit.services.commit_cells import Backoff, CellCommitter, Limits
+from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
+from plaudit.services.pace import Backoff, Limits
 from plaudit.services.propose import MAX_BYTES, Proposer
 from plaudit.telemetry import Metrics
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
@@ -89,7 +90,7 @@ class Bench:
         near = NearCache(self, Catalogue(), entries=100, public=True)
         proposer = Proposer(self.cells, Known(), self.clock, Rules(Catalogue()))
         backoff = Backoff(0.0001, 0.001)
-        return CellCommitter(proposer, near, self.clock, self.metrics, Random(0), limits, backoff)
+        return CellCommitter(proposer, near, self.clock, self.metrics, Random(0), None, limits, backoff)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         return {}

@@ -1,0 +1,106 @@
+"""Publish: a commit's event to the log, or the debt of it to the store; and the state of now where one was missed.
+
+An acknowledged tap has its event in the log or is owed: whoever derives something from the log sees it, soon or after
+the next sweep. After three failures in a row the log is asked once a second only, and everything else is owed at once.
+Knows neither log nor store.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+
+from plaudit.domain.cell import Header, Transition
+from plaudit.domain.errors import OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.events import Cause, committed
+from plaudit.ports.cells import CellKey, Cells, CellState
+from plaudit.ports.clock import Clock
+from plaudit.ports.events import SHARDS, Debts, Events
+
+log = logging.getLogger("plaudit.publish")
+
+PATIENCE_S = 1.5
+FAILURES = 3
+PROBE_EVERY_S = 1.0
+PAUSE_S = 0.1
+
+
+class Publish:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, events: Events, debts: Debts, cells: Cells, clock: Clock) -> None:
+        self._events = events
+        self._debts = debts
+        self._cells = cells
+        self._clock = clock
+        self._failures = 0
+        self._probe_at_s = 0.0
+
+    async def commit(
+        self, key: CellKey, header: Header, transitions: Sequence[Transition], cause: Cause = "tap"
+    ) -> None:
+        """Publish a commit's event; returns when it is in the log or owed. Goes on until one of them works."""
+        event = committed(key.target, header, cause, list(transitions), key.bucket)
+        while not await self._publish(key, event):
+            try:
+                await self._debts.owe(key, [transition.user for transition in transitions])
+                return
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("an event is neither published nor owed: %s", error)
+            await asyncio.sleep(PAUSE_S)
+
+    async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
+        """Publish the state of these users in the cell as it is now; what their reactions were before is not known.
+
+        Raises `Unavailable` and `Corrupt`: the state could not be read, and nothing was published.
+        """
+        state = await self._cells.settle(key, users)
+        if state.header is not None:
+            await self.commit(key, state.header, _as_it_is(state), cause)
+
+    async def sweep(self, shard: int) -> int:
+        """Pay the debts of one shard, as far as the log takes them; returns how many were paid.
+
+        Raises `Unavailable` and `OutcomeUnknown`: sweep again.
+        """
+        if not 0 <= shard < SHARDS:
+            raise ValueError(f"there are {SHARDS} shards")
+        paid = 0
+        for debt in await self._debts.owed(shard):
+            state = await self._cells.settle(debt.key, debt.users)
+            if state.header is not None:
+                event = committed(debt.key.target, state.header, "late", _as_it_is(state), debt.key.bucket)
+                if not await self._publish(debt.key, event):
+                    return paid
+            await self._debts.settle(debt)
+            paid += 1
+        return paid
+
+    async def _publish(self, key: CellKey, event: bytes) -> bool:
+        """Whether the log has it; False at once while it is known to be away."""
+        now_s = self._clock.monotonic_s()
+        if self._failures >= FAILURES:
+            if now_s < self._probe_at_s:
+                return False
+            self._probe_at_s = now_s + PROBE_EVERY_S  # this one is the probe
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._events.publish(key, event)
+        except (PlauditError, TimeoutError) as error:
+            self._failures += 1
+            if self._failures == FAILURES:
+                log.warning("the log of events is away; commits are owed: %s", error)
+            self._probe_at_s = now_s + PROBE_EVERY_S
+            return False
+        if self._failures >= FAILURES:
+            log.warning("the log of events is back")
+        self._failures = 0
+        return True
+
+
+def _as_it_is(state: CellState) -> list[Transition]:
+    """The rows as transitions from nobody knows what; without those that only remember, and never changed."""
+    return [
+        Transition(user, None, row.reaction, row.created_at, row.updated_at)
+        for user, row in state.rows.items()
+        if row.updated_at
+    ]

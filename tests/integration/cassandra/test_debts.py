@@ -1,0 +1,69 @@
+"""Events that are owed, in Cassandra: found again by whoever sweeps, until they are paid."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from plaudit.adapters.cassandra import CassandraDebts, Session
+from plaudit.adapters.cassandra.debts import CLOSED_AFTER_S, SLICE_S
+from plaudit.ports.cells import CellKey
+from plaudit.ports.events import SHARDS, Debt
+from tests.engines.cassandra import Cassandra
+from tests.support.cassandra import fresh_target, open_session
+from tests.support.clock import ManualClock
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def session(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Session]:
+    async with open_session(cassandra) as opened:
+        for table in ("pending_events", "pending_slices"):
+            await opened.change_schema(f"TRUNCATE plaudit.{table}")
+        yield opened
+
+
+async def all_of(debts: CassandraDebts) -> list[Debt]:
+    return [debt for shard in range(SHARDS) for debt in await debts.owed(shard)]
+
+
+async def test_a_debt_is_found_by_another_process_and_forgotten_once_paid(session: Session) -> None:
+    clock = ManualClock()
+    keys = [CellKey(fresh_target(), n % 3) for n in range(20)]
+    async with CassandraDebts(session, clock) as one, CassandraDebts(session, clock) as other:
+        for key in keys:
+            await one.owe(key, ["ann", "bob"])
+            await one.owe(key, [])
+        found = await all_of(other)
+        assert sorted((d.key, d.users) for d in found) == sorted(
+            [(key, ("ann", "bob")) for key in keys] + [(key, ()) for key in keys]
+        )
+        for debt in found[:15]:
+            await other.settle(debt)
+            await other.settle(debt)
+        assert await all_of(one) == found[15:]
+
+
+async def test_a_debt_of_long_ago_is_still_found_and_an_empty_slice_is_closed(session: Session) -> None:
+    clock, key = ManualClock(), CellKey(fresh_target())
+    async with CassandraDebts(session, clock) as debts:
+        await debts.owe(key, ["ann"])
+        clock.advance(30 * SLICE_S)
+        await debts.owe(key, ["bob"])
+        found = await all_of(debts)
+        assert [debt.users for debt in found] == [("ann",), ("bob",)], "oldest first"
+        for debt in found:
+            await debts.settle(debt)
+        assert await slices(session) == 2
+        assert await all_of(debts) == []
+        assert await slices(session) == 1, "the slice of now stays open"
+        clock.advance(SLICE_S + CLOSED_AFTER_S)
+        await all_of(debts)
+        assert await slices(session) == 0
+        await debts.owe(key, ["cid"])
+        assert [debt.users for debt in await all_of(debts)] == [("cid",)]
+
+
+async def slices(session: Session) -> int:
+    statement = await session.prepare("SELECT count(*) FROM $keyspace.pending_slices")
+    return int((await session.read(statement.bind([]))).first().as_tuple()[0])
