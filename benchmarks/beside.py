@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import apsw
 from rich.console import Console
@@ -37,6 +38,17 @@ def own(data: Path) -> None:
     connection = apsw.Connection(str(data / "plaudit.db"))
     connection.execute("UPDATE target SET registered = 1, owner = 'owner-' || no")
     connection.close()
+
+
+def caught_up(ports: list[int]) -> None:
+    """Wait until the notifiers of these servers have read everything, so that none works beside another's round."""
+    deadline = time.monotonic() + 120
+    while True:
+        time.sleep(1)  # longer than a notifier takes to look
+        pages = [urlopen(f"http://127.0.0.1:{port}/metrics").read() for port in ports]
+        if all(b"plaudit_notifier_behind 0.0" in page for page in pages):
+            return
+        assert time.monotonic() < deadline
 
 
 def measure(folder: Path, rounds: int, seconds: int, offered: float) -> dict[str, dict[str, Any]]:
@@ -62,6 +74,7 @@ def measure(folder: Path, rounds: int, seconds: int, offered: float) -> dict[str
             servers[data.name] = stack.enter_context(running(command, port, **env))
         for number in range(rounds + 1):
             for name, server in servers.items():
+                caught_up([each.port for each in servers.values()])
                 result = load(
                     server,
                     "taps.lua",
@@ -78,6 +91,7 @@ def measure(folder: Path, rounds: int, seconds: int, offered: float) -> dict[str
                 if number:
                     found[name].append(result)
         for name, server in servers.items():
+            caught_up([each.port for each in servers.values()])
             requests = tap_requests(int(offered * seconds * 2), ROWS // PER_TARGET, token)
             opened = open_loop(server.port, offered, seconds * 2, 64, requests)
             results[name] = {**medians(found[name])._asdict(), "open_loop": opened._asdict()}
