@@ -8,7 +8,6 @@ everybody listens, and then, after the seconds asked for, what was seen as JSON.
 import argparse
 import asyncio
 import json
-import os
 import time
 from array import array
 from typing import cast
@@ -144,8 +143,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run on uvloop, and give way: real listeners do not share the server's cores."""
-    os.nice(10)
+    """Run on uvloop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token", required=True)

@@ -125,7 +125,7 @@ def main() -> None:
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, "
         f"Python {platform.python_version()}, granian {version('granian')}; listeners and other callers on the same "
-        f"cores, listeners at a lower priority; {options.taps_per_s} taps/s on the target all listen to, beside it "
+        f"cores; {options.taps_per_s} taps/s on the target all listen to, beside it "
         f"{OTHER_COUNTS_PER_S} calls/s for the counts of 20 and {OTHER_TAPS_PER_S} taps/s on other targets in turn, "
         f"the median of {ROUNDS} rounds; {options.seconds:g} s each"
     )
