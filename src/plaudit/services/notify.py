@@ -44,8 +44,8 @@ log = logging.getLogger("plaudit.notify")
 
 CONSUMER = "notify"
 EVENTS_AT_ONCE = 2_000
-SAVED_AT_ONCE = 200
-CLOSED_AT_ONCE = 200
+SAVED_AT_ONCE = 50  # a tap may wait behind one such transaction
+CLOSED_AT_ONCE = 100
 FORGOTTEN_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
 LEASE_S = 30.0
