@@ -73,6 +73,7 @@ def test_one_feed_for_two_people(open_page: Open, shared: ServerProcess) -> None
     summary = visit.bar(0, LAKE).locator(".sentence").inner_text()
     told = re.sub("[\u2068\u2069]", "", summary)  # which keep names of other scripts in their place
     assert told == "Bob Okafor, Grace Kim and 4 others"
+    expect(visit.page.locator("plaudit-bell")).to_have_count(2)
     asked = [sent.url for sent in visit.requests if "/reactions/" in sent.url]
     assert len([url for url in asked if url.endswith("/feed")]) <= 4, (
         "a request for many targets, for each of two"
@@ -144,7 +145,7 @@ def test_it_goes_viral_while_both_watch(open_page: Open, shared: ServerProcess) 
     visit.page.get_by_role("button", name="Make it go viral").click()
     seen = {before}
     while visit.page.locator("#viral").is_disabled():
-        seen.add(visit.state(0, LAKE)["total"])
+        seen.add(visit.bar(0, LAKE).evaluate("bar => bar.counts.total"))
         visit.page.wait_for_timeout(100)
     assert len(seen) > 10, "counts climb while one watches"
     expect(visit.page.locator("#viral-state")).to_have_text(f"{TAPS:,} taps stored")

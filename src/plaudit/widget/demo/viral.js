@@ -82,7 +82,7 @@ export class Viral {
     while (left > 0) {
       const look = await this.#look();
       if (look) this.#show(look);
-      left = look?.running ? AFTERGLOW : left - 1;
+      if (look) left = look.running ? AFTERGLOW : left - 1; // without an answer nobody knows; ask again
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     this.#following = false;
