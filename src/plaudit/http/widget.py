@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from plaudit.domain.errors import Invalid
 
 # What a page loads by its name alone; the rest is found from there.
-ENTRIES = ("plaudit-bar.js", "plaudit-client.js")
+ENTRIES = ("plaudit-bar.js", "plaudit-bell.js", "plaudit-client.js")
 HEADERS = {
     "content-type": "text/javascript; charset=utf-8",
     "access-control-allow-origin": "*",  # modules of another origin are loaded with CORS
