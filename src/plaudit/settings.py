@@ -104,7 +104,8 @@ class Settings(BaseSettings):
         10_000,
         ge=1,
         description="Streams of changed counts open at once; further ones get a 503. Never more than three quarters of "
-        "the connections, so that other calls find room. Each costs about 25 KB of memory.",
+        "the connections, so that other calls find room. Each costs about 25 KB of memory; together they "
+        "listen to at most four times as many different targets.",
     )
     max_streams_per_user: int = Field(
         20, ge=0, description="Streams one user may have open where a token was needed; 0 for no limit."

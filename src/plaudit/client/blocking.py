@@ -198,7 +198,7 @@ class Client:
         Raises `PlauditError` for what waiting does not help.
         """
         address = f"{self._url}{calls.STREAM}"
-        failures = 0
+        failures, renewed = 0, False
         while True:
             asked_s, renew = BACK_S, False
             try:
@@ -212,19 +212,20 @@ class Client:
                 ) as response:
                     if response.status_code != 200:
                         raise problem(_answer(response, response.read()))
-                    failures, events = 0, Events()
+                    failures, renewed, events = 0, False, Events()
                     for line in response.iter_lines():
                         if (told := events.line(line)) is not None:
                             yield told
             except httpx.TransportError:
                 failures += 1
             except PlauditError as error:
-                renew = error.status == 401 and callable(self._token) and failures == 0
+                renew = error.status == 401 and callable(self._token) and not renewed
                 if not (error.temporary or renew):
                     raise
                 failures += 1
                 asked_s = 0.0 if renew else error.retry_after_s
             if renew:
+                renewed = True
                 self._get_token(renew=True)
             time.sleep(self._retries.pause_s(failures or 1, asked_s))
 

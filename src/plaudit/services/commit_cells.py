@@ -307,6 +307,9 @@ class CellCommitter:
         except PlauditError as error:
             log.warning("a commit could not be published again: %s", error)
             _fail(batch, unknown)
+        except Exception:
+            log.exception("publishing a commit failed in a way nobody foresaw")
+            _fail(batch, unknown)
         finally:
             overdue.cancel()
 

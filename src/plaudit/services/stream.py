@@ -36,6 +36,8 @@ HEARTBEAT_S = 15.0  # proxies close what is silent for 30 to 60 s
 EVENTS_PER_S = 4000  # this many are no burden, so few listeners need not wait for a whole round
 LONGEST_TICK_S = 0.05  # what a stalled loop missed is not made up for in one go
 RELOAD_AFTER_S = 1.0
+MOST_TARGETS = 100  # of one stream
+TARGETS_PER_STREAM = 4  # on average, of those that nobody else listens to; about 1 KB each
 RETRY_AFTER_S = range(5, 15)  # those refused together must not come back together
 
 OPENING = b"retry: 3000\n\n"
@@ -201,6 +203,12 @@ class Streams:
         self.admit()
         if holder is not None and max_per_holder and self._holders[holder] >= max_per_holder:
             raise self._no_room(f"One may have at most {max_per_holder} streams open; close one of them.")
+        new = sum(id_ not in self._channels for id_ in targets)
+        # Ids are easily made up, a hundred for each stream: without a bound they would take more than the streams.
+        if new and len(self._channels) + new > self._max_streams * TARGETS_PER_STREAM + MOST_TARGETS:
+            raise self._no_room(
+                "Too many different targets are listened to; ask for the counts now and then instead."
+            )
         channels = [self._channel(id_, shown) for id_, shown in targets.items()]
         listener = Listener(self, holder, channels, self._clock.monotonic_s())
         for channel in channels:
@@ -322,7 +330,7 @@ class Streams:
     async def _reload(self, ids: list[str], before: asyncio.Task[None] | None) -> None:
         """Read what nobody knows since a commit whose outcome is unknown; the near cache then says it has changed."""
         if before is not None:
-            await before
+            await asyncio.wait({before})  # whatever became of it
         try:
             await self._near.load(ids)
         except PlauditError:

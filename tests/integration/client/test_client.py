@@ -46,6 +46,29 @@ async def test_an_asyncio_stream_comes_back_after_a_restart(tmp_path_factory: py
             await stream.aclose()  # type: ignore[attr-defined] # a generator has it
 
 
+def test_a_stream_renews_its_token_also_after_other_failures(server: ServerProcess) -> None:
+    asked: list[bool] = []
+
+    def token(renew: bool) -> str:
+        asked.append(renew)
+        return server.token("ann", grants=["*"]) if renew else "a.b.c"
+
+    target = fresh("m")
+    with Client(server.url, server.token(None, service=True)) as host:
+        host.register_target(target, type="message")
+    failing = [httpx.ConnectError("no network yet")]
+
+    def fail_once(_: httpx.Request) -> None:
+        if failing:
+            raise failing.pop()
+
+    with httpx.Client(event_hooks={"request": [fail_once]}) as http:
+        stream = Client(server.url, token, retries=BRIEFLY, http=http).stream([target])
+        assert next(stream)[target].total == 0
+        stream.close()  # type: ignore[attr-defined] # a generator has it
+    assert asked.count(True) == 1
+
+
 def test_a_stream_that_is_refused_is_an_error(server: ServerProcess) -> None:
     with Client(server.url) as client, pytest.raises(PlauditError) as refused:
         next(client.stream(["a b"]))

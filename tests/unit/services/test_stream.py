@@ -271,6 +271,19 @@ async def test_limits() -> None:
     assert stopping.value.code == "unavailable"
 
 
+async def test_made_up_targets_are_bounded() -> None:
+    bench = Bench(max_streams=25, entries=10_000)
+    ears = [await bench.listen(*(f"made-up-{n}-{i}" for i in range(100))) for n in range(2)]
+    with pytest.raises(Overloaded, match="different targets"):
+        await bench.listen("one more")
+    assert len(bench.near.watched) == 200, "nothing of what was refused stays"
+    ears.append(await bench.listen(*(f"made-up-0-{i}" for i in range(100))))
+    ears[1].listener.close()
+    await bench.listen("one more")
+    bench.streams.stop()
+    await settle()
+
+
 async def test_a_target_whose_access_changes_ends_its_streams() -> None:
     bench = Bench()
     ears = [await bench.listen("a"), await bench.listen("b", "a"), await bench.listen("b")]
