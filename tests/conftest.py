@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the async backend, and real programs that may be missing on a laptop."""
+"""What holds for every test: how Hypothesis runs, the async backend, and programs that may be missing on a laptop."""
 
 import os
 import shutil
@@ -8,12 +8,18 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.engines.cassandra import Cassandra
 from tests.engines.jars import Missing
 from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.engines.running import Engines
+
+# The same examples every time in CI, fresh ones on a laptop, and never a deadline.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("laptop", deadline=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 
 def missing(what: str, how: str) -> NoReturn:
