@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -28,6 +31,8 @@ KEY = b"k" * 24
             ("64:ff9b::808:808", True),
             ("ff02::1", False),
         ),
+        *(("fec0::1", False), ("4000::1", False), ("240.0.0.1", False), ("64:ff9b:1::808:808", False)),
+        *(("::127.0.0.1", False), ("::8.8.8.8", False), ("::ffff:240.0.0.1", False)),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
@@ -55,10 +60,10 @@ async def test_this_machine_is_refused_by_any_name(
 async def test_a_name_with_one_private_address_is_refused_whole(
     certificates: Certificates, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def both(*_: object, **__: object) -> list[object]:
+    def both(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("1.1.1.1", "10.0.0.1")]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+    monkeypatch.setattr(socket, "getaddrinfo", both)
     async with PushClient(certificates.pem, clock, private=False) as client:
         found = await Webhook(client, clock, "https://both.example/", [KEY]).send(push())
     assert (found.reason, found.detail) == ("refused", "both.example is at 10.0.0.1, which is not public")
@@ -70,15 +75,14 @@ async def test_the_name_is_asked_for_once_and_the_address_is_the_one_looked_at(
     """A name that answers otherwise the second time (DNS rebinding) gains nothing: there is no second time."""
     asked: list[str] = []
     server = WebhookReceiver(clock, KEY)
-    loop = asyncio.get_running_loop()
-    real = loop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def counted(host: str, *more: object, **named: object) -> object:
-        asked.append(str(host))
-        return await real("127.0.0.1" if host == "localhost" else host, *more, **named)  # type: ignore[arg-type] # handed on
+    def counted(host: str, port: int, *, type: int) -> object:
+        asked.append(host)
+        return real("127.0.0.1" if host == "localhost" else host, port, type=type)
 
-    monkeypatch.setattr(loop, "getaddrinfo", counted)
     async with served(server, certificates), PushClient(certificates.pem, clock, private=True) as client:
+        monkeypatch.setattr(socket, "getaddrinfo", counted)
         assert (await Webhook(client, clock, server.url, [KEY]).send(push())).reason == "delivered"
     assert asked.count("localhost") == 1
 
@@ -90,3 +94,50 @@ async def test_proxies_of_the_environment_are_not_used(
     server = WebhookReceiver(clock, KEY)
     async with served(server, certificates), PushClient(certificates.pem, clock, private=True) as client:
         assert (await Webhook(client, clock, server.url, [KEY]).send(push())).reason == "delivered"
+
+
+async def test_silent_name_servers_hold_up_nobody_elses_threads(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, begun = threading.Event(), threading.Semaphore(0)
+
+    def hanging(*_: object, **__: object) -> list[object]:
+        begun.release()
+        silent.wait(30)
+        raise socket.gaierror("no answer")
+
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    async with PushClient(None, clock, private=False) as client:
+        posts = [asyncio.create_task(client.post(f"https://h{n}.example/", b"", {})) for n in range(20)]
+        try:
+            async with asyncio.timeout(5):
+                while not begun.acquire(blocking=False):
+                    await asyncio.sleep(0.001)
+                assert await asyncio.to_thread(lambda: 7) == 7
+        finally:
+            silent.set()
+            await asyncio.gather(*posts)
+
+
+async def test_more_origins_than_are_kept_take_no_connection_from_under_a_push(
+    certificates: Certificates, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit.adapters.push.client.ORIGINS", 1)
+    servers = [WebhookReceiver(clock, KEY) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(served(server, certificates))
+        client = await stack.enter_async_context(PushClient(certificates.pem, clock, private=True))
+        retire = client._retire
+
+        async def slowly(origin: str) -> None:
+            await retire(origin)
+            await asyncio.sleep(0.001)
+
+        monkeypatch.setattr(client, "_retire", slowly)
+        hosts = [Webhook(client, clock, server.url, [KEY]) for server in servers]
+        for _ in range(5):
+            found = await asyncio.gather(*(host.send(push()) for host in hosts * 3))
+            assert {verdict.reason for verdict in found} == {"delivered"}

@@ -10,8 +10,10 @@ import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +33,7 @@ MAX_RETRY_AFTER_S = 3600.0
 IDLE_S = 300.0
 PINNED_S = 600.0
 ORIGINS = 256
+LOOK_UPS = 8  # at once; a silent name server holds a thread for long after we have given up
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -68,6 +71,8 @@ class PushClient:
         self._private = private
         self._pinned: OrderedDict[str, _Pinned] = OrderedDict()
         self._turn = 0
+        # Of its own, so that silent name servers hold up no other work that the process does in threads.
+        self._look_ups = ThreadPoolExecutor(LOOK_UPS, "plaudit-look-up")
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,6 +83,7 @@ class PushClient:
         for pinned in self._pinned.values():
             await pinned.client.close()
         self._pinned.clear()
+        self._look_ups.shutdown(wait=False, cancel_futures=True)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Verdict:
         """The answer to one POST, or the verdict on whoever gave none."""
@@ -141,16 +147,21 @@ class PushClient:
         if self._authorities is not None:
             builder = builder.add_root_certificate_pem(self._authorities)
         await self._retire(origin)
-        pinned = self._pinned[origin] = _Pinned(builder.build(), self._clock.monotonic_s() + PINNED_S)
-        while len(self._pinned) > ORIGINS:
+        while len(self._pinned) >= ORIGINS:
             await self._retire(next(iter(self._pinned)))
+        known = self._pinned.get(origin)
+        if known is not None:
+            return known  # another push was faster
+        # From here to its first use nothing is waited for, so nobody retires it before.
+        pinned = self._pinned[origin] = _Pinned(builder.build(), self._clock.monotonic_s() + PINNED_S)
         return pinned
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         """Where a host is, by the system's resolver, and all of it public unless that does not matter."""
         async with asyncio.timeout(RESOLVE_WITHIN_S):
             loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+            look_up = partial(socket.getaddrinfo, host.strip("[]"), port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(self._look_ups, look_up)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         refused = [] if self._private else [address for address in addresses if not is_public(address)]
         if refused:
@@ -206,4 +217,7 @@ def is_public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public(str(inner))
-    return address.is_global and not address.is_multicast
+        if address.is_site_local:
+            return False
+    # Reserved is also ::/8, with IPv4-compatible addresses (::a.b.c.d) and the NAT64 of a network (64:ff9b:1::/48).
+    return address.is_global and not (address.is_multicast or address.is_reserved)
