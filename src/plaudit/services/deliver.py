@@ -170,6 +170,8 @@ class Deliver:
                 self._waiting = await self._deliveries.waiting()
             except PlauditError as error:
                 log.warning("pushes cannot be counted: %s", error)
+            except Exception:
+                log.exception("pushes cannot be counted")
 
     async def _run(self, sender: Sender, waker: asyncio.Event) -> None:
         flights: set[asyncio.Task[Settled]] = set()
@@ -187,6 +189,9 @@ class Deliver:
                     await self._deliveries.settle(_results(landed))
                 except PlauditError as error:
                     log.warning("pushes over %s wait and will go on: %s", sender.channel, error)
+                    await asyncio.sleep(RETRY_S)
+                except Exception:
+                    log.exception("pushes over %s wait and will go on", sender.channel)
                     await asyncio.sleep(RETRY_S)
         finally:
             woken.cancel()
