@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.browser
 
-WITHIN_S = 20.0
+WITHIN_S = 40.0
 POLICY = "default-src 'none'; script-src 'self' 'nonce-page'; connect-src 'self'; img-src 'self'"
 PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>A page</title><script type="module" src="/widget/plaudit-bell.js"></script>
@@ -38,7 +39,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[ServerProcess]:
     assert chromium
-    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]"}
+    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": "[3]"}
     with ServerProcess(tmp_path_factory.mktemp("bell") / "data", env=env) as running:
         yield running
         assert '"level": "error"' not in running.log
@@ -82,13 +83,18 @@ class Bell:
         return response.json()
 
     def tell(self, *names: str, target: str, title: str) -> None:
-        """Have these react to a target of the user, and wait until the user was told."""
+        """Have these react to a target of the user all at once, so in one window, and wait until the user was told."""
         before = len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"])
         self.api("PUT", f"/api/v1/targets/{target}", None, {"owner_id": self.user, "title": title})
-        for n, name in enumerate(names):
+        for name in names:
             self.api("PUT", f"/api/v1/users/{name.lower()}", None, {"name": name})
+
+        def tap(n: int) -> None:
             body = {"target_id": target, "reaction_type": ("love", "haha", "like")[n % 3]}
-            self.api("PUT", "/api/v1/reactions", name.lower(), body)
+            self.api("PUT", "/api/v1/reactions", names[n].lower(), body)
+
+        with ThreadPoolExecutor(len(names)) as crowd:
+            list(crowd.map(tap, range(len(names))))
         deadline = time.monotonic() + WITHIN_S
         while len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"]) == before:
             assert time.monotonic() < deadline
@@ -124,7 +130,9 @@ def test_a_bell_counts_opens_and_marks_as_read(browser: Browser, server: ServerP
     bell.button.click()
     panel = bell.page.get_by_role("dialog", name="Notifications")
     item = panel.get_by_role("link")
-    assert "Bob and Alice reacted to your post “Sunrise at the lake”" in item.inner_text()
+    text = item.inner_text()
+    assert "reacted to your post “Sunrise at the lake”" in text
+    assert "Bob and Alice" in text or "Alice and Bob" in text
     assert item.get_attribute("href") == "/posts/post%3Alake"
     assert item.get_by_role("img", name="New").is_visible()
     bell.label("Notifications")
@@ -152,7 +160,7 @@ def test_it_polls_cheaply_and_only_while_it_is_seen(browser: Browser, server: Se
     seen = len(bell.answers)
     bell.page.wait_for_timeout(3_000)  # longer than a look takes to come round: there is none
     assert len(bell.answers) == seen
-    with bell.page.expect_response("**/me/notifications?limit=20", timeout=3_000):
+    with bell.page.expect_response("**/me/notifications?limit=20", timeout=WITHIN_S * 1000):
         bell.page.evaluate(f"{hide % 'visible'}; {event}")
     bell.close()
 
