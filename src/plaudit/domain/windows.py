@@ -195,6 +195,7 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
     if event.cause == "erase":
         watch = _forget(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
+        watch = _unshared(watch)
         for transition in event.transitions:
             if transition.user != owner:
                 watch = _tap(watch, transition, now, pace)
@@ -208,8 +209,16 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
     return Watch(cells, watch.window, watch.level, watch.message_at, watch.told)
 
 
+def _unshared(watch: Watch) -> Watch:
+    """The watch with users in its window that may be changed: one copy for an event, and not one for each tap."""
+    if watch.window is None:
+        return watch
+    window = msgspec.structs.replace(watch.window, seen=dict(watch.window.seen))
+    return Watch(watch.cells, window, watch.level, watch.message_at, watch.told)
+
+
 def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
-    """One user's change: it opens the window, is one more in it, or changes nothing."""
+    """One user's change: it opens the window, is one more in it, or changes nothing. The watch is `_unshared`."""
     window, before = watch.window, _before(tap)
     if window is None:
         if not before and tap.after and now - LATE < tap.at and not _told(watch, tap.user, now):
@@ -223,10 +232,10 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     there = seen.get(tap.user)
     if there is not None:
         if tap.at > there.at:
-            seen = {**seen, tap.user: Seen(there.before, tap.after, tap.at)}
+            seen[tap.user] = Seen(there.before, tap.after, tap.at)
     elif not _told(watch, tap.user, now):
         if len(seen) < KNOWN:
-            seen = {**seen, tap.user: Seen(before, tap.after, tap.at)}
+            seen[tap.user] = Seen(before, tap.after, tap.at)
         else:
             more = more or (not before and tap.after > 0)
     window = Window(window.opened_at, closes_at, minute, taps, seen, more)

@@ -171,13 +171,15 @@ class Notify:
             if owner is None and not there.version:
                 self._metrics.notified("unowned", sum(len(event.transitions) for event in events))
                 continue
-            watch = follow(there.watch, events, owner or "", now, self._pace)
+            watch = there.watch
+            for event in events:
+                watch = follow(watch, (event,), owner or "", now, self._pace)
+                await turn.over()
             if watch is not there.watch:
                 changes.append(self._change(name, there, watch))
             if len(changes) == SAVED_AT_ONCE:
                 lost += await self._batches.save(changes)
                 changes.clear()
-            await turn.over()
         lost += await self._batches.save(changes)
         return bool(lost)
 
@@ -194,8 +196,9 @@ class Notify:
         profiles = await self._directory.profiles(owners)
         changes: list[Change] = []
         drafts: list[tuple[str, Registration, str, Draft]] = []
-        now = self._clock.now_us()
+        now, turn = self._clock.now_us(), _Turn()
         for name, stored, target in ended:
+            await turn.over()
             owner, registration = _owner(target), target.registration
             its = wishes.get(owner or "", _NO_WISHES)
             until_quiet = quiet_until(its.quiet, _zone(profiles.get(owner or "", _NO_PROFILE).time_zone), now)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from plaudit.domain import windows
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.windows import (
     KNOWN,
@@ -12,6 +13,7 @@ from plaudit.domain.windows import (
     UNSEEN,
     Draft,
     Pace,
+    Watch,
     checked,
     close,
     collapse_id,
@@ -347,3 +349,24 @@ GOLDEN = (
     "96a877617463682e763181009302910092010196cf00038d7ea4c68000cf00038d7ea6904380000282a3616e6e930001"
     "cf00038d7ea4c68000a3626f62930002cf00038d7ea4c68001c2000080"
 )
+
+
+def test_the_users_of_a_window_are_copied_once_for_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Watched()
+    target.react("ann")
+    before, stored = target.watch, pack(target.watch)
+    event = target.commit(*(set_to(f"u{n}", LIKE) for n in range(8)))
+    assert event is not None
+    used: list[object] = []
+    tap = windows._tap
+
+    def watched(watch: Watch, *more: object) -> Watch:
+        used.append(watch.window and watch.window.seen)
+        return tap(watch, *more)  # type: ignore[arg-type] # handed on
+
+    monkeypatch.setattr(windows, "_tap", watched)
+    after = follow(before, [event], OWNER, target.now, target.pace)
+    assert (len(used), len({id(seen) for seen in used})) == (8, 1)
+    assert after.window is not None
+    assert len(after.window.seen) == 9
+    assert pack(before) == stored, "what was given stays as it is"

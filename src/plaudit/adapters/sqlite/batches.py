@@ -97,15 +97,17 @@ class SqliteBatches:
         """Watches whose windows have ended, but those that are claimed."""
         now_s = self._clock.monotonic_s()
         self._leases = {target: end for target, end in self._leases.items() if end > now_s}
-        most = limit + len(self._leases)
+        leased = frozenset(self._leases)
 
-        def work(connection: apsw.Connection) -> list[tuple[str, int, str]]:
-            return _loaded.decode(connection.execute(_DUE, (until, most)).get)
+        def work(connection: apsw.Connection) -> list[tuple[str, Stored]]:
+            found = _loaded.decode(connection.execute(_DUE, (until, limit + len(leased))).get)
+            free = [line for line in found if line[0] not in leased][:limit]
+            return [(id_, _stored(id_, version, state)) for id_, version, state in free]
 
         found = await self._database.read(work)
-        free = [(id_, version, state) for id_, version, state in found if id_ not in self._leases][:limit]
-        self._leases.update((id_, now_s + lease_s) for id_, _, _ in free)
-        return [(id_, _stored(id_, version, state)) for id_, version, state in free]
+        free = [(id_, stored) for id_, stored in found if id_ not in self._leases]  # claimed meanwhile
+        self._leases.update((id_, now_s + lease_s) for id_, _ in free)
+        return free
 
     async def next_due(self) -> int | None:
         """When the next window ends."""
