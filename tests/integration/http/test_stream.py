@@ -50,8 +50,8 @@ def listeners(server: ServerProcess) -> int:
     return int(float(text.partition("\nplaudit_stream_listeners ")[2].split()[0]))
 
 
-def until_listeners(server: ServerProcess, wanted: int) -> None:
-    deadline = time.monotonic() + WITHIN_S
+def until_listeners(server: ServerProcess, wanted: int, within_s: float = WITHIN_S) -> None:
+    deadline = time.monotonic() + within_s
     while (found := listeners(server)) != wanted:
         assert time.monotonic() < deadline, f"{found} listeners and not {wanted}"
         time.sleep(0.02)
@@ -143,8 +143,8 @@ def test_a_bad_token_takes_no_public_counts_away(server: ServerProcess, target: 
 def test_a_stream_ends_with_its_token(server: ServerProcess, target: str) -> None:
     register(server, target, target_type="message")
     secret, now_s = "a secret that is only good enough for tests", int(time.time())
-    # Ten seconds of leeway for clocks that differ.
-    token = issue(secret, user="ann", service=False, grants=["*"], ttl_s=1, now_s=now_s - 10)
+    # Ten seconds of leeway for clocks that differ; of the three that are left, cutting off the fraction takes one.
+    token = issue(secret, user="ann", service=False, grants=["*"], ttl_s=3, now_s=now_s - 10)
     with StreamClient(server, target, token=token).open() as client:
         client.until_over()
 
@@ -224,7 +224,8 @@ def test_the_process_has_so_many(tmp_path: Path) -> None:
 def test_a_stop_ends_streams_at_once(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server:
         clients = [StreamClient(server, "a", "b").open() for _ in range(50)]
-        assert server.stop(within_s=4.5) == 0, "not only because it stops waiting for them"
+        assert server.stop(within_s=30) == 0
+        assert "leaving connections" not in server.log, "it ended them, and did not stop waiting for them"
         for client in clients:
             client.until_over()
             client.socket.close()
