@@ -132,7 +132,7 @@ async def test_every_channel_at_once(stores: Stores, clock: ManualClock, certifi
         for channel, device_id in (("fcm", "f"), ("apns", "a"), ("webpush", "w"), ("webhook", "")):
             await told(stores, clock, channel, 30, [device_id])  # type: ignore[arg-type] # a channel by name
         async with delivering(stores, clock, *senders) as metrics:
-            await settled(stores)
+            await settled(stores, clock=clock)
         assert metrics.pushes == {"delivered": 120}
         for server in (google, apple, browser, host):
             assert (len(server.seen), server.problems) == (30, [])
@@ -253,6 +253,80 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(
             await stores.inbox.put([message("n")], [Address("n", "webpush", "d1")], clock.now_us())
             # Before the slow one is given up.
             await quick.until(lambda: len(quick.seen) == 1, "the quick one", within_s=WITHIN_S - 0.5)
+
+
+class Crowd:
+    """Devices by name: a push to one whose token begins with dead hangs until `back`. The host is the provider."""
+
+    channel: Channel = "webpush"
+    at_once = 100
+
+    def __init__(self) -> None:
+        self.back = asyncio.Event()
+        self.hanging = 0
+        self.most = 0
+        self.seen: list[str] = []
+
+    def provider(self, push: Push) -> str:
+        assert push.device is not None
+        return push.device.token.partition("/")[0]
+
+    async def send(self, push: Push) -> Verdict:
+        assert push.device is not None
+        if push.device.token.startswith("dead") and not self.back.is_set():
+            self.hanging += 1
+            self.most = max(self.most, self.hanging)
+            await self.back.wait()
+            self.hanging -= 1
+        self.seen.append(push.device.token)
+        return Verdict(reason="delivered")
+
+
+async def crowded(stores: Stores, clock: ManualClock, *tokens: tuple[str, str]) -> None:
+    """A message for each (owner, token), due in this order."""
+    for n, (owner, token) in enumerate(tokens):
+        await registered(stores, Device(id=token, owner=owner, kind="webpush", token=token))
+        at = clock.now_us() - 1000 + n
+        await stores.inbox.put(
+            [message(f"m-{token}", owner, at)], [Address(f"m-{token}", "webpush", token)], at
+        )
+
+
+@pytest.mark.parametrize("whose", ["one owner on many hosts", "many owners on one host"])
+async def test_many_dead_devices_do_not_hold_up_the_others(
+    stores: Stores, clock: ManualClock, whose: str
+) -> None:
+    sender, by_owner = Crowd(), whose == "one owner on many hosts"
+    dead = [("mallory", f"dead{n}/") if by_owner else (f"u{n}", f"dead/{n}") for n in range(150)]
+    await crowded(stores, clock, *dead, ("ann", "good/"))
+    async with delivering(stores, clock, sender):
+        await until(lambda: sender.seen == ["good/"], "the good push")
+        assert (sender.hanging, sender.most) == (12, 12)
+        clock.advance(1.1)
+        other = stores_on(stores.deliveries._database, clock)  # type: ignore[attr-defined] # knows no leases
+        waiting = await other.deliveries.claim("webpush", clock.now_us(), 60, 200)
+        assert {(parcel.tries, parcel.reason) for parcel in waiting} == {(0, "")}
+        sender.back.set()
+        await settled(stores, clock=clock)
+    assert sorted(sender.seen) == sorted(token for _, token in [*dead, ("ann", "good/")])
+
+
+async def test_a_provider_that_answers_has_half_of_the_places_and_a_tripped_one_a_single(
+    stores: Stores, clock: ManualClock
+) -> None:
+    sender = Crowd()
+    sender.back.set()
+    await crowded(stores, clock, ("ann", "dead/first"))
+    async with delivering(stores, clock, sender):
+        await settled(stores)
+        sender.back.clear()
+        await crowded(stores, clock, *((f"u{n}", f"dead/{n}") for n in range(150)))
+        await until(lambda: sender.hanging == 50, "half of the places")
+        await crowded(stores, clock, ("ann", "good/"))
+        await until(lambda: "good/" in sender.seen, "the good push")
+        assert sender.most == 50
+        sender.back.set()
+        await settled(stores, clock=clock)
 
 
 async def test_killed_between_sending_and_settling_a_device_shows_one_entry(
