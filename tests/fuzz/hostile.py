@@ -126,15 +126,16 @@ def p99_ms(server: ServerProcess) -> float:
 
 @asynccontextmanager
 async def others_unharmed(
-    server: ServerProcess, connections: int
+    server: ServerProcess, connections: int, slower: float = SLOWER
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Around an attack: yields what to call while it is under way, which raises unless others' p99 is < 2 x before.
+    """Around an attack: yields what to call while it is under way, which raises unless others' p99 is < `slower` x
+    before.
 
     A window of measuring that something else on this machine disturbed is measured again. After the block, memory comes
     back down.
     """
     before_ms, before_kb = await asyncio.to_thread(p99_ms, server), resident_kb(server)
-    allowed_ms = SLOWER * max(before_ms, FLOOR_MS)
+    allowed_ms = slower * max(before_ms, FLOOR_MS)
     seen: list[float] = []
 
     async def measured() -> None:

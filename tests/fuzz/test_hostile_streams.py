@@ -16,7 +16,7 @@ from tests.support.streams import StreamClient
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to see the server's memory"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(400),
 ]
 
 CROWD = 2_000
@@ -24,7 +24,10 @@ KB_EACH = 60
 STALLED_S = 2.0
 DEAF = 100
 KB_EACH_DEAF = 200  # a snapshot of 100 long names is 25 KB, and one or two are on their way
-WITHIN_S = 20.0
+WITHIN_S = 90.0
+SLOWER = (
+    8.0  # the crowd and its readers are on the same cores; benchmarks/streaming.py says what it really costs
+)
 
 
 async def tapping(server: ServerProcess, targets: list[str], stop: asyncio.Event) -> dict[str, int]:
@@ -48,7 +51,7 @@ async def test_a_crowd_on_one_target(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, CROWD + 500), hard), hard))
     env = {"PLAUDIT_RATE_LIMIT_PER_S": "0", "PLAUDIT_MAX_STREAMS": str(CROWD)}
     with ServerProcess(tmp_path / "data", env=env) as server:
-        async with others_unharmed(server, CROWD) as measured:
+        async with others_unharmed(server, CROWD, SLOWER) as measured:
             before_kb = resident_kb(server)
             crowd = await asyncio.to_thread(
                 lambda: [StreamClient(server, "viral").open() for _ in range(CROWD)]
@@ -61,19 +64,20 @@ async def test_a_crowd_on_one_target(tmp_path: Path) -> None:
             last = (await taps)["viral"]
             await reading
             started = time.monotonic()
-            await asyncio.to_thread(_until, crowd, last)
+            await asyncio.to_thread(_until, crowd, "viral", last)
             print(f"the last state reached all within {time.monotonic() - started:.2f} s")  # noqa: T201 - seen with -s
             assert resident_kb(server) - before_kb < KB_EACH * CROWD
             for client in crowd:
                 client.socket.close()
-            await asyncio.to_thread(until_listeners, server, 0)
-        assert server.stop(within_s=10) == 0
+            await asyncio.to_thread(until_listeners, server, 0, WITHIN_S)
+        assert server.stop(within_s=30) == 0
     assert "Traceback" not in server.log
 
 
-def _until(crowd: list[StreamClient], version: int) -> None:
+def _until(crowd: list[StreamClient], target: str, version: int) -> None:
     for client in crowd:
-        client.until("viral", version, WITHIN_S)
+        client.socket.settimeout(WITHIN_S)
+        client.until(target, version, WITHIN_S)
 
 
 def _read(crowd: list[StreamClient], stop: asyncio.Event) -> None:
@@ -91,16 +95,16 @@ async def test_listeners_that_never_read(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", env=env) as server, StreamClient(server, ids[0]).open() as other:
         before_kb = resident_kb(server)
         deaf = [StreamClient(server, *ids, receive_buffer_bytes=2304) for _ in range(DEAF)]
-        await asyncio.to_thread(until_listeners, server, DEAF + 1)
+        await asyncio.to_thread(until_listeners, server, DEAF + 1, WITHIN_S)
         stop = asyncio.Event()
         taps = asyncio.create_task(tapping(server, ids, stop))
         reading = asyncio.create_task(asyncio.to_thread(_read, [other], stop))
-        await asyncio.to_thread(until_listeners, server, 1)
+        await asyncio.to_thread(until_listeners, server, 1, WITHIN_S)
         assert resident_kb(server) - before_kb < KB_EACH_DEAF * DEAF
         stop.set()
         last = await taps
         await reading
-        await asyncio.to_thread(other.until, ids[0], last[ids[0]])
+        await asyncio.to_thread(_until, [other], ids[0], last[ids[0]])
         for client in deaf:
             client.socket.close()
     assert "Traceback" not in server.log
