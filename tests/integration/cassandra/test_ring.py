@@ -144,7 +144,7 @@ async def test_a_node_that_is_killed_or_frozen_loses_and_doubles_nothing(
             stored = {name: row.reaction for name, row in found.rows.items() if row.reaction}
             assert stored == {name: ends[target, name] for name in names if ends[target, name]}
             assert (found.header.total if found.header else 0) == len(stored)
-        assert longest_s < 15, "two of three are a quorum"
+        assert longest_s < 45, "two of three are a quorum"
     finally:
         if what == "frozen":
             node.thaw()
