@@ -8,7 +8,7 @@ in memory. A push may be made twice (a process may die between sending and settl
 import asyncio
 import logging
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
@@ -35,6 +35,8 @@ PROVIDERS = 1_000
 LAND_WITHIN_S = 2.0
 TRIPS_AT = 5
 OPEN_S, MAX_OPEN_S = 1.0, 30.0
+SHARE = 8  # of the places of a channel with many providers one owner, or a provider nobody knows yet, has an eighth
+CROWDED_US = SECOND
 NAMED = 3
 
 
@@ -78,6 +80,7 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._until_s = 0.0
+        self.answers = False  # the last time it was asked
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until it may be asked again; 0: now."""
@@ -90,11 +93,12 @@ class Breaker:
 
     def well(self) -> None:
         """It answered as it should."""
-        self._failures, self._until_s = 0, 0.0
+        self._failures, self._until_s, self.answers = 0, 0.0, True
 
     def unwell(self, now_s: float, retry_after_s: float | None) -> None:
         """It did not, and perhaps said for how long."""
         self._failures += 1
+        self.answers = False
         wait_s = retry_after_s
         if wait_s is None and self.tripped:
             wait_s = min(MAX_OPEN_S, OPEN_S * 2.0 ** min(10, self._failures - TRIPS_AT))
@@ -129,6 +133,7 @@ class Deliver:
         self._made = made
         self._look_every_s = look_every_s
         self._breakers: OrderedDict[str, Breaker] = OrderedDict()
+        self._flying = Counter[tuple[str, str, str]]()  # pushes under way, by channel and provider or owner
         self._waiting: Mapping[str, int] = {}
         self._wakers: list[asyncio.Event] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -239,19 +244,42 @@ class Deliver:
     async def _send(self, sender: Sender, parcel: Parcel, profiles: Mapping[str, Profile]) -> Settled:
         """Try once, or twice where the reason says so at once."""
         push = self._push(parcel, profiles)
-        breaker = self._breaker(sender.provider(push))
+        provider = sender.provider(push)
+        breaker = self._breaker(provider)
         now_s = self._clock.monotonic_s()
         if (wait_s := breaker.wait_s(now_s)) > 0:
             due = self._clock.now_us() + round(wait_s * SECOND)
             return Settled(parcel=parcel, reason=parcel.reason or "slow_down", due=due)
-        verdict = await self._try(sender, push)
-        if POLICY[verdict.reason].push == "now":
+        shares = self._shares(sender, provider, push.owner)
+        if any(self._flying[key] >= most for key, most in shares.items()):
+            return Settled(parcel=parcel, reason="", due=self._clock.now_us() + CROWDED_US)
+        self._flying.update(shares.keys())
+        try:
             verdict = await self._try(sender, push)
+            if POLICY[verdict.reason].push == "now":
+                verdict = await self._try(sender, push)
+        finally:
+            self._flying.subtract(shares.keys())
+            self._flying = +self._flying  # without those that have landed
         if POLICY[verdict.reason].well or verdict.only_device:
             breaker.well()
         else:
             breaker.unwell(self._clock.monotonic_s(), verdict.retry_after_s)
         return self._settled(parcel, verdict)
+
+    def _shares(self, sender: Sender, provider: str, owner: str) -> dict[tuple[str, str, str], int]:
+        """How many pushes may be under way to this provider and for this owner, or one of them with many dead devices
+        would hold all places while each try takes its time. What is over waits in the store, and that is no try.
+
+        A provider that answers gives places back soon: it may have as many as leave room for a claim. A channel with
+        one provider has all places for it.
+        """
+        if provider == sender.channel:
+            return {}
+        share = max(1, sender.at_once // SHARE)
+        breaker = self._breaker(provider)
+        most = 1 if breaker.tripped else max(share, sender.at_once // 2) if breaker.answers else share
+        return {(sender.channel, "provider", provider): most, (sender.channel, "owner", owner): share}
 
     async def _try(self, sender: Sender, push: Push) -> Verdict:
         try:

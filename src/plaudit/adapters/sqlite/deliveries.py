@@ -40,7 +40,10 @@ WHERE id IN (SELECT value FROM json_each(?1))
 """
 
 _DELETE = "DELETE FROM delivery WHERE no IN (SELECT value FROM json_each(?1))"
-_KEEP = "UPDATE delivery SET due = ?2, tries = tries + 1, reason = ?3 WHERE no = ?1"
+# Without a reason there was no try: the push waits on as it was.
+_KEEP = """
+UPDATE delivery SET due = ?2, tries = tries + (?3 <> ''), reason = CASE ?3 WHEN '' THEN reason ELSE ?3 END WHERE no = ?1
+"""
 _GONE = "SELECT id FROM device WHERE id = ?1 AND (?2 IS NULL OR registered_at <= ?2)"
 _RESEND = """
 UPDATE delivery SET due = ?1, created_at = ?1, tries = 0, reason = 'resent'
