@@ -11,7 +11,6 @@ from playwright.sync_api import Page
 from tests.support.server import ServerProcess
 
 BARS = 50
-FRAME_MS = 1000 / 60
 SLOWDOWN = 6
 VIRAL_TAPS_PER_S = 300
 

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Board]
 
 WISHES = 25
+
 # Pressed and looked at without a turn of the event loop in between.
 PRESSED = "button => { button.click(); return [button.ariaPressed, button.getRootNode().host.counts.total]; }"
 
