@@ -67,6 +67,7 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a try. `due`: try again then. `dead`: keep it as a dead letter. Neither: it is done with.
 
+    `reason` is why, "" if no try was made: then the parcel goes back with its tries and its reason as they were.
     `device`: what becomes of the device. `gone_at` narrows `gone` to a device that was not registered after it.
     """
 
