@@ -146,17 +146,22 @@ def main() -> None:
         sizes = {100_000: TAPS + READS, 1_000_000: TAPS + READS + CONNECTIONS, 10_000_000: TAPS + READS}
     console = Console(width=120)
     console.print(machine)
-    stores = []
+    stores: list[Store] = []
     # On the disk of the checkout: a temporary folder in memory would make fsync free.
     with tempfile.TemporaryDirectory(dir=HERE, prefix=".run-") as folder:
         for rows, cases in sizes.items():
             stores.append(store(rows, cases, options, Path(folder)))
             print_store(console, stores[-1])
+            keep(machine, stores, full=options.full)  # after each size: the last one takes the longest
+
+
+def keep(machine: str, stores: list[Store], *, full: bool) -> None:
+    """Write down what was measured so far."""
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     kept = {"machine": machine, "at": f"{datetime.now(UTC):%Y-%m-%d}", "stores": [s.plain() for s in stores]}
-    (results / f"{'full' if options.full else 'quick'}.json").write_text(json.dumps(kept, indent=2) + "\n")
-    if options.full:
+    (results / f"{'full' if full else 'quick'}.json").write_text(json.dumps(kept, indent=2) + "\n")
+    if full:
         write_docs(machine, stores)
 
 
