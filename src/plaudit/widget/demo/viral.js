@@ -54,6 +54,9 @@ export class Viral {
   #latency = new Gauge("latency", "99 of 100 answered within", "ms", FLOOR_MS);
   #staleness = new Gauge("staleness", "Seen here after", "ms", FLOOR_MS);
   #following = false;
+  #left = 0; // looks before nobody follows any more
+  /** Counts starts and their answers: a look from before one of these says nothing about the run. */
+  #turn = 0;
   /** When each version was on screen first, on our clock. @type {[version: number, atMs: number][]} */
   #seen = [];
   /** By the start of a slice. @type {Map<number, number>} */
@@ -71,18 +74,21 @@ export class Viral {
 
   /** Show what there is; while somebody's run goes on, follow it. */
   async follow() {
+    this.#left = AFTERGLOW;
     if (this.#following) return;
     this.#following = true;
-    let left = AFTERGLOW;
     const watch = () => {
       if (this.#following) requestAnimationFrame(watch);
       this.#watch();
     };
     requestAnimationFrame(watch);
-    while (left > 0) {
+    while (this.#left > 0) {
+      const turn = this.#turn;
       const look = await this.#look();
-      if (look) this.#show(look);
-      if (look) left = look.running ? AFTERGLOW : left - 1; // without an answer nobody knows; ask again
+      if (look && turn === this.#turn) {
+        this.#show(look);
+        this.#left = look.running ? AFTERGLOW : this.#left - 1; // without an answer nobody knows; ask again
+      }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     this.#following = false;
@@ -92,7 +98,9 @@ export class Viral {
     this.#button.disabled = true;
     this.#seen = [];
     this.#stale.clear();
+    this.#turn += 1;
     const look = await this.#look({ target: this.target });
+    this.#turn += 1;
     if (look) {
       this.#show(look);
       void this.follow();
