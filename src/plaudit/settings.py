@@ -31,6 +31,8 @@ _TOGETHER = (
     ("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
     ("vapid_key", "vapid_subject"),
 )
+_ENGINES = {"cassandra": "cassandra_hosts", "kafka": "kafka_brokers", "redis": "redis_nodes"}
+_ADDRESS = re.compile(r"\S+:\d{1,5}\Z")
 _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*[^\s?#/])?\Z")
 
 
@@ -182,7 +184,8 @@ class Settings(BaseSettings):
 
     cassandra_hosts: list[str] = Field(
         [],
-        description="Cassandra nodes to begin with; the others are found. Without any: the embedded profile.",
+        description="Cassandra nodes to begin with; the others are found. The cluster profile needs these, "
+        "`kafka_brokers` and `redis_nodes`; without any of the three: the embedded profile.",
     )
     cassandra_port: int = Field(9042, ge=1, le=65535, description="Port of CQL, the same on every node.")
     cassandra_keyspace: str = Field(
@@ -209,6 +212,50 @@ class Settings(BaseSettings):
     )
     cassandra_tls_cert: str | None = Field(None, description="PEM file of our own certificate, with its key.")
     cassandra_tls_key: str | None = Field(None, description="PEM file of the key to that certificate.")
+
+    kafka_brokers: list[str] = Field([], description="Kafka brokers to begin with, each `host:port`.")
+    kafka_topic: str = Field(
+        "plaudit.reactions",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="The topic of events; `plaudit migrate` creates it, and `TOPIC.quarantine` beside it.",
+    )
+    kafka_partitions: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        description="Partitions of a new topic: the most workers of one role that can share the work.",
+    )
+    kafka_replication: int = Field(
+        3, ge=1, le=9, description="Replicas of a new topic. 1 is for trying things out."
+    )
+    kafka_group_protocol: Literal["classic", "consumer"] = Field(
+        "classic",
+        description="How workers share partitions: `classic` (cooperative-sticky), or the new `consumer` protocol "
+        "(Kafka 4).",
+    )
+    kafka_username: str | None = Field(None, description="Who we are to Kafka (SCRAM-SHA-512).")
+    kafka_password: SecretStr | None = Field(None, description="The password to that name.")
+    kafka_tls_ca: str | None = Field(
+        None, description="PEM file of the authorities to trust; switches TLS on."
+    )
+    kafka_tls_cert: str | None = Field(None, description="PEM file of our own certificate, with its key.")
+    kafka_tls_key: str | None = Field(None, description="PEM file of the key to that certificate.")
+
+    redis_nodes: list[str] = Field(
+        [], description="Nodes of Redis Cluster to begin with, each `host:port`; the others are found."
+    )
+    redis_username: str | None = Field(None, description="Who we are to Redis (ACL).")
+    redis_password: SecretStr | None = Field(None, description="The password to that name.")
+    redis_tls_ca: str | None = Field(
+        None, description="PEM file of the authorities to trust; switches TLS on."
+    )
+
+    worker_port: int = Field(
+        9180,
+        ge=0,
+        le=65535,
+        description="Port where a worker answers /healthz, /readyz and /metrics; 0 picks a free one and prints it.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -245,21 +292,38 @@ class Settings(BaseSettings):
             raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")
         self._whole_senders()
         self.catalogue()
-        self._whole_cassandra()
+        self._whole_cluster()
         return self
 
-    def _whole_cassandra(self) -> None:
+    def _whole_cluster(self) -> None:
         """Half a configuration is a mistake, and guessing the other half is a worse one."""
-        for name, other in (("username", "password"), ("tls_cert", "tls_key")):
-            for a, b in ((name, other), (other, name)):
-                if getattr(self, f"cassandra_{a}") is not None and getattr(self, f"cassandra_{b}") is None:
-                    raise ValueError(f"cassandra_{b}: needed with cassandra_{a}")
-        if self.cassandra_tls_cert is not None and self.cassandra_tls_ca is None:
-            raise ValueError("cassandra_tls_ca: needed with cassandra_tls_cert")
-        if not self.cassandra_hosts:
-            for name in type(self).model_fields:
-                if name.startswith("cassandra_") and name in self.model_fields_set - {"cassandra_hosts"}:
-                    raise ValueError(f"cassandra_hosts: needed with {name}")
+        for engine in _ENGINES:
+            for name, other in (("username", "password"), ("tls_cert", "tls_key")):
+                self._pair(f"{engine}_{name}", f"{engine}_{other}")
+            if self._has(f"{engine}_tls_cert") and not self._has(f"{engine}_tls_ca"):
+                raise ValueError(f"{engine}_tls_ca: needed with {engine}_tls_cert")
+            if not self._has(_ENGINES[engine]):
+                for name in sorted(self.model_fields_set - {_ENGINES[engine]}):
+                    if name.startswith(f"{engine}_"):
+                        raise ValueError(f"{_ENGINES[engine]}: needed with {name}")
+        there = [name for name in _ENGINES.values() if self._has(name)]
+        for name in _ENGINES.values():
+            if there and name not in there:
+                raise ValueError(f"{name}: needed with {there[0]}, or none of them for the embedded profile")
+        for name in ("kafka_brokers", "redis_nodes"):
+            for address in getattr(self, name):
+                if not _ADDRESS.match(address):
+                    raise ValueError(f"{name}: {address!r} is not host:port")
+
+    def _has(self, name: str) -> bool:
+        return bool(getattr(self, name, None))
+
+    def _pair(self, a: str, b: str) -> None:
+        """Raise `ValueError` where one is set without the other. A password may do without a name in Redis."""
+        if self._has(a) and not self._has(b):
+            raise ValueError(f"{b}: needed with {a}")
+        if self._has(b) and not self._has(a) and b != "redis_password":
+            raise ValueError(f"{a}: needed with {b}")
 
     def _whole_senders(self) -> None:
         """Raise `ValueError` for half of a sender."""
@@ -272,6 +336,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: is http(s)://… without a slash or query at its end")
         if self.vapid_subject is not None and not self.vapid_subject.startswith(("mailto:", "https:")):
             raise ValueError("vapid_subject: is a mailto: or https: address (RFC 8292)")
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the settings name the engines of the cluster profile."""
+        return bool(self.cassandra_hosts)
 
     @property
     def only_local(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Tap, Transition
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.domain.events import Cause, committed
@@ -142,9 +143,14 @@ class PublishesAndHopes(Publish):
     """Asks the log once, and answers whatever it says."""
 
     async def commit(
-        self, key: CellKey, header: Header, transitions: Sequence[Transition], cause: Cause = "tap"
+        self,
+        key: CellKey,
+        header: Header,
+        transitions: Sequence[Transition],
+        cause: Cause = "tap",
+        registration: Registration | None = None,
     ) -> None:
-        await self._publish(key, committed(key.target, header, cause, list(transitions)))
+        await self._publish(key, committed(key.target, header, cause, list(transitions), 0, registration))
 
 
 class TrustsTheDead(Publish):

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.errors import Corrupt
 
@@ -29,6 +30,23 @@ class Committed(msgspec.Struct, frozen=True, array_like=True, tag_field="event",
     born: int
     recent: tuple[tuple[str, int], ...]
     transitions: tuple[Transition, ...]
+    deleted: int = 0
+    told: tuple[str, str | None, str | None, bool, int | None] | None = None
+
+    @property
+    def header(self) -> Header:
+        """The header that the commit left behind, but for `last_at`, which only a commit needs."""
+        return Header(
+            self.seq, self.type, self.counts, self.rows, 0, self.born, self.recent, self.deleted, self.lanes
+        )
+
+    @property
+    def registration(self) -> Registration | None:
+        """What the host app told us about the target, as it was at the commit."""
+        if self.told is None:
+            return None
+        type_, owner, title, closed, allowed = self.told
+        return Registration(type=type_, owner=owner, title=title, closed=closed, allowed=allowed)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -36,9 +54,15 @@ _decoder = msgspec.msgpack.Decoder(Committed)
 
 
 def committed(
-    target: str, header: Header, cause: Cause, transitions: list[Transition], bucket: int = 0
+    target: str,
+    header: Header,
+    cause: Cause,
+    transitions: list[Transition],
+    bucket: int = 0,
+    registration: Registration | None = None,
 ) -> bytes:
-    """The encoded event of a commit that left `header` behind."""
+    """The encoded event of a commit that left `header` behind, and `registration` as it was or as it made it."""
+    r = registration
     return _encoder.encode(
         Committed(
             target,
@@ -52,6 +76,8 @@ def committed(
             header.born,
             header.recent,
             tuple(transitions),
+            int(header.deleted),
+            None if r is None else (r.type, r.owner, r.title, r.closed, r.allowed),
         )
     )
 

@@ -300,7 +300,8 @@ class CellCommitter:
         again = {w.tap.user for w, (answer, _) in told if isinstance(answer, Answer)} - moved
         try:
             if wrote is not None:
-                await publish.commit(key, wrote.header, wrote.transitions)
+                registration = result.target.registration
+                await publish.commit(key, wrote.header, wrote.transitions, registration=registration)
             if again:
                 await publish.again(key, again)
             _answer(told)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.errors import OutcomeUnknown, PlauditError, Unavailable
 from plaudit.domain.events import Cause, committed
@@ -36,10 +37,15 @@ class Publish:
         self._probe_at_s = 0.0
 
     async def commit(
-        self, key: CellKey, header: Header, transitions: Sequence[Transition], cause: Cause = "tap"
+        self,
+        key: CellKey,
+        header: Header,
+        transitions: Sequence[Transition],
+        cause: Cause = "tap",
+        registration: Registration | None = None,
     ) -> None:
         """Publish a commit's event; returns when it is in the log or owed. Goes on until one of them works."""
-        event = committed(key.target, header, cause, list(transitions), key.bucket)
+        event = committed(key.target, header, cause, list(transitions), key.bucket, registration)
         while not await self._publish(key, event):
             try:
                 await self._debts.owe(key, [transition.user for transition in transitions])
@@ -55,7 +61,7 @@ class Publish:
         """
         state = await self._cells.settle(key, users)
         if state.header is not None:
-            await self.commit(key, state.header, _as_it_is(state), cause)
+            await self.commit(key, state.header, _as_it_is(state), cause, state.registration)
 
     async def sweep(self, shard: int) -> int:
         """Pay the debts of one shard, as far as the log takes them; returns how many were paid.
@@ -68,7 +74,8 @@ class Publish:
         for debt in await self._debts.owed(shard):
             state = await self._cells.settle(debt.key, debt.users)
             if state.header is not None:
-                event = committed(debt.key.target, state.header, "late", _as_it_is(state), debt.key.bucket)
+                key, moved = debt.key, _as_it_is(state)
+                event = committed(key.target, state.header, "late", moved, key.bucket, state.registration)
                 if not await self._publish(debt.key, event):
                     return paid
             await self._debts.settle(debt)

@@ -48,6 +48,8 @@ async def test_the_ledger_repairs_nothing_when_it_reads(cassandra: Cassandra) ->
 
 
 def test_the_command_says_what_it_did(cassandra: Cassandra, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAUDIT_KAFKA_BROKERS", '["127.0.0.1:1"]')
+    monkeypatch.setenv("PLAUDIT_REDIS_NODES", '["127.0.0.1:1"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_HOSTS", f'["{cassandra.hosts[0]}"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_PORT", str(cassandra.port))
     monkeypatch.setenv("PLAUDIT_CASSANDRA_KEYSPACE", "by_command")
@@ -61,6 +63,8 @@ def test_the_command_says_what_it_did(cassandra: Cassandra, monkeypatch: pytest.
 def test_the_command_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli, ["migrate"])
     assert (result.exit_code, "cassandra_hosts" in result.output) == (2, True)
+    monkeypatch.setenv("PLAUDIT_KAFKA_BROKERS", '["127.0.0.1:1"]')
+    monkeypatch.setenv("PLAUDIT_REDIS_NODES", '["127.0.0.1:1"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_HOSTS", '["127.0.0.1"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_PORT", "9")
     result = CliRunner().invoke(cli, ["migrate"])

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.domain.cell import Header, Transition
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Deleted, Header, Transition
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.events import Cause, Committed, committed, decode
 
@@ -24,8 +25,9 @@ EVENT = Committed(
     recent=(("bob", 2), ("ann", 1)),
     transitions=tuple(TRANSITIONS),
 )
+REGISTRATION = Registration(type="post", owner="cy", title="Sunrise", closed=True, allowed=6)
 GOLDEN = bytes.fromhex(
-    "9c"  # an array of 12
+    "9e"  # an array of 14
     "ac636f6d6d69747465642e7631"  # "committed.v1"
     "a7706f73743a3432"  # target "post:42"
     "00"  # bucket
@@ -42,12 +44,27 @@ GOLDEN = bytes.fromhex(
     "92"
     "95a3626f6200020506"
     "95a3616e6ec0010507"  # transitions
+    "00"  # deleted
+    "c0"  # told
 )
+BEFORE = b"\x9c" + GOLDEN[1:-2]  # as events were before the last two fields
 
 
 def test_golden_bytes_of_a_committed_v1_event() -> None:
     assert committed("post:42", HEADER, "tap", TRANSITIONS) == GOLDEN
     assert decode(GOLDEN) == EVENT
+
+
+def test_a_registration_comes_back_with_the_header() -> None:
+    closed = msgspec.structs.replace(HEADER, deleted=Deleted.PURGING)
+    event = decode(committed("post:42", closed, "delete", [], 0, REGISTRATION))
+    assert event.registration == REGISTRATION
+    assert event.header == msgspec.structs.replace(closed, last_at=0)
+    assert decode(GOLDEN).registration is None
+
+
+def test_events_of_before_deleted_and_told_are_read() -> None:
+    assert decode(BEFORE) == EVENT
 
 
 @pytest.mark.parametrize("cause", ["tap", "late", "import", "erase", "delete", "repair"])
@@ -86,7 +103,7 @@ GARBAGE = {
     "an empty array": msgspec.msgpack.encode([]),
     "one byte short": GOLDEN[:-1],
     "one byte long": GOLDEN + b"\x00",
-    "one field short": msgspec.msgpack.encode(msgspec.msgpack.decode(GOLDEN)[:-1]),
+    "one field short": msgspec.msgpack.encode(msgspec.msgpack.decode(BEFORE)[:-1]),
     "another version": altered(0, "committed.v2"),
     "another kind": altered(0, "created.v1"),
     "no kind": altered(0, None),
@@ -98,7 +115,7 @@ GARBAGE = {
     "a recent of one": altered(10, [["bob"]]),
     "a transition of four": altered(11, [["bob", 0, 2, 5]]),
     "text that is not utf-8": NOT_UTF8,
-    "nested deeper than the stack": b"\x9d" + GOLDEN[1:] + b"\x91" * 200_000 + b"\xc0",
+    "nested deeper than the stack": b"\x9f" + GOLDEN[1:] + b"\x91" * 200_000 + b"\xc0",
     "a length that is not there": b"\xdd\xff\xff\xff\xff",
 }
 

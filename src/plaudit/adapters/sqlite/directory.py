@@ -47,7 +47,7 @@ class SqliteDirectory:
             no = line.no if line else self._numbers.next(connection)
             old = line.header if line else self._numbers.unseen(connection)
             header = removal.register(old, registration.type)
-            write_commit(connection, no, target, header, "repair")
+            write_commit(connection, no, target, header, "repair", registration=registration)
             values = (registration.owner, registration.title, int(registration.closed), registration.allowed)
             connection.execute(REGISTER, (*values, no))
             return Target(header, registration)

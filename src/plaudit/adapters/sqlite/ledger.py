@@ -6,6 +6,7 @@ import apsw
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Answer, Header, Plan, Refused, Row, Rules, Tap, fold
 from plaudit.domain.events import Cause, committed
 from plaudit.domain.restored import floor_below
@@ -80,7 +81,7 @@ class SqliteLedger:
                 header = plan.header
                 headers.append((no, cell.target, header))
                 changed += _lines(no, plan)
-                events.append(committed(cell.target, header, "tap", plan.transitions))
+                events.append(committed(cell.target, header, "tap", plan.transitions, 0, registration))
             results.append(CellResult(Target(header, registration), _everyone(cell.taps, erased, plan)))
         sql.write_headers(connection, headers)
         sql.write_rows(connection, changed)
@@ -113,7 +114,8 @@ def write_commit(
     header: Header,
     cause: Cause,
     event: bytes | None = None,
+    registration: Registration | None = None,
 ) -> None:
     """Store a header that changed without taps, with its event."""
     sql.write_headers(connection, [(no, target, header)])
-    sql.write_events(connection, [event or committed(target, header, cause, [])])
+    sql.write_events(connection, [event or committed(target, header, cause, [], 0, registration)])

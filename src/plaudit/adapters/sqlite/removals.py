@@ -107,7 +107,7 @@ class SqliteRemovals:
             after: dict[str, Target] = {}
             for target, line in stored.items():
                 header, transition = erase(line.header, user, rows[line.no, user], self._clock.now_us())
-                event = committed(target, header, "erase", [transition])
+                event = committed(target, header, "erase", [transition], 0, line.registration)
                 write_commit(connection, line.no, target, header, "erase", event)
                 connection.execute("DELETE FROM reaction_row WHERE target = ? AND user = ?", (line.no, user))
                 after[target] = Target(header, line.registration)

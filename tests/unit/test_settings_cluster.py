@@ -1,11 +1,14 @@
-"""Half a configuration of Cassandra stops the process with the name of what is missing."""
+"""Half a configuration of the cluster stops the process with the name of what is missing."""
 
 import pytest
 from pydantic import ValidationError
 
 from plaudit.settings import Settings
 
-HOSTS = {"cassandra_hosts": ["10.0.0.1"]}
+KAFKA = {"kafka_brokers": ["10.0.0.1:9092"]}
+REDIS = {"redis_nodes": ["10.0.0.1:6379"]}
+CASSANDRA = {"cassandra_hosts": ["10.0.0.1"]}
+HOSTS = {**CASSANDRA, **KAFKA, **REDIS}
 
 
 @pytest.mark.parametrize(
@@ -13,6 +16,15 @@ HOSTS = {"cassandra_hosts": ["10.0.0.1"]}
     [
         ({"cassandra_keyspace": "likes"}, "cassandra_hosts"),
         ({"cassandra_port": 9042}, "cassandra_hosts"),
+        ({"kafka_topic": "likes"}, "kafka_brokers"),
+        ({"redis_username": "plaudit"}, "redis_password"),
+        ({**CASSANDRA, **KAFKA}, "redis_nodes"),
+        ({**CASSANDRA, **REDIS}, "kafka_brokers"),
+        ({**KAFKA, **REDIS}, "cassandra_hosts"),
+        ({**HOSTS, "kafka_brokers": ["10.0.0.1"]}, "kafka_brokers"),
+        ({**HOSTS, "redis_nodes": ["10.0.0.1:x"]}, "redis_nodes"),
+        ({**HOSTS, "kafka_username": "plaudit"}, "kafka_password"),
+        ({**HOSTS, "kafka_tls_cert": "me.pem", "kafka_tls_key": "me.key"}, "kafka_tls_ca"),
         ({**HOSTS, "cassandra_username": "plaudit"}, "cassandra_password"),
         ({**HOSTS, "cassandra_password": "secret"}, "cassandra_username"),
         ({**HOSTS, "cassandra_tls_ca": "ca.pem", "cassandra_tls_cert": "me.pem"}, "cassandra_tls_key"),
@@ -30,6 +42,7 @@ def test_half_a_configuration_is_none(given: dict[str, object], names: str) -> N
 
 def test_a_whole_one_is_taken_and_its_password_is_not_shown() -> None:
     settings = Settings(**HOSTS, cassandra_username="plaudit", cassandra_password="guess me")  # type: ignore[arg-type] # pydantic checks them
-    assert settings.cassandra_hosts == ["10.0.0.1"]
+    assert settings.clustered
+    assert Settings(**HOSTS, redis_password="guess me").redis_password is not None  # type: ignore[arg-type]
     assert "guess me" not in repr(settings)
-    assert Settings().cassandra_hosts == []
+    assert not Settings().clustered
