@@ -90,6 +90,13 @@ class Session:
         except ERRORS as error:
             raise failed(error) from error
 
+    async def hmget(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """The values of these fields of one hash, in this order."""
+        try:
+            return cast("list[bytes | None]", await self._client.hmget(key, list(fields)))
+        except ERRORS as error:
+            raise failed(error) from error
+
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to these commands, each on one key: as many round trips as there are batches of `PER_BATCH`.
 
