@@ -138,6 +138,24 @@ async def test_pages_are_newest_first_without_gap_or_repeat(lists: CassandraList
     assert await lists.reactors(target, [LOVE], None, 100) == [e for e in wanted if e.reaction == LOVE]
 
 
+async def test_who_stands_in_two_lists_for_a_moment_is_shown_once(lists: CassandraLists) -> None:
+    """Half of a switch is written: the new entry is there, the old one too."""
+    target, users = fresh_target(), [f"u{n:02}" for n in range(30)]
+    for reaction, at in ((LIKE, 10), (LOVE, 20)):
+        moved = (Transition(user, NONE, reaction, 10 + n % 4, at + n % 4) for n, user in enumerate(users))
+        await lists.apply([event(target, *moved)])
+    found: list[Entry] = []
+    while page := await lists.reactors(
+        target, ALL, (found[-1].created_at, found[-1].key) if found else None, 7
+    ):
+        found += page
+        assert len(page) == 7 or len(found) == 30
+    places = [(entry.created_at, entry.key) for entry in found]
+    assert places == sorted(places, reverse=True)
+    assert {entry.key for entry in found} == set(users)
+    assert len(found) == 30
+
+
 async def test_a_user_sees_what_they_reacted_to_newest_first(lists: CassandraLists) -> None:
     user, targets = fresh_target(), [fresh_target() for _ in range(5)]
     await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
