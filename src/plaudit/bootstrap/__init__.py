@@ -1,8 +1,8 @@
 """The only place that builds: settings in, a running service out."""
 
-import importlib
 import logging
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from plaudit.bootstrap.embedded import embedded
 from plaudit.bootstrap.front import Service
@@ -31,16 +31,16 @@ log = logging.getLogger("plaudit")
 
 
 async def run(settings: Settings) -> None:
-    """Serve the embedded profile until told to stop. Raises `Invalid` where the settings ask for the other one."""
+    """Serve until told to stop: the cluster profile where the settings name its engines, else the embedded one."""
     if settings.clustered:
-        raise Invalid(
-            "invalid_setting",
-            "cassandra_hosts is set, and this version does not serve the cluster profile yet "
-            "(docs/known-gaps.md, cluster-profile)",
-        )
-    async with embedded(settings) as service:
+        with _drivers():
+            from plaudit.bootstrap.cluster import cluster
+        profile, words = cluster, "cluster profile: Cassandra, Kafka and Redis Cluster"
+    else:
+        profile, words = embedded, f"embedded profile: one process, one file in {settings.data}"
+    async with profile(settings) as service:
         spare_the_collector()
-        log.info("embedded profile: one process, one file", extra={"data": str(settings.data)})
+        log.info(words)
         port = settings.port or free_port(settings.host)
         limits = Limits(settings.max_connections, settings.idle_connection_s, settings.stalled_connection_s)
         await serve(service.app, settings.host, port, service.drain, limits)
@@ -53,13 +53,16 @@ async def migrate(settings: Settings) -> list[str]:
             "invalid_setting",
             "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
         )
-    return await _drivers().migrate_engines(settings)
+    with _drivers():
+        from plaudit.bootstrap.cluster import migrate_engines
+    return await migrate_engines(settings)
 
 
-def _drivers() -> ModuleType:
-    """What builds the cluster; its drivers are an extra. Raises `Invalid`."""
+@contextmanager
+def _drivers() -> Iterator[None]:
+    """Importing what builds the cluster: its drivers are an extra. Raises `Invalid`."""
     try:
-        return importlib.import_module("plaudit.bootstrap.cluster")
+        yield
     except ImportError as error:
         raise Invalid(
             "invalid_setting",

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from plaudit.adapters.cassandra import CassandraConfig
+from plaudit.adapters.kafka import KafkaConfig
 from plaudit.domain.errors import Invalid
 from plaudit.settings import Settings
 
@@ -23,6 +24,11 @@ def cassandra_config(settings: Settings) -> CassandraConfig:
         tls_cert=_pem("cassandra_tls_cert", settings.cassandra_tls_cert),
         tls_key=_pem("cassandra_tls_key", settings.cassandra_tls_key),
     )
+
+
+def kafka_config(settings: Settings) -> KafkaConfig:
+    """Where Kafka is, and which topic is ours."""
+    return KafkaConfig(settings.kafka_brokers, settings.kafka_topic)
 
 
 def _secret(secret: SecretStr | None) -> str | None:
