@@ -68,11 +68,21 @@ _ZEROS = (0,) * MAX_CODE
 class NearCache:
     """Targets by id. Lives on the event loop; no other thread may touch it."""
 
-    def __init__(self, counters: Counters, catalogue: Catalogue, *, entries: int, public: bool) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        catalogue: Catalogue,
+        *,
+        entries: int,
+        public: bool,
+        degraded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._counters = counters
         self._catalogue = catalogue
         self._counts = Counts(catalogue)
         self.fingerprint = catalogue.fingerprint
+        self.degraded = degraded
+        """Whether what is read comes from somewhere slower than it should for now, and may be older."""
         self._entries = entries
         self._public = public
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
