@@ -6,6 +6,7 @@ from plaudit.adapters.cassandra.debts import CassandraDebts
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
+from plaudit.adapters.cassandra.sweep import CassandraSweep
 
 __all__ = [
     "CassandraCells",
@@ -13,6 +14,7 @@ __all__ = [
     "CassandraCounts",
     "CassandraDebts",
     "CassandraLists",
+    "CassandraSweep",
     "Session",
     "migrate",
 ]
