@@ -85,6 +85,13 @@ METRICS = (
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
     ),
     Definition(
+        "plaudit_derived_drift",
+        "counter",
+        "store",
+        "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
+        "ones, `lists` of reactors, `index` of each user.",
+    ),
+    Definition(
         "plaudit_notifications",
         "counter",
         "outcome",
@@ -151,6 +158,7 @@ class Metrics:
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
+        self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
@@ -174,6 +182,10 @@ class Metrics:
         """Count one transaction."""
         self.commits += cells
         self.batch_taps.observe(taps)
+
+    def derived_drifted(self, store: str) -> None:
+        """Count one thing in a derived store that disagreed with the ledger."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
 
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
@@ -208,6 +220,7 @@ class Metrics:
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._counter("plaudit_derived_drift", self.derived_drift)
         yield self._counter("plaudit_notifications", self.notifications)
         yield self._counter("plaudit_pushes", self.pushes)
         yield self._histogram("plaudit_request_seconds", self.seconds)
