@@ -46,6 +46,24 @@ METRICS = (
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
     Definition(
+        "plaudit_refills",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not have them.",
+    ),
+    Definition(
+        "plaudit_degraded_reads",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not answer.",
+    ),
+    Definition(
+        "plaudit_counters_away",
+        "gauge",
+        None,
+        "Cluster: 1 while Redis does not answer and is only probed. Alert above 0.",
+    ),
+    Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
     Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
@@ -65,6 +83,13 @@ METRICS = (
     ),
     Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
+    ),
+    Definition(
+        "plaudit_derived_drift",
+        "counter",
+        "store",
+        "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
+        "ones, `lists` of reactors, `index` of each user.",
     ),
     Definition(
         "plaudit_notifications",
@@ -126,11 +151,14 @@ class Metrics:
         self.commits = 0
         self.commits_refused = 0
         self.batch_taps = Histogram(TAPS)
+        self.refills = 0
+        self.degraded_reads = 0
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
+        self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
@@ -154,6 +182,10 @@ class Metrics:
         """Count one transaction."""
         self.commits += cells
         self.batch_taps.observe(taps)
+
+    def derived_drifted(self, store: str) -> None:
+        """Count one thing in a derived store that disagreed with the ledger."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
 
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
@@ -183,9 +215,12 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_refills", {"": self.refills})
+        yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._counter("plaudit_derived_drift", self.derived_drift)
         yield self._counter("plaudit_notifications", self.notifications)
         yield self._counter("plaudit_pushes", self.pushes)
         yield self._histogram("plaudit_request_seconds", self.seconds)
