@@ -39,29 +39,40 @@ REACTED = 8000
 
 
 class Calls:
-    """Counts requests to stores, and stages: times when there was one under way after a moment with none."""
+    """Counts requests to stores; how many were under way at most; and stages: calls that waited for one before."""
 
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
         self.stages = 0
         self.most = 0
-        self._under_way = 0
+        self._under_way: Counter[bool] = Counter()
 
-    def watch(self, store: Any, **kinds: str) -> None:
-        """Count calls of these methods under these names."""
+    def requests(self, store: Any, **kinds: str) -> None:
+        """Each call of these methods is a request to the store of that name."""
         for method, kind in kinds.items():
             setattr(store, method, self._counted(getattr(store, method), kind))
 
-    def _counted(self, method: Any, kind: str) -> Any:
+    def stage(self, store: Any, *methods: str) -> None:
+        """A call of one of these is a stage, unless another call is under way: all of its requests are made at once, or
+        as many at once as there may be."""
+        for method in methods:
+            setattr(store, method, self._counted(getattr(store, method), None))
+
+    def _counted(self, method: Any, kind: str | None) -> Any:
+        whole = kind is None
+
         async def call(*arguments: Any) -> Any:
-            self.of[kind] += 1
-            self.stages += self._under_way == 0
-            self._under_way += 1
-            self.most = max(self.most, self._under_way)
+            if kind is not None:
+                self.of[kind] += 1
+            elif not self._under_way[whole]:
+                self.stages += 1
+            self._under_way[whole] += 1
+            if not whole:
+                self.most = max(self.most, self._under_way[whole])
             try:
                 return await method(*arguments)
             finally:
-                self._under_way -= 1
+                self._under_way[whole] -= 1
 
         return call
 
@@ -109,8 +120,10 @@ async def parts(cassandra: Cassandra, redis: Redis, anyio_backend: str) -> Async
         session = await stack.enter_async_context(open_redis(redis))
         cells = await stack.enter_async_context(CassandraCells(store))
         lists = await stack.enter_async_context(CassandraLists(store))
-        calls.watch(store, read="cassandra")
-        calls.watch(session, run="redis", hmget="redis")
+        calls.requests(store, read="cassandra")
+        calls.requests(session, run="redis", hmget="redis")
+        calls.stage(session, "run", "hmget")
+        calls.stage(lists, "newest", "states", "targets", "reacted")
         states, indexed = RedisMine(session, clock), RedisIndexed(session, PARTITIONS)
         near = NearCache(lists, Catalogue(), entries=1000, public=True)
         own = await stack.enter_async_context(Own(states, indexed, lists, near, clock))
