@@ -244,6 +244,8 @@ class CellCommitter:
                 await asyncio.sleep(self._backoff.pause_s(failures, self._random))
         except PlauditError as error:
             log.warning("the outcome of a commit will never be known: %s", error)
+            if self._publish is not None:
+                self._begin(self._publish_rows(self._publish, key, open_), [])
             return OutcomeUnknown("Nobody can say whether this was stored.")
         finally:
             overdue.cancel()
@@ -305,6 +307,7 @@ class CellCommitter:
                 await publish.commit(key, wrote.header, wrote.transitions, registration=registration)
             if again:
                 await publish.again(key, again)
+            self._proposer.published(result.entry)
             _answer(told)
         except PlauditError as error:
             log.warning("a commit could not be published again: %s", error)
@@ -314,6 +317,14 @@ class CellCommitter:
             _fail(batch, unknown)
         finally:
             overdue.cancel()
+
+    async def _publish_rows(self, publish: Publish, key: CellKey, open_: Open) -> None:
+        """Nobody will know what became of a proposal, but what its rows say now can be published."""
+        try:
+            await publish.again(key, open_.proposal.rows)
+            self._proposer.published(open_.entry)
+        except Exception:
+            log.exception("the rows of a commit that nobody knows of could not be published")
 
     def _take(self, cell: _Cell) -> list[_Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
