@@ -2,8 +2,17 @@
 
 from plaudit.adapters.cassandra.cells import CassandraCells
 from plaudit.adapters.cassandra.debts import CassandraDebts
+from plaudit.adapters.cassandra.leases import CassandraLeases
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
 
-__all__ = ["CassandraCells", "CassandraConfig", "CassandraDebts", "CassandraLists", "Session", "migrate"]
+__all__ = [
+    "CassandraCells",
+    "CassandraConfig",
+    "CassandraDebts",
+    "CassandraLeases",
+    "CassandraLists",
+    "Session",
+    "migrate",
+]
