@@ -1,6 +1,6 @@
 """A small installation of the cluster profile around an auditor: real stores, and events applied as they come."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -12,10 +12,11 @@ from plaudit.adapters.cassandra import (
     CassandraSweep,
     Session,
 )
+from plaudit.adapters.redis import RedisTotals
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Rules
-from plaudit.domain.events import Committed, decode
+from plaudit.domain.events import decode
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -31,7 +32,9 @@ from plaudit.services.publish import Publish
 from plaudit.services.rebuild import Rebuild
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
+from tests.engines.redis import Redis
 from tests.support.cassandra import fresh_target, open_session
+from tests.support.redis import open_session as open_redis
 from tests.support.taps import HAHA, LIKE, LOVE, NONE, set_to
 
 KEYSPACE = "audited"
@@ -46,30 +49,6 @@ class LaterClock(SystemClock):
 
     def now_us(self) -> int:
         return super().now_us() + self._ahead_us
-
-
-class KeptTotals:
-    """See `plaudit.ports.totals.Totals`; in this process."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Target] = {}
-
-    async def get(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {name: self._kept[name] for name in ids if name in self._kept}
-
-    async def put(self, states: Mapping[str, Target]) -> None:
-        for name, state in states.items():
-            kept = self._kept.get(name)
-            seq = state.header.seq if state.header else 0
-            if kept is None or seq > (kept.header.seq if kept.header else 0):
-                self._kept[name] = state
-
-    async def apply(self, events: Sequence[Committed]) -> None:
-        await self.put({event.target: Target(event.header, event.registration) for event in events})
-
-    async def forget(self, ids: Collection[str]) -> None:
-        for name in ids:
-            self._kept.pop(name, None)
 
 
 class Town:
@@ -131,9 +110,14 @@ class Town:
         return Target(state.header, state.registration)
 
     def auditor(
-        self, drift: list[Drift], *, repair: bool = False, clock: Clock | None = None, grace_s: float = 60
+        self,
+        report: Callable[[Drift], None],
+        *,
+        repair: bool = False,
+        clock: Clock | None = None,
+        grace_s: float = 60,
     ) -> CellAuditor:
-        """An auditor that appends what it finds."""
+        """An auditor to whom nothing is recent, but by its own clock."""
         return CellAuditor(
             self.cells,
             self.sweep,
@@ -145,7 +129,7 @@ class Town:
             repair=repair,
             rows_per_s=1_000_000,
             grace_s=grace_s,
-            report=drift.append,
+            report=report,
         )
 
     def rebuild(self) -> Rebuild:
@@ -157,7 +141,7 @@ class Town:
     async def audit(self, *, repair: bool = False) -> list[Drift]:
         """What an audit of everything finds, in the order of stores, targets, users."""
         drift: list[Drift] = []
-        await self.auditor(drift, repair=repair).everything("test")
+        await self.auditor(drift.append, repair=repair).everything("test")
         return sorted(drift, key=lambda d: (d.store, d.target, d.user or "", d.what))
 
     async def run(self, query: str, *values: object) -> list[tuple[object, ...]]:
@@ -167,8 +151,8 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(cassandra: Cassandra) -> AsyncIterator[Town]:
-    """A town with empty tables, in a keyspace of its own: an audit looks at everything."""
+async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -> AsyncIterator[Town]:
+    """A town in a keyspace of its own, because an audit looks at everything; by default with empty tables."""
     async with (
         open_session(cassandra, keyspace=KEYSPACE) as session,
         CassandraCells(session) as cells,
@@ -176,7 +160,8 @@ async def open_town(cassandra: Cassandra) -> AsyncIterator[Town]:
         CassandraCounts(session) as counts,
         CassandraSweep(session) as sweep,
         CassandraDebts(session, SystemClock()) as debts,
+        open_redis(redis) as redis_session,
     ):
-        for table in TABLES:
+        for table in TABLES if empty else ():
             await session.change_schema(f"TRUNCATE {KEYSPACE}.{table}")
-        yield Town(session, cells, lists, counts, sweep, debts, KeptTotals())
+        yield Town(session, cells, lists, counts, sweep, debts, RedisTotals(redis_session))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Self
 
-from plaudit.domain.cell import Header, Row
+from plaudit.domain.cell import Deleted, Header, Row
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
@@ -113,7 +113,8 @@ class CellAuditor:
     async def everything(self, task: str, look: Look = lambda _done, _total: None) -> None:
         """Look at every cell and then at every user's index, from where the task was. Raises `Unavailable`."""
         cells, users = Walk(self._places, f"{task}:cells"), Walk(self._places, f"{task}:users")
-        await cells.run(self._sweep.cells, self._cell, lambda done, total: look(done, 2 * total))
+        if not await self._places.reached(f"{task}:users"):
+            await cells.run(self._sweep.cells, self._cell, lambda done, total: look(done, 2 * total))
         await users.run(self._sweep.users, self._user, lambda done, total: look(total + done, 2 * total))
 
     async def _cell(self, key: CellKey) -> None:
@@ -126,11 +127,11 @@ class CellAuditor:
                 continue
             confirmed = [d for d in drift if d in suspected]
             if not drift or confirmed:
-                self.audited += 1
-                self._metrics.audited += 1
                 self._found(confirmed)
                 if self._repair and confirmed:
                     await look.repair(confirmed)
+                self.audited += 1
+                self._metrics.audited += 1
                 return
             suspected = set(drift)
         self.unsettled += 1
@@ -157,16 +158,21 @@ class CellAuditor:
         """
         if not self.old(entry.written_at):
             return False
+        key = CellKey(entry.target)
         try:
-            state = await self._cells.settle(CellKey(entry.target), [user])
+            for read in (
+                self._cells.read,
+                self._cells.settle,
+            ):  # the second costs as much as a commit: only to confirm
+                state = await read(key, [user])
+                row = state.rows.get(user)
+                if state.header is not None and state.header.lanes > 1:
+                    return False
+                if row is not None and (row.created_at == entry.created_at or not self.old(row.updated_at)):
+                    return False
         except Corrupt:
             return False  # found from its cell
-        if state.header is not None and state.header.lanes > 1:
-            return False
-        row = state.rows.get(user)
-        if row is None:
-            return True
-        return row.created_at != entry.created_at and self.old(row.updated_at)
+        return True
 
     def old(self, at: int, grace_s: float | None = None) -> bool:
         """Whether whoever follows the log must have seen what was committed then (microseconds UTC)."""
@@ -217,7 +223,10 @@ class _Look:
         if ledger or whole.header.lanes > 1:
             return ledger
         drift = [*self._totals(whole, totals), *self._flushed(whole, flushed)]
-        if whole.rows is not None and len(listed) < MOST_ROWS:
+        settled = (
+            whole.header.deleted != Deleted.PURGING
+        )  # while it is, rows and entries go, each in its time
+        if settled and whole.rows is not None and len(listed) < MOST_ROWS:
             drift += self._lists(whole, whole.rows, listed)
             drift += await self._index(whole.rows)
         return drift

@@ -91,7 +91,7 @@ class Rebuild:
         while True:
             await self._throttle.spend(len(page.rows) + 1)
             there = _reactions(page)
-            if there and header is not None:
+            if there and header is not None and not header.deleted:
                 event = Committed(
                     *(key.target, key.bucket, header.type, header.lanes, "repair", header.seq),
                     *(header.counts, header.rows, header.born, header.recent, tuple(there)),

@@ -18,6 +18,7 @@ from plaudit.services.audit_cells import AuditWorker, Drift
 from plaudit.services.walk import Walk
 from plaudit.services.whole import PAGE, read_whole
 from tests.engines.cassandra import Cassandra
+from tests.engines.redis import Redis
 from tests.support.cassandra import fresh_target
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, set_to
 from tests.support.town import Town, open_town
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-async def town(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Town]:
-    async with open_town(cassandra) as opened:
+async def town(cassandra: Cassandra, redis: Redis, anyio_backend: str) -> AsyncIterator[Town]:
+    async with open_town(cassandra, redis) as opened:
         yield opened
 
 
@@ -175,7 +176,7 @@ async def test_one_target_alone(town: Town) -> None:
     await town.tap(other, eve=LIKE)
     town.deaf = False
     drift: list[Drift] = []
-    auditor = town.auditor(drift, repair=True)
+    auditor = town.auditor(drift.append, repair=True)
     await auditor.target(one)
     assert {d.target for d in drift} == {one}
     assert auditor.audited == 1
@@ -188,7 +189,7 @@ async def test_what_is_recent_is_not_held_against_those_who_follow(town: Town) -
     town.deaf = True
     await town.tap(name, eve=LIKE)
     drift: list[Drift] = []
-    await town.auditor(drift, clock=SystemClock()).everything("test")
+    await town.auditor(drift.append, clock=SystemClock()).everything("test")
     assert drift == []
 
 
@@ -263,7 +264,7 @@ async def test_a_sweep_under_writing_traffic_reports_no_drift(town: Town) -> Non
             await asyncio.sleep(0)
 
     drift: list[Drift] = []
-    auditor = town.auditor(drift, clock=SystemClock(), grace_s=1)
+    auditor = town.auditor(drift.append, clock=SystemClock(), grace_s=1)
 
     async def sweep() -> None:
         while time.monotonic() < ends:
@@ -283,7 +284,7 @@ async def test_a_worker_goes_round_and_round(town: Town) -> None:
     await town.tap(names[0], eve=LIKE)
     town.deaf = False
     drift: list[Drift] = []
-    auditor = town.auditor(drift, repair=True)
+    auditor = town.auditor(drift.append, repair=True)
     async with AuditWorker(auditor):
         await until(lambda: auditor.audited >= len(names), "a first round")
     assert drift

@@ -9,6 +9,7 @@ from plaudit.domain.errors import Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
 from tests.engines.cassandra import Cassandra
+from tests.engines.redis import Redis
 from tests.support.taps import ALL, LIKE
 from tests.support.town import Town, open_town
 
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-async def town(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Town]:
-    async with open_town(cassandra) as opened:
+async def town(cassandra: Cassandra, redis: Redis, anyio_backend: str) -> AsyncIterator[Town]:
+    async with open_town(cassandra, redis) as opened:
         yield opened
 
 

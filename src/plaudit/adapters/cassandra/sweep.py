@@ -17,6 +17,7 @@ from plaudit.ports.sweep import CellPage, Indexed, Listed
 T = TypeVar("T")
 
 AT_ONCE = 64
+PER_READ = 5_000
 
 # Two partitions of one token that a page ends between would hide one of them: once in 10^11 pages of 10^9 targets.
 CELLS = """
@@ -36,7 +37,8 @@ SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at,
 FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user > ? LIMIT ?
 """
 LISTED = """
-SELECT user, created_at FROM $keyspace.reactors WHERE target = ? AND bucket = 0 AND reaction = ? LIMIT ?
+SELECT user, created_at FROM $keyspace.reactors
+WHERE target = ? AND bucket = 0 AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
 """
 INDEXED = """
 SELECT reaction, writetime(reaction) FROM $keyspace.reactions_by_user WHERE user = ? AND created_at = ? AND target = ?
@@ -115,8 +117,16 @@ class CassandraSweep:
 
     async def listed(self, target: str, limit: int) -> list[Listed]:
         async def of(reaction: int) -> list[Listed]:
-            lines = await self._rows(LISTED, target, reaction, limit)
-            return [Listed(user, reaction, created_at) for user, created_at in lines]
+            found: list[Listed] = []
+            before = NEWEST
+            while len(found) < limit:
+                some = min(PER_READ, limit - len(found))
+                lines = await self._rows(LISTED, target, reaction, *before, some)
+                found += [Listed(user, reaction, created_at) for user, created_at in lines]
+                if len(lines) < some:
+                    break
+                before = found[-1].created_at, found[-1].user
+            return found
 
         return [entry for page in await _all(map(of, range(1, MAX_CODE + 1))) for entry in page]
 

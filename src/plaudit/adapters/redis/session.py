@@ -121,6 +121,14 @@ class Session:
             raise failed(error) from error
         return frozenset(_replication_id(text) for text in told.values())
 
+    async def told(self, *command: str) -> list[bytes]:
+        """What every master answers to a command that only reads, as `redis-cli` would show it."""
+        try:
+            answers = await self._client.custom_command(list(command), AllPrimaries())
+        except ERRORS as error:
+            raise failed(error) from error
+        return list(answers.values())
+
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send(commands)
         unknown = [n for n, answer in enumerate(answers) if no_script(answer)]
