@@ -2,8 +2,19 @@
 
 from plaudit.adapters.cassandra.cells import CassandraCells
 from plaudit.adapters.cassandra.debts import CassandraDebts
+from plaudit.adapters.cassandra.jobs import CassandraJobs
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
+from plaudit.adapters.cassandra.users import CassandraUsers
 
-__all__ = ["CassandraCells", "CassandraConfig", "CassandraDebts", "CassandraLists", "Session", "migrate"]
+__all__ = [
+    "CassandraCells",
+    "CassandraConfig",
+    "CassandraDebts",
+    "CassandraJobs",
+    "CassandraLists",
+    "CassandraUsers",
+    "Session",
+    "migrate",
+]
