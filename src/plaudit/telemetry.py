@@ -36,6 +36,26 @@ METRICS = (
         None,
         "Cluster: commits that lost to another process's and were made again.",
     ),
+    Definition("plaudit_recovered", "counter", None, "Cluster: cells finished for processes that died."),
+    Definition(
+        "plaudit_recovering",
+        "gauge",
+        None,
+        "Cluster: cells of processes that died, not finished yet.",
+    ),
+    Definition(
+        "plaudit_journal_open",
+        "gauge",
+        None,
+        "Cluster: commits under way or not published yet, as the journal has them.",
+    ),
+    Definition("plaudit_debts_paid", "counter", None, "Cluster: events that were owed and are published."),
+    Definition(
+        "plaudit_debts_open",
+        "gauge",
+        None,
+        "Cluster: events owed to the log when the sweep last looked. Alert if it stays above 0.",
+    ),
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
     Definition(
@@ -125,6 +145,8 @@ class Metrics:
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.commits_refused = 0
+        self.recovered = 0
+        self.debts_paid = 0
         self.batch_taps = Histogram(TAPS)
         self.stream_events = 0
         self.stream_slow = 0
@@ -183,6 +205,8 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_recovered", {"": self.recovered})
+        yield self._counter("plaudit_debts_paid", {"": self.debts_paid})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})

@@ -3,6 +3,7 @@
 from plaudit.adapters.cassandra.cells import CassandraCells
 from plaudit.adapters.cassandra.debts import CassandraDebts
 from plaudit.adapters.cassandra.jobs import CassandraJobs
+from plaudit.adapters.cassandra.leases import CassandraLeases
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
@@ -13,6 +14,7 @@ __all__ = [
     "CassandraConfig",
     "CassandraDebts",
     "CassandraJobs",
+    "CassandraLeases",
     "CassandraLists",
     "CassandraUsers",
     "Session",
