@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from plaudit import __version__, bootstrap, bootstrap_notifications
+from plaudit import __version__, bootstrap
 from plaudit.doctor import examine
 from plaudit.domain.errors import Conflict, Corrupt, Invalid, PlauditError
 from plaudit.http.auth import issue
@@ -286,7 +286,7 @@ def dead_letters(
     """
     settings = load_settings()
     try:
-        letters = bootstrap_notifications.dead_letters(settings, after, limit)
+        letters = bootstrap.dead_letters(settings, after, limit)
     except PlauditError as error:
         raise fail(str(error), Exit.DATA) from error
     table = Table("number", "since", "channel", "user", "target", "reason", "tries", box=None, pad_edge=False)
@@ -310,7 +310,7 @@ def resend(
         raise fail("name the numbers, or --all", Exit.USAGE)
     settings = load_settings()
     try:
-        count = bootstrap_notifications.resend(settings, None if everything else numbers)
+        count = bootstrap.resend(settings, None if everything else numbers)
     except PlauditError as error:
         raise fail(str(error), Exit.DATA) from error
     _say(f"{count:,} will be sent again")

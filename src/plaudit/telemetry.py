@@ -46,6 +46,24 @@ METRICS = (
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
     Definition(
+        "plaudit_refills",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not have them.",
+    ),
+    Definition(
+        "plaudit_degraded_reads",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not answer.",
+    ),
+    Definition(
+        "plaudit_counters_away",
+        "gauge",
+        None,
+        "Cluster: 1 while Redis does not answer and is only probed. Alert above 0.",
+    ),
+    Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
     Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
@@ -133,6 +151,8 @@ class Metrics:
         self.commits = 0
         self.commits_refused = 0
         self.batch_taps = Histogram(TAPS)
+        self.refills = 0
+        self.degraded_reads = 0
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
@@ -195,6 +215,8 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_refills", {"": self.refills})
+        yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})

@@ -1,0 +1,70 @@
+"""The only place that builds: settings in, a running service out."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from plaudit.bootstrap.embedded import embedded
+from plaudit.bootstrap.front import Service
+from plaudit.bootstrap.moving import backup, export_file, import_file, restore
+from plaudit.bootstrap.notifications import dead_letters, resend
+from plaudit.bootstrap.process import configure_logging, spare_the_collector
+from plaudit.domain.errors import Invalid
+from plaudit.http.server import Limits, free_port, serve
+from plaudit.settings import Settings
+
+__all__ = [
+    "Service",
+    "backup",
+    "configure_logging",
+    "dead_letters",
+    "embedded",
+    "export_file",
+    "import_file",
+    "migrate",
+    "resend",
+    "restore",
+    "run",
+]
+
+log = logging.getLogger("plaudit")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until told to stop: the cluster profile where the settings name its engines, else the embedded one."""
+    if settings.clustered:
+        with _drivers():
+            from plaudit.bootstrap.cluster import cluster
+        profile, words = cluster, "cluster profile: Cassandra, Kafka and Redis Cluster"
+    else:
+        profile, words = embedded, f"embedded profile: one process, one file in {settings.data}"
+    async with profile(settings) as service:
+        spare_the_collector()
+        log.info(words)
+        port = settings.port or free_port(settings.host)
+        limits = Limits(settings.max_connections, settings.idle_connection_s, settings.stalled_connection_s)
+        await serve(service.app, settings.host, port, service.drain, limits)
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Create or upgrade the schema of the cluster; returns what was applied now. Raises `PlauditError`."""
+    if not settings.clustered:
+        raise Invalid(
+            "invalid_setting",
+            "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
+        )
+    with _drivers():
+        from plaudit.bootstrap.cluster import migrate_engines
+    return await migrate_engines(settings)
+
+
+@contextmanager
+def _drivers() -> Iterator[None]:
+    """Importing what builds the cluster: its drivers are an extra. Raises `Invalid`."""
+    try:
+        yield
+    except ImportError as error:
+        raise Invalid(
+            "invalid_setting",
+            f"the cluster profile needs its drivers: pip install 'plaudit[cluster]' ({error})",
+        ) from error
