@@ -1,4 +1,4 @@
-"""Builds deletion and erasure in the cluster: for API processes, which begin jobs, and for those that go on with them."""
+"""Builds deletion and erasure in the cluster: for API processes, which begin jobs, and whoever goes on with them."""
 
 import random
 from collections.abc import AsyncIterator, Callable
