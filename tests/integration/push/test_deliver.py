@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.adapters.sqlite import Database
-from plaudit.ports.notifications import Address, Channel, Device
+from plaudit.ports.notifications import Address, Channel, Device, DeviceKind
 from plaudit.ports.push import Push, Sender, Verdict
 from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
 from tests.support.clock import ManualClock
@@ -90,6 +90,30 @@ async def test_a_gone_token_goes_and_one_that_came_back_stays(
         async with delivering(stores, clock, sender) as metrics:
             await settled(stores)
     assert await devices(stores) == ["d1"]
+    assert metrics.pushes == {"gone": 2}
+
+
+@pytest.mark.parametrize("kind", ["fcm", "webpush"])
+async def test_a_token_registered_after_the_push_was_sent_stays_where_the_provider_names_no_time(
+    stores: Stores, clock: ManualClock, certificates: Certificates, kind: DeviceKind
+) -> None:
+    google, browser = FcmServer(clock), WebPushServer(clock)
+    google.answers = [FcmServer.error(404, "NOT_FOUND", "UNREGISTERED")] * 2
+    browser.answers = [Answer(410), Answer(404)]
+    async with reached(clock, certificates, google, browser) as client:
+        senders: dict[str, Sender] = {
+            "fcm": fcm(client, clock, google),
+            "webpush": WebPush(client, clock, ec.generate_private_key(ec.SECP256R1()), browser.subject),
+        }
+        for name, at in (("before", clock.now_us()), ("after", clock.now_us() + 1)):
+            its = browser.subscribe(name)
+            token, more = (its["token"], its["keys"]) if kind == "webpush" else (f"phone-{name}", {})
+            device = Device(id=name, owner=OWNER, kind=kind, token=token, more=more, registered_at=at)
+            await registered(stores, device)
+        await told(stores, clock, kind, 1, ["before", "after"])
+        async with delivering(stores, clock, senders[kind]) as metrics:
+            await settled(stores)
+    assert await devices(stores) == ["after"]
     assert metrics.pushes == {"gone": 2}
 
 
