@@ -81,6 +81,11 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag_field="watch", tag
     message_at: int = 0
     told: dict[str, int] = {}
 
+    @property
+    def users(self) -> int:
+        """How many it knows by name: what its size goes by."""
+        return len(self.told) + (len(self.window.seen) if self.window is not None else 0)
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A message as the window knows it: how many reacted, how many with which reaction, and the newest of them as

@@ -10,6 +10,7 @@ import pytest
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import Committed, committed
 from plaudit.domain.windows import Draft, Watch, close, follow, unpack
+from plaudit.ports.batches import Change
 from plaudit.services import notify as service
 from tests.support.clock import ManualClock
 from tests.support.notifying import notifier, own
@@ -93,6 +94,27 @@ async def test_many_windows_that_end_leave_the_loop_to_others(
         monkeypatch.setattr(service, "TURN_S", 0.0)
         await notify.close()
     assert len(set(turns.noted)) == len(turns.noted) == 100
+
+
+@pytest.mark.parametrize("told", [1000, 10])
+async def test_large_watches_are_saved_a_few_at_a_time(
+    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, told: int
+) -> None:
+    names = [f"t{n}" for n in range(60)]
+    await own(stores, *names)
+    watch = Watch(told={f"u{n}": clock.now_us() // 1_000_000 for n in range(told)})
+    await stores.batches.save([Change(name, 0, watch, None, clock.now_us()) for name in names])
+    for name in names:
+        await stores.tap(name, set_to("ann", LIKE))
+    save, saved = stores.batches.save, list[int]()
+
+    async def noted(changes: Sequence[Change]) -> list[str]:
+        saved.append(len(changes))
+        return await save(changes)
+
+    monkeypatch.setattr(stores.batches, "save", noted)
+    await notifier(stores, clock).follow()
+    assert saved == ([5] * 12 if told == 1000 else [50, 10])
 
 
 async def test_watches_are_unpacked_beside_the_loop(
