@@ -1,8 +1,9 @@
 """Where watches are kept between events: one value per target, found by name or by when its window ends.
 
-Fits one value with a version in any store that can compare and set: a row, or a Redis hash with a sorted set of due
+Fits one value with a version in any store that can compare and set: a row, or a value in Redis with a sorted set of due
 times in the same slot. The rules are in `plaudit.domain.windows`; a store knows none of them. All methods raise
-`Unavailable` (nothing happened) and, where they write, `OutcomeUnknown`.
+`Unavailable` and, where they write, `OutcomeUnknown`. A store that tells them apart means by the first that nothing
+happened; where none of it is the only copy, the first may stand for both. Load again and do it again: versions tell.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,8 @@ class Batches(Protocol):
     async def save(self, changes: Sequence[Change]) -> list[str]:
         """Store each watch, durably, unless its target's version has moved on; returns the targets where it had.
 
-        Atomic per target. A target that does not exist counts as moved on. Ends the lease of what it stores.
+        Atomic per target. A target that the store could know of and does not counts as moved on. Ends the lease of what
+        it stores.
         """
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:

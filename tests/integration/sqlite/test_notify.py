@@ -7,7 +7,8 @@ import pytest
 
 from plaudit.adapters.sqlite import Database
 from plaudit.domain.quiet import Quiet, Wishes
-from plaudit.domain.windows import collapse_id
+from plaudit.domain.windows import Watch, collapse_id
+from plaudit.ports.batches import Change
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Notification
 from plaudit.services.audit import Auditor
@@ -263,6 +264,11 @@ async def test_two_notifiers_never_tell_twice(opened: Database, clock: ManualClo
     found = await inbox(first)
     assert sorted(message.target for message in found) == sorted(names)
     assert len({message.id for message in found}) == 50
+
+
+async def test_a_watch_of_a_target_that_does_not_exist_is_not_kept(stores: Stores) -> None:
+    assert await stores.batches.save([Change("nowhere", 0, Watch(), None, 1)]) == ["nowhere"]
+    assert await stores.batches.load(["nowhere"]) == {}
 
 
 async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock) -> None:
