@@ -106,7 +106,7 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
             counters=lists,
             own=lists,
             reactors=lists,
-            reactions=absent,
+            reactions=lists,
             directory=cast("Directory", ledger),
             removals=absent,
             jobs=absent,

@@ -6,7 +6,7 @@ times in the same slot. The rules are in `plaudit.domain.windows`; a store knows
 happened; where none of it is the only copy, the first may stand for both. Load again and do it again: versions tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -57,3 +57,14 @@ class Batches(Protocol):
 
     async def forget(self, now: int, limit: int) -> int:
         """Remove up to `limit` watches without a window whose time has come; returns how many."""
+
+
+class Told(Protocol):
+    """Whom owners were told of, where the ledger is: for a store of watches that may forget. Each raises `Unavailable`;
+    `remember` also `OutcomeUnknown`, and may be repeated."""
+
+    async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
+        """The watches as their last messages left them, where there was one within a day."""
+
+    async def remember(self, watches: Mapping[str, Watch]) -> None:
+        """Keep these watches, which have just become messages, each in place of an earlier one; durable on return."""

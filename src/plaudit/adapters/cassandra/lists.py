@@ -45,11 +45,12 @@ SELECT target, reaction, created_at FROM $keyspace.reactions_by_user
 WHERE user = ? AND (created_at, target) < (?, ?) LIMIT ?
 """
 MINE = "SELECT reaction FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ?"
+MINE_OF_MANY = "SELECT user, reaction FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user IN ?"
 TARGET = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ''"
 
 
 class CassandraLists:
-    """See `plaudit.ports.lists` (all three) and `plaudit.ports.index.Index`; use as an async context manager.
+    """See `plaudit.ports.lists` (all four) and `plaudit.ports.index.Index`; use as an async context manager.
 
     Lists are of targets that are not split: bucket 0.
     """
@@ -69,6 +70,7 @@ class CassandraLists:
             DROP_REACTED,
             REACTED,
             MINE,
+            MINE_OF_MANY,
             TARGET,
         ):
             self._prepared[query] = await self._session.prepare(query)
@@ -111,6 +113,17 @@ class CassandraLists:
         targets = list(dict.fromkeys(targets))
         found = zip(targets, await _all(map(on, targets)), strict=True)
         return {target: reaction for target, reaction in found if reaction}
+
+    async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        async def on(target: str, users: list[str]) -> list[tuple[tuple[str, str], int]]:
+            lines = await self._rows(MINE_OF_MANY, target, users)
+            return [((target, user), reaction) for user, reaction in lines if reaction]
+
+        by_target: dict[str, list[str]] = {}
+        for target, user in dict.fromkeys(pairs):
+            by_target.setdefault(target, []).append(user)
+        found = await _all(on(target, users) for target, users in by_target.items())
+        return dict(line for lines in found for line in lines)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         async def one(target: str) -> Target | None:
