@@ -1,5 +1,6 @@
 """Watches in Redis: where their keys are, what they take, and what happens to one that cannot be read."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -75,3 +76,12 @@ async def test_what_a_lost_answer_had_saved_is_moved_on(session: Session, clock:
     assert await batches.save([change]) == []
     assert await batches.save([change]) == ["a"]
     assert await batches.load(["a"]) == {"a": Stored(crowd(2), 1)}
+
+
+async def test_who_was_not_the_quickest_gets_others(session: Session, clock: ManualClock) -> None:
+    batches = [RedisBatches(session, clock) for _ in range(3)]
+    await batches[0].save([Change(f"t{n}", 0, UNSEEN, n, 0) for n in range(400)])
+    claims = await asyncio.gather(*(each.claim(1000, 30, 50) for each in batches))
+    assert all(claims)
+    names = [target for claimed in claims for target, _ in claimed]
+    assert len(names) == len(set(names))
