@@ -11,7 +11,7 @@ from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import Committed, committed
 from plaudit.domain.windows import Draft, Watch, close, follow, unpack
 from plaudit.ports.batches import Change
-from plaudit.services import notify as service
+from plaudit.services import tell as service
 from tests.support.clock import ManualClock
 from tests.support.notifying import notifier, own
 from tests.support.stores import Stores
