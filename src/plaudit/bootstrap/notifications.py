@@ -42,6 +42,7 @@ from plaudit.ports.notifications import Parcel
 from plaudit.ports.push import Sender
 from plaudit.services.deliver import Deliver
 from plaudit.services.notify import Notify
+from plaudit.services.tell import Sources, Tell
 from plaudit.services.wording import Wording
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
@@ -67,13 +68,9 @@ async def notifications(
         deliveries = SqliteDeliveries(database, clock)
         deliver = Deliver(deliveries, directory, senders, wording, catalogue, clock, metrics, made)
         await stack.enter_async_context(deliver)
-        notify = Notify(
-            SqliteLog(database),
+        tell = Tell(
             SqliteBatches(database, clock),
-            lists,
-            lists,
-            directory,
-            SqliteAudience(database),
+            Sources(lists, lists, directory, SqliteAudience(database)),
             SqliteInbox(database),
             clock,
             metrics,
@@ -81,7 +78,7 @@ async def notifications(
             channels=[sender.channel for sender in senders],
             made=made,
         )
-        await stack.enter_async_context(notify)
+        await stack.enter_async_context(Notify(SqliteLog(database), tell, clock, metrics))
         yield wording
 
 

@@ -5,3 +5,6 @@ from plaudit.adapters.redis.session import RedisConfig, Session
 from plaudit.adapters.redis.totals import RedisTotals
 
 __all__ = ["RedisConfig", "RedisIndexed", "RedisMine", "RedisTotals", "Session"]
+from plaudit.adapters.redis.batches import RedisBatches
+
+__all__ = ["RedisBatches", "RedisConfig", "RedisTotals", "Session"]
