@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -16,11 +16,13 @@ from plaudit.adapters.cassandra import (
 )
 from plaudit.adapters.push import PushClient
 from plaudit.adapters.redis import RedisBatches
-from plaudit.bootstrap.engines import Engines
+from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap.engines import Engines, engines
 from plaudit.bootstrap.notifications import authorities, make_senders, make_wording
 from plaudit.domain.windows import Pace
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory
+from plaudit.ports.notifications import Parcel
 from plaudit.services.deliver import Deliver
 from plaudit.services.notifier import Notifier
 from plaudit.services.tell import Sources, Tell
@@ -54,19 +56,49 @@ async def letters(held: Engines) -> AsyncIterator[Letters]:
 
 
 @asynccontextmanager
+async def _deliveries(held: Engines, found: Letters, clock: Clock) -> AsyncIterator[CassandraDeliveries]:
+    async with (
+        Shares(held.session, clock, secrets.token_hex(8)) as shares,
+        CassandraDeliveries(
+            held.session, found.pushes, found.inbox, found.audience, shares, clock
+        ) as deliveries,
+    ):
+        yield deliveries
+
+
+async def dead_letters(settings: Settings, after: int, limit: int) -> list[Parcel]:
+    """Pushes that were given up, the oldest first. Raises `PlauditError`."""
+    clock = SystemClock()
+    async with (
+        engines(settings, clock) as held,
+        letters(held) as found,
+        _deliveries(held, found, clock) as deliveries,
+    ):
+        return await deliveries.dead(after, limit)
+
+
+async def resend(settings: Settings, numbers: Sequence[int] | None) -> int:
+    """Have dead letters sent again (None: all); how many. Raises `PlauditError`."""
+    clock = SystemClock()
+    async with (
+        engines(settings, clock) as held,
+        letters(held) as found,
+        _deliveries(held, found, clock) as deliveries,
+    ):
+        return await deliveries.resend(numbers, clock.now_us())
+
+
+@asynccontextmanager
 async def notifier(
     settings: Settings, held: Engines, directory: Directory, clock: Clock, metrics: Metrics
 ) -> AsyncIterator[Notifier]:
     """A handler of events that tells owners, with the senders that the settings name."""
-    session, made = held.session, asyncio.Event()
+    made = asyncio.Event()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         found = await enter(letters(held))
-        shares = await enter(Shares(session, clock, secrets.token_hex(8)))
-        deliveries = await enter(
-            CassandraDeliveries(session, found.pushes, found.inbox, found.audience, shares, clock)
-        )
-        told = await enter(CassandraTold(session))
+        deliveries = await enter(_deliveries(held, found, clock))
+        told = await enter(CassandraTold(held.session))
         client = await enter(
             PushClient(authorities(settings.push_ca), clock, private=settings.push_private_addresses)
         )
