@@ -5,7 +5,7 @@ Prometheus text format when asked for. `METRICS` is the table that docs/metrics.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 
 class Definition(NamedTuple):
-    """One metric: its name without suffix, its kind, its label if it has one, and what it tells an operator."""
+    """One metric: its name without suffix, its kind, its label or labels ("role, partition") if it has any, and what it
+    tells an operator."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -36,6 +37,26 @@ METRICS = (
         None,
         "Cluster: commits that lost to another process's and were made again.",
     ),
+    Definition("plaudit_recovered", "counter", None, "Cluster: cells finished for processes that died."),
+    Definition(
+        "plaudit_recovering",
+        "gauge",
+        None,
+        "Cluster: cells of processes that died, not finished yet.",
+    ),
+    Definition(
+        "plaudit_journal_open",
+        "gauge",
+        None,
+        "Cluster: commits under way or not published yet, as the journal has them.",
+    ),
+    Definition("plaudit_debts_paid", "counter", None, "Cluster: events that were owed and are published."),
+    Definition(
+        "plaudit_debts_open",
+        "gauge",
+        None,
+        "Cluster: events owed to the log when the sweep last looked. Alert if it stays above 0.",
+    ),
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
     Definition(
@@ -45,6 +66,24 @@ METRICS = (
         "Commits whose outcome is not known yet; nothing overtakes them.",
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
+    Definition(
+        "plaudit_refills",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not have them.",
+    ),
+    Definition(
+        "plaudit_degraded_reads",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not answer.",
+    ),
+    Definition(
+        "plaudit_counters_away",
+        "gauge",
+        None,
+        "Cluster: 1 while Redis does not answer and is only probed. Alert above 0.",
+    ),
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
@@ -61,10 +100,53 @@ METRICS = (
         "plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."
     ),
     Definition(
+        "plaudit_consumer_lag_events",
+        "gauge",
+        "role, partition",
+        "Cluster: events that a worker has not handled yet, of each partition it reads.",
+    ),
+    Definition(
+        "plaudit_consumer_lag_seconds",
+        "gauge",
+        "role, partition",
+        "Cluster: age of the oldest event that a worker has not handled yet, of each partition it reads.",
+    ),
+    Definition(
+        "plaudit_events_consumed",
+        "counter",
+        "role",
+        "Cluster: events handled, repetitions included.",
+    ),
+    Definition(
+        "plaudit_events_quarantined",
+        "counter",
+        "role",
+        "Cluster: events that could not be read or handled and were put aside. Alert above 0.",
+    ),
+    Definition(
+        "plaudit_consumer_retries",
+        "counter",
+        "role",
+        "Cluster: batches of events that failed and were handed over again.",
+    ),
+    Definition(
+        "plaudit_consumer_replays",
+        "counter",
+        "role",
+        "Cluster: times a worker went back because its store may have forgotten its last moments.",
+    ),
+    Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
     Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
+    ),
+    Definition(
+        "plaudit_derived_drift",
+        "counter",
+        "store",
+        "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
+        "ones, `lists` of reactors, `index` of each user.",
     ),
     Definition(
         "plaudit_notifications",
@@ -125,15 +207,25 @@ class Metrics:
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.commits_refused = 0
+        self.recovered = 0
+        self.debts_paid = 0
         self.batch_taps = Histogram(TAPS)
+        self.refills = 0
+        self.degraded_reads = 0
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
+        self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.events_consumed: dict[str, int] = {}
+        self.events_quarantined: dict[str, int] = {}
+        self.consumer_retries: dict[str, int] = {}
+        self.consumer_replays: dict[str, int] = {}
+        self._labelled: dict[str, list[Callable[[], Mapping[tuple[str, ...], float]]]] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -155,6 +247,10 @@ class Metrics:
         self.commits += cells
         self.batch_taps.observe(taps)
 
+    def derived_drifted(self, store: str) -> None:
+        """Count one thing in a derived store that disagreed with the ledger."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
+
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
         self.notifications[outcome] = self.notifications.get(outcome, 0) + count
@@ -163,11 +259,34 @@ class Metrics:
         """Count a try to push."""
         self.pushes[reason] = self.pushes.get(reason, 0) + 1
 
+    def consumed(self, role: str, count: int) -> None:
+        """Count events that a worker of this role handled."""
+        self.events_consumed[role] = self.events_consumed.get(role, 0) + count
+
+    def quarantined(self, role: str) -> None:
+        """Count an event put aside."""
+        self.events_quarantined[role] = self.events_quarantined.get(role, 0) + 1
+
+    def retried(self, role: str) -> None:
+        """Count a batch of events that failed and comes again."""
+        self.consumer_retries[role] = self.consumer_retries.get(role, 0) + 1
+
+    def went_back(self, role: str) -> None:
+        """Count a worker that does its last work again."""
+        self.consumer_replays[role] = self.consumer_replays.get(role, 0) + 1
+
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Have `read` called whenever metrics are asked for."""
         if _BY_NAME[name].kind != "gauge":
             raise ValueError(f"{name} is not a gauge")
         self.gauges[name] = read
+
+    def labelled(self, name: str, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Have `read` called whenever metrics are asked for: a value for each combination of the gauge's labels.
+        Several may be read for one name; their labels must differ."""
+        if _BY_NAME[name].kind != "gauge":
+            raise ValueError(f"{name} is not a gauge")
+        self._labelled.setdefault(name, []).append(read)
 
     def render(self) -> bytes:
         """The Prometheus text exposition format."""
@@ -183,15 +302,32 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_refills", {"": self.refills})
+        yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
+        yield self._counter("plaudit_recovered", {"": self.recovered})
+        yield self._counter("plaudit_debts_paid", {"": self.debts_paid})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
+        yield self._counter("plaudit_events_consumed", self.events_consumed)
+        yield self._counter("plaudit_events_quarantined", self.events_quarantined)
+        yield self._counter("plaudit_consumer_retries", self.consumer_retries)
+        yield self._counter("plaudit_consumer_replays", self.consumer_replays)
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._counter("plaudit_derived_drift", self.derived_drift)
         yield self._counter("plaudit_notifications", self.notifications)
         yield self._counter("plaudit_pushes", self.pushes)
         yield self._histogram("plaudit_request_seconds", self.seconds)
         yield self._histogram("plaudit_batch_taps", {"": self.batch_taps})
         for name, read in self.gauges.items():
             yield GaugeMetricFamily(name, _BY_NAME[name].help, value=read())
+
+        for name, reads in self._labelled.items():
+            family = GaugeMetricFamily(
+                name, _BY_NAME[name].help, labels=(_BY_NAME[name].label or "").split(", ")
+            )
+            for labels, value in (pair for one in reads for pair in one().items()):
+                family.add_metric(labels, value)
+            yield family
 
     def _counter(self, name: str, values: dict[str, int]) -> Metric:
         definition = _BY_NAME[name]

@@ -43,6 +43,6 @@ def test_half_a_configuration_is_none(given: dict[str, object], names: str) -> N
 def test_a_whole_one_is_taken_and_its_password_is_not_shown() -> None:
     settings = Settings(**HOSTS, cassandra_username="plaudit", cassandra_password="guess me")  # type: ignore[arg-type] # pydantic checks them
     assert settings.clustered
-    assert Settings(**HOSTS, redis_password="guess me").redis_password is not None  # type: ignore[arg-type]
+    assert Settings(**HOSTS, redis_password="guess me").redis_password is not None  # type: ignore[arg-type] # pydantic checks them
     assert "guess me" not in repr(settings)
     assert not Settings().clustered

@@ -174,7 +174,9 @@ class CountsCall:
             await answer_problem(send, failure)
             self._metrics.answered("counts", failure.status, perf_counter() - started)
             return
-        body = b'{"counts":{%b},"degraded":false}' % b",".join([shown.member for shown in found])
+        members = b",".join([shown.member for shown in found])
+        degraded = self._near.degraded()
+        body = b'{"counts":{%b},"degraded":%b}' % (members, b"true" if degraded else b"false")
         etag = self._etag(found)
         status = 200
         for name, value in scope["headers"]:

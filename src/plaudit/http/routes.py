@@ -71,24 +71,26 @@ class Api:
         """Counts, own reaction and summary of up to 100 targets."""
         wanted = await _wanted(request)
         who, user = await self._asking(request)
-        items = await self._read.feed(who, user, wanted)
-        targets = {id_: _item(id_, item, user) for id_, item in items.items()}
-        return _json({"targets": targets, "degraded": False})
+        feed = await self._read.feed(who, user, wanted)
+        targets = {id_: _item(id_, item, own=feed.own) for id_, item in feed.items.items()}
+        return _json({"targets": targets, "degraded": feed.degraded})
 
     async def mine(self, request: Request) -> Response:
         """The user's own reactions on up to 100 targets."""
         wanted = await _wanted(request)
         who = await self._gate.principal(_header(request, "authorization"))
         user = self._gate.acting(who, _header(request, "plaudit-user"))
-        return _json({"reactions": await self._read.mine(who, user, wanted), "degraded": False})
+        mine = await self._read.mine(who, user, wanted)
+        return _json({"reactions": mine.reactions, "degraded": mine.degraded})
 
     async def one(self, request: Request) -> Response:
         """One target of a feed."""
         _query(request)
         target = ids.target_id(request.path_params["target_id"])
         who, user = await self._asking(request)
-        item = (await self._read.feed(who, user, [target], field="target_id"))[target]
-        return _json({"target_id": target, **_item(target, item, user), "degraded": False})
+        feed = await self._read.feed(who, user, [target], field="target_id")
+        item = _item(target, feed.items[target], own=feed.own)
+        return _json({"target_id": target, **item, "degraded": feed.degraded})
 
     async def reactors(self, request: Request) -> Response:
         """A page of those who reacted to a target."""
@@ -241,10 +243,10 @@ def _json(document: object, status: int = 200) -> Response:
     return Response(_encode(document), status, {"cache-control": "no-store"}, media_type="application/json")
 
 
-def _item(target: str, item: FeedItem, user: str | None) -> dict[str, Any]:
+def _item(target: str, item: FeedItem, *, own: bool) -> dict[str, Any]:
     summary = item.summary
     shown: dict[str, Any] = {"counts": msgspec.Raw(item.shown.counts)}
-    if user is not None:
+    if own:
         shown["reaction"] = item.reaction
     shown["summary"] = {
         "text": summary.text,

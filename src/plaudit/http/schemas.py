@@ -174,7 +174,11 @@ def _answers(catalogue: Catalogue) -> Json:
     own = nullable(schema("Reaction"), "The user's own reaction, or null.")
     item = {
         "counts": counted,
-        "reaction": {**own, "description": "Only with a user: their own reaction, or null."},
+        "reaction": {
+            **own,
+            "description": "Only with a user: their own reaction, or null. Left out while nobody can tell; then "
+            "`degraded` is true.",
+        },
         "summary": schema("Summary"),
         "closed": {"type": "boolean", "description": "No reaction can be given: it is closed or deleted."},
         "route": schema("Route"),

@@ -1,14 +1,15 @@
 """React: the one use case that writes. A tap in, an answer out."""
 
+import asyncio
 import os
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from plaudit.domain.catalogue import NONE, Catalogue
 from plaudit.domain.cell import Answer, Outcome, Refused, Tap, Verb
 from plaudit.domain.errors import Invalid, Overloaded
 from plaudit.domain.operations import ID_BYTES, operation_id
 from plaudit.domain.principal import Principal
-from plaudit.services.commit import Committer
+from plaudit.services.commit import Committed
 from plaudit.services.near import Shown
 
 _OUTCOMES = ["", *(outcome.name.lower() for outcome in Outcome)]
@@ -25,6 +26,18 @@ REFUSALS = {
 }
 
 
+class Commits(Protocol):
+    """Takes taps and commits them: `plaudit.services.commit` or `plaudit.services.commit_cells`."""
+
+    waiting: int
+
+    def submit(self, target: str, tap: Tap) -> asyncio.Future[Committed]:
+        """Queue a tap; the future has its answer. Both raise as `React.tap` does."""
+
+    async def drain(self) -> None:
+        """Wait until everything queued has been committed and answered."""
+
+
 class Reacted(NamedTuple):
     """The answer to a tap, in the words of the API."""
 
@@ -38,7 +51,7 @@ class Reacted(NamedTuple):
 class React:
     """Turns requests into taps and taps into answers."""
 
-    def __init__(self, committer: Committer, catalogue: Catalogue) -> None:
+    def __init__(self, committer: Commits, catalogue: Catalogue) -> None:
         self._committer = committer
         self._catalogue = catalogue
         self.stopping = False

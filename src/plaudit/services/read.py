@@ -5,11 +5,12 @@ one for own state, then one for the names in the summaries.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.errors import Invalid
+from plaudit.domain.catalogue import NONE, Catalogue
+from plaudit.domain.errors import Invalid, Unavailable
 from plaudit.domain.principal import Principal
 from plaudit.domain.summary import others, summary_text
 from plaudit.ports.directory import Directory, Profile
@@ -17,6 +18,8 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry, OwnState, Reactors
 from plaudit.services.cursor import Cursors
 from plaudit.services.near import NearCache, Shown
+
+log = logging.getLogger("plaudit.read")
 
 
 class User(NamedTuple):
@@ -35,12 +38,27 @@ class Summary(NamedTuple):
     others: int
 
 
+class Mine(NamedTuple):
+    """A user's reaction on each target, None for none. Without those of which nobody can tell; then `degraded`."""
+
+    reactions: dict[str, str | None]
+    degraded: bool
+
+
 class FeedItem(NamedTuple):
-    """One target of a feed. `reaction` is None for none, and means nothing without a user."""
+    """One target of a feed. `reaction` is None for none, and means nothing in a feed without own state."""
 
     shown: Shown
     reaction: str | None
     summary: Summary
+
+
+class Feed(NamedTuple):
+    """Targets in the order asked for. `own`: whether they say what the user's reaction is."""
+
+    items: dict[str, FeedItem]
+    own: bool
+    degraded: bool
 
 
 class ReactorsPage(NamedTuple):
@@ -89,29 +107,40 @@ class Read:
                 raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field=field)
         return found
 
-    async def mine(self, who: Principal, user: str, ids: Sequence[str]) -> dict[str, str | None]:
-        """The user's reaction on each of these targets, None for none."""
-        _, codes = await asyncio.gather(self.targets(who, ids), self._own.mine(user, ids))
-        return {id_: self._catalogue.names[codes.get(id_, 0)] for id_ in ids}
+    async def mine(self, who: Principal, user: str, ids: Sequence[str]) -> Mine:
+        """The user's reaction on each of these targets."""
+        _, codes = await asyncio.gather(self.targets(who, ids), self._codes(user, ids))
+        names = self._catalogue.names
+        reactions = {} if codes is None else {id_: names[codes.get(id_, NONE)] for id_ in ids}
+        return Mine(reactions, codes is None or self._near.degraded())
 
     async def feed(
         self, who: Principal | None, user: str | None, ids: Sequence[str], *, field: str = "target_ids"
-    ) -> dict[str, FeedItem]:
+    ) -> Feed:
         """Counts, own reaction and summary of each of these targets."""
+        codes: dict[str, int] | None
         if user is None:
-            found, codes = await self.targets(who, ids, field=field), dict[str, int]()
+            found, codes = await self.targets(who, ids, field=field), {}
         else:
-            found, codes = await asyncio.gather(
-                self.targets(who, ids, field=field), self._own.mine(user, ids)
-            )
-        names = {
+            found, codes = await asyncio.gather(self.targets(who, ids, field=field), self._codes(user, ids))
+        recent = {
             name for shown in found.values() if shown.target.header for name, _ in shown.target.header.recent
         }
-        users = await self._users(names)
-        return {
-            id_: FeedItem(shown, self._catalogue.names[codes.get(id_, 0)], self._summary(shown.target, users))
+        users = await self._users(recent)
+        names, known = self._catalogue.names, codes or {}
+        items = {
+            id_: FeedItem(shown, names[known.get(id_, NONE)], self._summary(shown.target, users))
             for id_, shown in found.items()
         }
+        return Feed(items, user is not None and codes is not None, codes is None or self._near.degraded())
+
+    async def _codes(self, user: str, ids: Sequence[str]) -> dict[str, int] | None:
+        """The user's reaction codes; None where nobody can tell now, for an absent reaction must not look like none."""
+        try:
+            return await self._own.mine(user, ids)
+        except Unavailable as error:
+            log.warning("own state is left out of an answer: %s", error)
+            return None
 
     async def reactors(
         self, who: Principal | None, target: str, reaction: str | None, cursor: str | None, limit: int

@@ -14,7 +14,7 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -42,7 +42,12 @@ RETRY_AFTER_S = range(5, 15)  # those refused together must not come back togeth
 
 OPENING = b"retry: 3000\n\n"
 HEARTBEAT = b":\n\n"
-EVENT = b'event: counts\ndata: {"counts":{%b},"degraded":false}\n\n'
+EVENT = b'event: counts\ndata: {"counts":{%b},"degraded":%b}\n\n'
+
+
+def _event(channels: Sequence["Channel"], *, degraded: bool) -> bytes:
+    members = b",".join([channel.shown.member for channel in channels])
+    return EVENT % (members, b"true" if degraded else b"false")
 
 
 class Channel:
@@ -67,11 +72,12 @@ class Channel:
         """Whether who may see this target has changed."""
         return (shown.public, shown.guarded) != (self.shown.public, self.shown.guarded)
 
-    @property
-    def event(self) -> bytes:
+    def event(self, *, degraded: bool) -> bytes:
         """The event about this target alone, written once."""
+        if degraded:
+            return _event([self], degraded=True)
         if self._event is None:
-            self._event = EVENT % self.shown.member
+            self._event = _event([self], degraded=False)
         return self._event
 
     def behind(self) -> list["Listener"]:
@@ -256,8 +262,8 @@ class Streams:
             channel.idle[listener] = channel.shown.seq
         self._metrics.stream_events += 1
         if len(channels) == 1:
-            return channels[0].event
-        return EVENT % b",".join([channel.shown.member for channel in channels])
+            return channels[0].event(degraded=self._near.degraded())
+        return _event(channels, degraded=self._near.degraded())
 
     def _heard(self, listener: Listener, now_s: float) -> None:
         listener.last_s = now_s

@@ -90,6 +90,13 @@ class Session:
         except ERRORS as error:
             raise failed(error) from error
 
+    async def hmget(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """The values of these fields of one hash, in this order."""
+        try:
+            return cast("list[bytes | None]", await self._client.hmget(key, list(fields)))
+        except ERRORS as error:
+            raise failed(error) from error
+
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to these commands, each on one key: as many round trips as there are batches of `PER_BATCH`.
 
@@ -113,6 +120,14 @@ class Session:
         except ERRORS as error:
             raise failed(error) from error
         return frozenset(_replication_id(text) for text in told.values())
+
+    async def told(self, *command: str) -> list[bytes]:
+        """What every master answers to a command that only reads, as `redis-cli` would show it."""
+        try:
+            answers = await self._client.custom_command(list(command), AllPrimaries())
+        except ERRORS as error:
+            raise failed(error) from error
+        return list(answers.values())
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send(commands)
