@@ -5,4 +5,11 @@ from plaudit.adapters.redis.mine import RedisIndexed, RedisMine
 from plaudit.adapters.redis.session import RedisConfig, Session
 from plaudit.adapters.redis.totals import RedisTotals
 
-__all__ = ["RedisBatches", "RedisConfig", "RedisIndexed", "RedisMine", "RedisTotals", "Session"]
+__all__ = [
+    "RedisBatches",
+    "RedisConfig",
+    "RedisIndexed",
+    "RedisMine",
+    "RedisTotals",
+    "Session",
+]
