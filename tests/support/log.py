@@ -46,13 +46,13 @@ class Log:
             "bootstrap.servers": kafka.bootstrap,
             "log_level": 0,
         }
-        admin = AdminClient(self._options)
         wanted = [
             NewTopic(name, places, 1)
             for name, places in ((self.config.topic, partitions), (self.config.quarantine, 1))
         ]
-        for answer in admin.create_topics(wanted).values():
-            answer.result(30)
+        with AdminClient(self._options) as admin:
+            for answer in admin.create_topics(wanted).values():
+                answer.result(30)
         self._producer = Producer({**self._options, "linger.ms": 1})
         wait_for(lambda: all(self.end(at) == 0 for at in range(partitions)), "its leaders", 30)
 
@@ -94,9 +94,9 @@ class Log:
 
     def members(self, role: str) -> set[str]:
         """Who the broker thinks is in the group."""
-        admin = AdminClient(self._options)
         group = self.config.group(role)
-        described = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
+        with AdminClient(self._options) as admin:
+            described = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
         return {str(member.member_id) for member in described.members}
 
 
