@@ -24,6 +24,7 @@ from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditEr
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Consumer, Handler, Quarantine, Record
+from plaudit.services.epoch import Epoch, Watched
 from plaudit.services.progress import Progress
 from plaudit.telemetry import Metrics
 
@@ -36,11 +37,9 @@ LONGEST_PAUSE_S = 5.0
 TRIES = 3
 WATCH_EVERY_S = 1.0
 ENDS_EVERY_S = 5.0
-ASK_S = 5.0
 
 Action = Literal["wait", "search"]
 Item = tuple[Record, Committed]
-Epoch = Callable[[], Awaitable[object]]
 Reached = Callable[[Mapping[int, int]], Awaitable[None]]
 
 # What a handler's exceptions mean. The first line that fits counts.
@@ -100,7 +99,7 @@ class Consume:
         self._quarantine = quarantine
         self._behind_s = behind_s
         self._reached = reached
-        self._watched = _Watched(epoch) if epoch is not None else None
+        self._watched = Watched(epoch) if epoch is not None else None
         self._limit = limit
         self._at_once = at_once
         self._progress: dict[int, Progress] = {}
@@ -323,13 +322,15 @@ class Consume:
                 with contextlib.suppress(PlauditError):
                     now_us = self._clock.now_us()
                     self._ends = dict(await self._consumer.ends())
-                    for partition, progress in self._progress.items():
-                        progress.ends(self._ends.get(partition, 0), now_us)
+                    # One that came meanwhile, or whose broker did not answer, has no end here: nothing is known of it.
+                    for partition in self._progress.keys() & self._ends.keys():
+                        self._progress[partition].ends(self._ends[partition], now_us)
             await self._say_reached()
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def _say_reached(self) -> None:
-        if self._reached is None:
+        # In trouble the last of what was handled may be forgotten: nothing is said until we have gone back.
+        if self._reached is None or self._trouble_s is not None:
             return
         found = {at: us for at, progress in self._progress.items() if (us := progress.reached_us) is not None}
         try:
@@ -346,36 +347,11 @@ class Consume:
         }
 
     def _lag_seconds(self) -> dict[tuple[str, ...], float]:
-        now_us = self._clock.now_us()
         return {
-            (self._role, str(at)): progress.lag_s(self._ends[at], now_us)
+            (self._role, str(at)): progress.lag_s(self._ends[at], self._clock.now_us())
             for at, progress in self._progress.items()
             if at in self._ends
         }
-
-
-class _Watched:
-    """An epoch: something that changes when a store may have forgotten its last moments."""
-
-    def __init__(self, ask: Epoch) -> None:
-        self._ask = ask
-        self._last: object = None
-        self._at_s: float | None = None
-        self.clear = True  # whether the last question was answered
-
-    async def changed(self, now_s: float) -> float | None:
-        """When it was last known not to have changed, if it may have changed since; else None."""
-        before_s = now_s if self._at_s is None else self._at_s
-        try:
-            async with asyncio.timeout(ASK_S):
-                found = await self._ask()
-        except Exception as error:  # whatever it is, we do not see
-            log.info("the epoch is not to be seen: %s", error)
-            self.clear = False
-            return before_s
-        changed = not self.clear or (self._at_s is not None and found != self._last)
-        self.clear, self._last, self._at_s = True, found, now_s
-        return before_s if changed else None
 
 
 def decide(error: Exception) -> Action:
