@@ -5,7 +5,7 @@ handled, and nothing is skipped but what is put aside by name. What goes wrong i
 
 | error | what becomes of the events |
 |---|---|
-| `Unavailable`, `OutcomeUnknown`, `Overloaded`, no answer within 60 s | the same again, with growing pauses, for as long as it takes; the group keeps us meanwhile |
+| `Unavailable`, `OutcomeUnknown`, `Overloaded`, no answer within 60 s (10 s once we are to stop) | the same again, with growing pauses, for as long as it takes; the group keeps us meanwhile |
 | an event that cannot be decoded | quarantine |
 | anything else a handler raises | the same a few times; then the one that does it is searched for by halves: quarantine |
 | too many in quarantine | stop: then it is more likely us than the events |
@@ -30,8 +30,9 @@ from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.consume")
 
-WAIT_S = 0.25  # for events, and the longest that stopping waits for anything but the handler
+WAIT_S = 0.25  # for events
 HANDLE_WITHIN_S = 60.0  # far less than the group lets us be silent
+STOP_WITHIN_S = 10.0  # what is in hand then is not marked and comes again to whoever takes over
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 TRIES = 3
@@ -109,6 +110,8 @@ class Consume:
         self._aside: deque[float] = deque(maxlen=limit.a_minute)
         self._in_a_row = 0
         self._stopping = False
+        self._stop_by_s = float("inf")  # the event loop's time
+        self._timer: asyncio.Timeout | None = None
         self.ended = False  # `run` has returned, or raised
         self._running = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -120,7 +123,7 @@ class Consume:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and wait for the batch in hand."""
+        """Stop, and wait for the batch in hand, but not for ever: see `stop`."""
         self.stop()
         async with self._running:
             pass
@@ -129,8 +132,13 @@ class Consume:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     def stop(self) -> None:
-        """Have `run` return once the batch in hand is handled, or is known not to be."""
+        """Have `run` return once the batch in hand is handled or has failed; after 10 s it is given up unmarked."""
+        if self._stopping:
+            return
         self._stopping = True
+        self._stop_by_s = asyncio.get_running_loop().time() + STOP_WITHIN_S
+        if self._timer is not None and not self._timer.expired():
+            self._timer.reschedule(min(self._timer.when() or self._stop_by_s, self._stop_by_s))
 
     @property
     def partitions(self) -> int:
@@ -193,9 +201,10 @@ class Consume:
         while items := [item for item in items if self._is_ours(item[0])]:
             began_s = self._clock.monotonic_s()
             try:
-                async with asyncio.timeout(HANDLE_WITHIN_S):
-                    await self._handler.handle([event for _, event in items])
+                await self._within(HANDLE_WITHIN_S, self._handler.handle([event for _, event in items]))
             except Exception as error:
+                if asyncio.get_running_loop().time() >= self._stop_by_s:
+                    raise _Stopped from error
                 if decide(error) == "search":
                     tries -= 1
                     log.warning("%s: %s events failed", self._role, len(items), exc_info=error)
@@ -214,6 +223,15 @@ class Consume:
             self._metrics.retried(self._role)
             await self._pause(pauses)
             pauses += 1
+
+    async def _within(self, longest_s: float, what: Awaitable[None]) -> None:
+        """Await it so long, and no longer than we may once we are to stop. Raises `TimeoutError`."""
+        until_s = min(asyncio.get_running_loop().time() + longest_s, self._stop_by_s)
+        try:
+            async with asyncio.timeout_at(until_s) as self._timer:
+                await what
+        finally:
+            self._timer = None
 
     async def _search(self, items: list[Item], error: Exception) -> None:
         """One of these is not to be handled: find it, and have the others handled."""
@@ -237,10 +255,10 @@ class Consume:
         pauses = 0
         while self._is_ours(record):
             try:
-                await self._quarantine.put(record, self._role, reason)
-            except (Unavailable, OutcomeUnknown) as away:
+                await self._within(HANDLE_WITHIN_S, self._quarantine.put(record, self._role, reason))
+            except (Unavailable, OutcomeUnknown, TimeoutError) as away:
                 log.warning("%s: the quarantine is away: %s", self._role, away)
-                self._failing = str(away)
+                self._failing = f"{type(away).__name__}: {away}"
                 await self._pause(pauses)
                 pauses += 1
             else:
