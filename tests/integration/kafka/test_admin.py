@@ -1,6 +1,5 @@
 """The topics that `plaudit migrate` makes, what `plaudit doctor` sees, and the lag as it is."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -92,32 +91,3 @@ async def test_the_lag_is_the_truth(kafka: Kafka, behind_s: float, anyio_backend
     assert lag[0].seconds == pytest.approx(100 + since_s, abs=1)
     assert 0 < lag[1].seconds < since_s
     assert [lag[partition].seconds for partition in (2, 3)] == [0, 0]
-
-
-async def test_the_lag_may_be_asked_for_while_the_coordinator_is_away_and_comes_back(
-    kafka: Kafka, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("plaudit.adapters.kafka.admin.ASK_S", 2.0)
-    log, back, answers = Log(kafka, 4), asyncio.Event(), 0
-    log.fill(0, [event("a", 1)])
-    group = log.config.group("test")
-
-    async def ask() -> None:
-        nonlocal answers
-        while not back.is_set():
-            try:
-                assert (await KafkaAdmin(log.config).lag(group))[0].events == 1
-                answers += 1
-            except Unavailable:
-                await asyncio.sleep(0.003)
-
-    asking = [asyncio.create_task(ask()) for _ in range(2)]
-    try:
-        await until(lambda: answers > 0, "an answer before")
-        kafka.nodes[0].kill()
-        await asyncio.to_thread(kafka.start)
-        before = answers
-        await until(lambda: answers > before + 2, "answers afterwards")
-    finally:
-        back.set()
-        await asyncio.gather(*asking)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from plaudit.domain.events import Committed
+from plaudit.services import consume as module
 from plaudit.telemetry import Metrics
 from tests.engines.kafka import Kafka
 from tests.support.log import Log, event, working
@@ -64,6 +65,13 @@ def log(kafka: Kafka, request: pytest.FixtureRequest) -> Log:
     return Log(kafka, 3, request.param, stamped=True)
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many claims, so that a false one is among them."""
+    monkeypatch.setattr(module, "WATCH_EVERY_S", 0.02)
+    monkeypatch.setattr(module, "ENDS_EVERY_S", 0.1)
+
+
 async def test_idle_and_empty_partitions_are_reached_too(log: Log, anyio_backend: str) -> None:
     log.fill(0, [event("a", seq) for seq in range(1, 11)])
     watched = Watched()
@@ -108,7 +116,7 @@ async def test_nothing_false_is_said_while_partitions_move(log: Log, anyio_backe
         try:
             await watched.more([0, 1, 2])
             for _ in range(2):
-                async with working(log, watched, reached=watched.reached, at_once=5) as two:
+                async with working(log, watched, reached=watched.reached) as two:
                     await until(lambda two=two: two.partitions > 0, "shared")  # type: ignore[misc] # bound now
                     await watched.more([0, 1, 2])
                 await until(lambda: one.partitions == 3, "all back")
@@ -138,9 +146,8 @@ async def test_what_a_store_forgot_is_not_reached_until_it_is_done_again(
     async with working(log, watched, metrics, behind_s=60, epoch=ask, reached=watched.reached, at_once=10):
         await until(lambda: len(watched.store) == 60, "all events")
         await watched.more([0, 1, 2])
-        forget = True
+        tries, forget = watched.tries, True
         await until(lambda: metrics.consumer_replays == {"test": 1}, "gone back")
-        tries = watched.tries
         await until(lambda: watched.tries > tries, "the first ones again, in hand")
         await watched.more([2])
         watched.go_on.set()
