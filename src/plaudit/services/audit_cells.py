@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Self
 
 from plaudit.domain.catalogue import MAX_CODE
 from plaudit.domain.cell import Deleted, Header, Row
-from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
@@ -355,7 +355,7 @@ class AuditWorker:
                 await self._auditor.everything(self._task)
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("the auditor could not look and will go on from here: %s", error)
-            except PlauditError:
+            except Exception:  # whatever it is, nobody else would look
                 log.exception("the auditor stumbled and will go on from here")
             await asyncio.sleep(RETRY_S)
 
