@@ -52,6 +52,19 @@ class Place(NamedTuple):
         """To connect to Cassandra."""
         return CassandraConfig(["127.0.0.1"], self.cassandra_port, replication=1)
 
+    def redis_bytes(self, node: int) -> int:
+        """What a node of Redis holds in memory, in bytes."""
+        port = self.redis[node].rpartition(":")[2]
+        said = subprocess.run(
+            ["redis-cli", "-p", port, "INFO", "memory"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout
+        line = next(line for line in said.splitlines() if line.startswith("used_memory_dataset:"))
+        return int(line.partition(":")[2])
+
     def nodetool(self, *arguments: str) -> str:
         """What nodetool says. Raises `RuntimeError`."""
         command = [*self.java, "org.apache.cassandra.tools.NodeTool", "-p", str(self.jmx_port), *arguments]

@@ -19,7 +19,8 @@ from tests.engines import jars
 RESULTS = Path(__file__).parents[1] / "results" / "cluster.json"
 DOCS = Path(__file__).parents[2] / "docs" / "cluster-performance.md"
 Found = dict[str, dict[str, Any]]
-COLUMNS = ("case", "taps/s", "p50 ms", "p99 ms", "failed", "CPU µs per tap, of each process")
+COLUMNS = ("case", "taps/s", "p50 ms", "p99 ms", "failed", "worst lag", "CPU µs per tap, of each process")
+READS = ("case", "calls/s", "p50 ms", "p99 ms", "errors", "API CPU µs per call")
 
 
 # (what, ours, the other's, at least)
@@ -44,11 +45,20 @@ def keep(console: Console, found: Found) -> None:
     kept["cases"].update({name: {**figures, "at": now} for name, figures in found.items()})
     kept["machine"], kept["versions"] = _machine(), _versions()
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    table = Table(*COLUMNS, box=None)
-    for line in _lines(found):
-        table.add_row(*line)
-    console.print(table)
+    for columns, lines in ((COLUMNS, list(_lines(found))), (READS, list(_reads(found)))):
+        table = Table(*columns, box=None)
+        for line in lines:
+            table.add_row(*line)
+        if lines:
+            console.print(table)
+    for sentence in _sentences(found):
+        console.print(sentence)
     DOCS.write_text(_page(kept))
+
+
+def rate(case: str) -> float:
+    """What was found before. Raises `KeyError`."""
+    return float(json.loads(RESULTS.read_text())["cases"][case]["rate"])
 
 
 def _machine() -> str:
@@ -79,7 +89,42 @@ def _lines(cases: Found) -> Iterator[tuple[str, ...]]:
             if isinstance(cpu, dict)
             else f"{cpu:,.0f}"
         )
-        yield name, f"{case['rate']:,.0f}", *latency, f"{case['failed']:,}", each
+        lag = f"{max(case['lag_s'].values()):.1f} s" if case.get("lag_s") else ""
+        yield name, f"{case['rate']:,.0f}", *latency, f"{case['failed']:,}", lag, each
+
+
+def _reads(cases: Found) -> Iterator[tuple[str, ...]]:
+    """A line per case of reads, in `READS`."""
+    for name, case in cases.items():
+        if "calls" in case:
+            calls = case["calls"]
+            figures = (calls["rate"], calls["p50_ms"], calls["p99_ms"], calls["errors"], calls["cpu_us"])
+            of_floor = f" ({case['of_floor']:.2f} of the floor)" if "of_floor" in case else ""
+            rate_, p50, p99, errors, cpu = figures
+            yield (
+                f"{name}{of_floor}",
+                f"{rate_:,.0f}",
+                f"{p50:.1f}",
+                f"{p99:.1f}",
+                f"{errors:.0f}",
+                f"{cpu:.0f}",
+            )
+
+
+def _sentences(cases: Found) -> Iterator[str]:
+    """What is no table."""
+    if fresh := cases.get("freshness"):
+        yield (
+            f"**Freshness**, from a tap's answer to the new count through another API process, at "
+            f"{fresh['share_of_peak']:.0%} of the uniform peak ({fresh['taps_per_s']:,.0f} taps/s): p50 "
+            f"{fresh['p50_ms']:.0f} ms, p99 {fresh['p99_ms']:.0f} ms, at most {fresh['max_ms']:.0f} ms, of "
+            f"{fresh['samples']:,} taps; {fresh['failed']} failed. The other process had shown the target just before."
+        )
+    if sizes := cases.get("bytes per tap"):
+        each = ", ".join(f"{store} {bytes_:,.0f}" for store, bytes_ in sizes.items() if store != "at")
+        yield f"**Bytes per tap** at that load, uniform, one replica, after a flush: {each}."
+    if filled := cases.get("fill"):
+        yield f"**A stored reaction** of the fill takes {filled['bytes_per_row']:.0f} bytes in Cassandra, compressed."
 
 
 def _ratios(cases: Found) -> Iterator[tuple[str, ...]]:
@@ -114,7 +159,16 @@ def _page(kept: dict[str, Any]) -> str:
     ratios = list(_ratios(cases))
     if ratios:
         parts += ["## Ratios", _table(("what", "ratio", "wanted at least", "reached"), ratios)]
+    reads = list(_reads(cases))
+    if reads:
+        parts += ["## Reads", _table(READS, reads), _READS]
+    parts += ["## Besides", *_sentences(cases)]
     return "\n\n".join(parts) + "\n"
+
+
+_READS = """\
+The floor is the same server that answers constant bytes of the same size. Hot: the same thousand targets; Redis: over
+all filled targets, which the near cache does not hold and Redis does. 64 connections, medians of three rounds."""
 
 
 _WHAT = f"""\
@@ -130,6 +184,7 @@ were stored before and that no process has seen.
 - **plain in place**: the same instead of our commit, behind the same HTTP, Kafka and consumers.
 - **PostgreSQL**: one function per toggle keeps row, counts and outbox row in one transaction, pgbench with 16 and 64
   clients, fsync on.
-- **Plaudit**: taps over HTTP from wrk with 64 and 256 connections.
+- **Plaudit**: taps over HTTP from wrk with 64 and 256 connections; every consumer is a process of its own. Worst lag:
+  how far behind the slowest of them was at any moment of the case.
 
 All share the machine's cores with whatever loads them. Java runs with the full compiler and is warmed up."""

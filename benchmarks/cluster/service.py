@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
@@ -21,6 +21,7 @@ from plaudit.http.server import free_port
 SECRET = "benchmark-" * 4
 PLAUDIT = str(Path(sys.executable).with_name("plaudit"))
 PARTITIONS = 8
+ROLES: tuple[str, ...] = ()
 TOPIC = "plaudit.reactions"
 
 
@@ -61,6 +62,18 @@ def api(place: Place, *, plain: bool = False, name: str = "api") -> Iterator[Ser
     env = {**environment(place, name), "PLAUDIT_PORT": str(port)}
     with running(command, port, **env) as server:
         yield server
+
+
+@contextmanager
+def workers(place: Place) -> Iterator[dict[str, Server]]:
+    """Every consumer and every other worker, by role, each a process of its own."""
+    with ExitStack() as stack:
+        started = {}
+        for role in ROLES:
+            port = free_port("127.0.0.1")
+            env = {**environment(place, f"worker-{role}"), "PLAUDIT_WORKER_PORT": str(port)}
+            started[role] = stack.enter_context(running([PLAUDIT, "worker", role], port, **env))
+        yield started
 
 
 def token() -> str:
