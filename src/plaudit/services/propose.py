@@ -8,7 +8,7 @@ Reads what is not known, lets `fold` decide, proposes. Knows nothing of queues, 
   on its cell: the operation ids in the rows tell whether it was applied.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from plaudit.domain.cell import Answer, Outcome, Plan, Refused, Row, Rules, Tap, fold
@@ -82,10 +82,9 @@ class Proposer:
         if not self._trusted():
             raise Unavailable("the clock of this process is not that of the store")
         users = dict.fromkeys(tap.user for tap in taps)
-        belief = self._known.recall(key, users)
-        state = belief or await self._cells.read(key, users)
+        state, believed = await self._state(key, users)
         taps, plan = self._fold(state, taps)
-        if not plan.changed and (belief is not None or any(isinstance(a, Answer) for a in plan.answers)):
+        if not plan.changed and (believed or any(isinstance(a, Answer) for a in plan.answers)):
             # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
             # comes from a read may stay: it says nothing about what is stored.
             state = await self._cells.settle(key, users)
@@ -102,6 +101,23 @@ class Proposer:
             self._known.forget(key)
             return Lost()
         return self._applied(key, state, taps, plan)
+
+    async def look_ahead(self, key: CellKey, users: Collection[str]) -> None:
+        """Read the rows of users whose taps wait while a commit of the cell is under way, for the next attempt.
+
+        Where nothing is known of the cell there is nothing to add to; the next attempt reads it. Nothing is raised.
+        """
+        belief = self._known.belief(key)
+        if belief is None:
+            return
+        unknown = [user for user in users if user not in belief.rows]
+        if not unknown:
+            return
+        try:
+            state = await self._cells.read(key, unknown)
+        except (Unavailable, Corrupt):
+            return
+        self._known.extend(key, belief, unknown, state)
 
     async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
         """Find out what became of a proposal; None if that is not known yet: pause, and ask again.
@@ -124,6 +140,23 @@ class Proposer:
         except (Unavailable, OutcomeUnknown):
             return None
         return self._applied(key, open_.before, open_.taps, open_.plan) if applied else None
+
+    async def _state(self, key: CellKey, users: Collection[str]) -> tuple[CellState, bool]:
+        """The cell with these users' rows, and whether any of that is believed only. Reads what is not known."""
+        known = self._known.recall(key, users)
+        if known is not None:
+            return known, True
+        belief = self._known.belief(key)
+        unknown = [user for user in users if belief is None or user not in belief.rows]
+        state = await self._cells.read(key, unknown)
+        if len(unknown) == len(users) or belief is None:
+            return state, False
+        if belief.state.seq == state.seq:
+            self._known.extend(key, belief, unknown, state)
+            known = self._known.recall(key, users)
+            if known is not None:
+                return known, True
+        return await self._cells.read(key, users), False
 
     def _fold(self, state: CellState, taps: Sequence[Tap]) -> tuple[Sequence[Tap], Plan]:
         """Fold as many of the taps as one commit holds."""
