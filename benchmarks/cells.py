@@ -85,7 +85,7 @@ class Bench:
                 else:
                     failed += 1
 
-        ours, theirs, began_s = time.process_time(), _cpu_s(self._pid), time.perf_counter()
+        ours, theirs, began_s = time.process_time(), cpu_s(self._pid), time.perf_counter()
         await asyncio.gather(*map(worker, range(workers)))
         elapsed_s = time.perf_counter() - began_s
         took = sorted(took) or [0.0]
@@ -97,7 +97,7 @@ class Bench:
             took[len(took) // 2] * 1000,
             took[len(took) * 99 // 100] * 1000,
             (time.process_time() - ours) * each,
-            (_cpu_s(self._pid) - theirs) * each,
+            (cpu_s(self._pid) - theirs) * each,
             failed,
         )
 
@@ -144,7 +144,7 @@ def _rows(result: object) -> int:
     return len(result.answers) if isinstance(result, Settled) else 0
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """The CPU time that a process has used (fields 14 and 15 of proc(5)/stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

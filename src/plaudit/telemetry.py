@@ -36,6 +36,26 @@ METRICS = (
         None,
         "Cluster: commits that lost to another process's and were made again.",
     ),
+    Definition("plaudit_recovered", "counter", None, "Cluster: cells finished for processes that died."),
+    Definition(
+        "plaudit_recovering",
+        "gauge",
+        None,
+        "Cluster: cells of processes that died, not finished yet.",
+    ),
+    Definition(
+        "plaudit_journal_open",
+        "gauge",
+        None,
+        "Cluster: commits under way or not published yet, as the journal has them.",
+    ),
+    Definition("plaudit_debts_paid", "counter", None, "Cluster: events that were owed and are published."),
+    Definition(
+        "plaudit_debts_open",
+        "gauge",
+        None,
+        "Cluster: events owed to the log when the sweep last looked. Alert if it stays above 0.",
+    ),
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
     Definition(
@@ -45,6 +65,24 @@ METRICS = (
         "Commits whose outcome is not known yet; nothing overtakes them.",
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
+    Definition(
+        "plaudit_refills",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not have them.",
+    ),
+    Definition(
+        "plaudit_degraded_reads",
+        "counter",
+        None,
+        "Cluster: targets read from the ledger because Redis did not answer.",
+    ),
+    Definition(
+        "plaudit_counters_away",
+        "gauge",
+        None,
+        "Cluster: 1 while Redis does not answer and is only probed. Alert above 0.",
+    ),
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
@@ -65,6 +103,13 @@ METRICS = (
     ),
     Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
+    ),
+    Definition(
+        "plaudit_derived_drift",
+        "counter",
+        "store",
+        "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
+        "ones, `lists` of reactors, `index` of each user.",
     ),
     Definition(
         "plaudit_notifications",
@@ -125,12 +170,17 @@ class Metrics:
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.commits_refused = 0
+        self.recovered = 0
+        self.debts_paid = 0
         self.batch_taps = Histogram(TAPS)
+        self.refills = 0
+        self.degraded_reads = 0
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
         self.unreadable = 0
         self.drift = 0
+        self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
@@ -154,6 +204,10 @@ class Metrics:
         """Count one transaction."""
         self.commits += cells
         self.batch_taps.observe(taps)
+
+    def derived_drifted(self, store: str) -> None:
+        """Count one thing in a derived store that disagreed with the ledger."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
 
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
@@ -183,9 +237,14 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_refills", {"": self.refills})
+        yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
+        yield self._counter("plaudit_recovered", {"": self.recovered})
+        yield self._counter("plaudit_debts_paid", {"": self.debts_paid})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
+        yield self._counter("plaudit_derived_drift", self.derived_drift)
         yield self._counter("plaudit_notifications", self.notifications)
         yield self._counter("plaudit_pushes", self.pushes)
         yield self._histogram("plaudit_request_seconds", self.seconds)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import msgspec
 
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Header, Tap, Transition
+from plaudit.domain.cell import Header, Plan, Tap, Transition
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, CellState, Proposal
@@ -13,6 +13,8 @@ from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
 from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
 from plaudit.services.publish import Publish
+from plaudit.services.recover import Left, Recover, cells_of
+from tests.simulation.journal import SimulatedJournal
 from tests.simulation.store import SimulatedCells
 from tests.simulation.world import RULES, ProcessClock, ProposerMaker
 
@@ -22,14 +24,17 @@ class TakesUnknownForRefused(Proposer):
 
     async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
         result = await super().attempt(key, taps)
-        return Lost() if isinstance(result, Open) else result
+        if isinstance(result, Open):
+            self.published(result.entry)
+            return Lost()
+        return result
 
 
 class TakesUnknownForStored(Proposer):
     """It was sent, so it is stored."""
 
     async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
-        return self._applied(key, open_.before, open_.taps, open_.plan)
+        return self._applied(key, open_.before, open_.taps, open_.plan, open_.entry)
 
 
 class GivesUpTooEarly(Proposer):
@@ -38,7 +43,7 @@ class GivesUpTooEarly(Proposer):
     async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
         state = await self._cells.settle(key, [tap.user for tap in open_.taps])
         if state.seq == open_.proposal.seq:
-            return Moved([None] * len(open_.taps), Target())
+            return Moved([None] * len(open_.taps), Target(), open_.entry)
         return self._verdict(open_, state)
 
 
@@ -48,7 +53,7 @@ class OneIdIsProof(Proposer):
     def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
         result = super()._verdict(open_, state)
         if isinstance(result, Moved) and any(result.answers):
-            return self._applied(CellKey("?"), state, open_.taps, open_.plan)
+            return self._applied(CellKey("?"), state, open_.taps, open_.plan, open_.entry)
         return result
 
 
@@ -56,7 +61,7 @@ class FoldsAgainBlindly(Proposer):
     """The cell has moved on without looking whether by us: the taps go once more, under ids of their own."""
 
     def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
-        return Moved([None] * len(open_.taps), super()._verdict(open_, state).target)
+        return Moved([None] * len(open_.taps), super()._verdict(open_, state).target, open_.entry)
 
 
 class AnswersFromMemory(Proposer):
@@ -124,14 +129,14 @@ class SettlesByQuorum(_Cells):
 
 def proposer(kind: type[Proposer]) -> ProposerMaker:
     """Processes with this proposer."""
-    return lambda cells, known, clock: kind(cells, known, clock, RULES)
+    return lambda cells, known, clock, journal: kind(cells, known, clock, RULES, journal=journal)
 
 
 def cells(kind: Callable[[SimulatedCells], SimulatedCells]) -> ProposerMaker:
     """Processes with this way to the store."""
 
-    def make(inner: SimulatedCells, known: Known, clock: ProcessClock) -> Proposer:
-        return Proposer(kind(inner), known, clock, RULES)
+    def make(inner: SimulatedCells, known: Known, clock: ProcessClock, journal: SimulatedJournal) -> Proposer:
+        return Proposer(kind(inner), known, clock, RULES, journal=journal)
 
     return make
 
@@ -181,3 +186,52 @@ class PaysWithOldCoin(Publish):
 
 
 BROKEN_PUBLISH = {kind.__name__: kind for kind in (PublishesAndHopes, TrustsTheDead, PaysWithOldCoin)}
+
+
+class NeverFences(Recover):
+    """What is not there now will not come, surely."""
+
+    async def _fence(self, left: Left) -> None:
+        await self._cells.settle(left.key, left.users)
+
+
+class DropsFirst(Recover):
+    """Forgets the journal, then does what is in it."""
+
+    async def look(self) -> int:
+        for journal in await self._journals.adopt():
+            journal.drop()
+            await self._finish(cells_of(journal.entries))
+        return 0
+
+
+class LeavesThemLying(Recover):
+    """Somebody else will look."""
+
+    async def look(self) -> int:
+        return 0
+
+
+class FencesAndForgets(Recover):
+    """Makes sure that nothing comes, and publishes nothing."""
+
+    async def _through(self, left: Left) -> None:
+        await self._fence(left)
+
+
+BROKEN_RECOVER = {
+    kind.__name__: kind for kind in (NeverFences, DropsFirst, LeavesThemLying, FencesAndForgets)
+}
+
+
+class EndsTooEarly(Proposer):
+    """Stored, so nothing is under way any more: does not wait until it is published."""
+
+    def _applied(
+        self, key: CellKey, before: CellState, taps: Sequence[Tap], plan: Plan, entry: int | None = None
+    ) -> Settled:
+        self.published(entry)
+        return super()._applied(key, before, taps, plan, entry)
+
+
+BROKEN["EndsTooEarly"] = proposer(EndsTooEarly)

@@ -7,7 +7,7 @@ import pytest
 
 from plaudit.domain.cell import Answer, Outcome, Verb
 from plaudit.ports.cells import CellKey
-from tests.simulation.broken import BROKEN, BROKEN_PUBLISH
+from tests.simulation.broken import BROKEN, BROKEN_PUBLISH, BROKEN_RECOVER
 from tests.simulation.history import Seen, not_linearizable
 from tests.simulation.world import play
 
@@ -52,6 +52,17 @@ def test_what_is_wrong_is_noticed(name: str) -> None:
 def test_what_is_not_published_is_noticed(name: str) -> None:
     for seed in range(ENOUGH_TO_NOTICE):
         if play(seed, publish=BROKEN_PUBLISH[name]).wrong:
+            return
+    pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
+
+
+@pytest.mark.parametrize("name", BROKEN_RECOVER)
+def test_what_is_not_recovered_is_noticed(name: str) -> None:
+    for seed in range(ENOUGH_TO_NOTICE):
+        try:
+            if play(seed, recover=BROKEN_RECOVER[name]).wrong:
+                return
+        except AssertionError:  # something is still under way at the end
             return
     pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,9 +20,11 @@ from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
+from plaudit.services.recover import Recover
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
 from tests.simulation.history import Seen, faults_of
+from tests.simulation.journal import SimulatedJournal, SimulatedJournals, unpublished_at_rest
 from tests.simulation.log import Away, SimulatedLog, not_published
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 
@@ -30,7 +33,7 @@ RULES = Rules(Catalogue())
 METRICS = Metrics()  # nobody looks at them here
 QUIET_AFTER_S = 60.0
 
-ProposerMaker = Callable[[SimulatedCells, Known, "ProcessClock"], Proposer]
+ProposerMaker = Callable[[SimulatedCells, Known, "ProcessClock", SimulatedJournal], Proposer]
 
 
 class ProcessClock:
@@ -63,30 +66,57 @@ class Report(msgspec.Struct):
     unknown: int
 
 
+class Process(NamedTuple):
+    """What one process has."""
+
+    cells: SimulatedCells
+    committer: CellCommitter
+    journal: SimulatedJournal
+    recover: Recover
+
+    async def kill(self) -> None:
+        """End it where it stands, between any two steps."""
+        self.journal.kill()
+        await self.recover.__aexit__()
+        await self.committer.close()
+
+
 class World:
     """One history. `make` builds the proposer of a process, so that a test can build a broken one."""
 
-    def __init__(self, seed: int, make: ProposerMaker, publish: type[Publish] = Publish) -> None:
+    def __init__(
+        self,
+        seed: int,
+        make: ProposerMaker,
+        publish: type[Publish] = Publish,
+        recover: type[Recover] = Recover,
+    ) -> None:
         self._random = Random(seed)
         self._make = make
         self._publish = publish
+        self._recover = recover
         self._store = SimulatedStore()
         self._log = SimulatedLog(
             self._random, Away(self._random.choice((0.0, 0.1, 0.9)), self._random.choice((0.0, 0.3)))
         )
+        self._journals = SimulatedJournals()
         self._seen: list[Seen] = []
         self._ops = 0
-        self._processes = [self._process() for _ in range(self._random.randint(1, 3))]
+        self._processes: list[Process] = []
 
-    def _process(self) -> tuple[SimulatedCells, CellCommitter]:
+    async def _process(self) -> Process:
         random = self._random
         cells = SimulatedCells(self._store, random, self._mood())
         clock = ProcessClock(random)
-        proposer = self._make(cells, Known(random.choice((8, 1000))), clock)
+        journal = SimulatedJournal(self._journals)
+        proposer = self._make(cells, Known(random.choice((8, 1000))), clock, journal)
         near = NearCache(_NoCounters(), RULES.catalogue, entries=100, public=True)
         limits = Limits(answer_within_s=random.choice((0.5, 5.0)), max_under_way=random.choice((1, 16)))
         publish = self._publish(self._log, self._log, cells, clock)
-        return cells, CellCommitter(proposer, near, clock, METRICS, random, publish, limits)
+        committer = CellCommitter(proposer, near, clock, METRICS, random, publish, limits)
+        look_every_s = random.choice((0.5, 5.0))
+        recover = self._recover(self._journals, cells, publish, METRICS, random, look_every_s=look_every_s)
+        return Process(cells, committer, journal, await recover.__aenter__())
 
     def _mood(self) -> Faults:
         """Half of the processes have a good network, the others one fault or many."""
@@ -110,6 +140,7 @@ class World:
     async def run(self) -> Report:
         """Everybody taps, some processes die, the faults end, and what is left is judged."""
         random = self._random
+        self._processes = [await self._process() for _ in range(random.randint(1, 3))]
         users = [f"u{n}" for n in range(random.randint(1, 5))]
         targets = [f"t{n}" for n in range(random.randint(1, 2))]
         devices = [
@@ -121,19 +152,11 @@ class World:
         async with asyncio.timeout(600):
             await asyncio.gather(*devices)
             killer.cancel()
-            self._log.away = Away()
-            for cells, committer in self._processes:
-                cells.faults = Faults()
-                await committer.drain(QUIET_AFTER_S)
-                assert not committer.open, "an outcome stayed unknown on a quiet network"
-            await asyncio.sleep(QUIET_AFTER_S)  # whatever is late has come by then
-            sweeper = self._publish(self._log, self._log, cells, ProcessClock(random))
-            for shard in range(SHARDS):
-                await sweeper.sweep(shard)
-        assert not self._log.debts, "a debt was not paid on a quiet network"
+            await self._come_to_rest()
         wrong = [
             *faults_of(self._store, self._seen),
             *not_published(self._store, self._log, self._seen, random),
+            *unpublished_at_rest(self._store, self._log),
         ]
         return Report(
             wrong,
@@ -143,16 +166,32 @@ class World:
             sum(tap.answer is None and tap.maybe for tap in self._seen),
         )
 
+    async def _come_to_rest(self) -> None:
+        """The network is quiet, and everything that is owed, open or left behind is brought to its end."""
+        self._log.away = Away()
+        for process in self._processes:
+            process.cells.faults = Faults()
+            await process.committer.drain(QUIET_AFTER_S)
+            assert not process.committer.open, "an outcome stayed unknown on a quiet network"
+        await asyncio.sleep(QUIET_AFTER_S)  # whatever is late has come by then
+        sweeper = self._publish(self._log, self._log, process.cells, ProcessClock(self._random))
+        for shard in range(SHARDS):
+            await sweeper.sweep(shard)
+        assert not self._log.debts, "a debt was not paid on a quiet network"
+        assert not any(journal.open for journal in self._journals.all), "something is still under way"
+        for process in self._processes:
+            await process.recover.__aexit__()
+
     async def _kill_some(self) -> None:
         """Now and then a process ends without a word and another one starts; or its clock steps."""
         random = self._random
         while True:
-            await asyncio.sleep(random.uniform(0.01, 3.0))
+            # Some are killed a moment after another, while they still look at what it left behind.
+            await asyncio.sleep(random.choice((random.uniform(0.01, 3.0), random.uniform(0.0, 0.02))))
             at = random.randrange(len(self._processes))
             if random.random() < 0.5:
-                _, committer = self._processes[at]
-                self._processes[at] = self._process()
-                await committer.close()
+                killed, self._processes[at] = self._processes[at], await self._process()
+                await killed.kill()
 
     async def _device(self, user: str, targets: Sequence[str], taps: int) -> None:
         random = self._random
@@ -178,8 +217,8 @@ class World:
         random = self._random
         tap = Tap(seen.user, seen.verb, seen.reaction, seen.op, seen.keyed)
         for _ in range(8):
-            _, committer = random.choice(self._processes)
-            waiting = committer.submit(seen.key.target, tap)
+            process = random.choice(self._processes)
+            waiting = process.committer.submit(seen.key.target, tap)
             try:
                 answer, shown = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
             except (OutcomeUnknown, TimeoutError):  # the client's own patience may end first
@@ -200,15 +239,20 @@ class World:
             seen.told_s = asyncio.get_running_loop().time()
 
 
-def sound(cells: SimulatedCells, known: Known, clock: ProcessClock) -> Proposer:
+def sound(cells: SimulatedCells, known: Known, clock: ProcessClock, journal: SimulatedJournal) -> Proposer:
     """The proposer as it is."""
-    return Proposer(cells, known, clock, RULES)
+    return Proposer(cells, known, clock, RULES, journal=journal)
 
 
-def play(seed: int, make: ProposerMaker = sound, publish: type[Publish] = Publish) -> Report:
+def play(
+    seed: int,
+    make: ProposerMaker = sound,
+    publish: type[Publish] = Publish,
+    recover: type[Recover] = Recover,
+) -> Report:
     """Run one history on a virtual clock."""
 
     async def main() -> Report:
-        return await World(seed, make, publish).run()
+        return await World(seed, make, publish, recover).run()
 
     return loop.run(main())

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Answer, Refused, Tap
+from plaudit.domain.cell import Answer, Refused, Tap
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Ledger
 from plaudit.services.near import NearCache, Shown
+from plaudit.services.share import share
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit")
@@ -122,7 +123,7 @@ class Committer:
             if room <= 0:
                 break
             queue = self._queues.pop(target)
-            taken = _share(queue, room)
+            taken = share(queue, room)
             if queue:
                 self._queues[target] = queue  # to the end of the line
             room -= len(taken)
@@ -189,29 +190,6 @@ class Committer:
                 del self._queues[target]
         if self._queues:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
-
-
-def _share(queue: deque[Waiting], room: int) -> list[Waiting]:
-    """One commit's share of a target's queue: at most 128 users, 4 taps of each, in order."""
-    if len(queue) == 1:
-        return [queue.popleft()]
-    taken: list[Waiting] = []
-    later: list[Waiting] = []
-    taps_of: dict[str, int] = {}
-    while queue and len(taken) < room:
-        waiting = queue.popleft()
-        user = waiting.tap.user
-        count = taps_of.get(user, 0)
-        if count == MAX_TAPS_PER_USER:
-            later.append(waiting)
-            continue
-        if count == 0 and len(taps_of) == MAX_USERS_PER_COMMIT:
-            queue.appendleft(waiting)
-            break
-        taps_of[user] = count + 1
-        taken.append(waiting)
-    queue.extendleft(reversed(later))
-    return taken
 
 
 def _fail(waiting: Waiting, error: PlauditError) -> None:

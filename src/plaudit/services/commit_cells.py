@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from plaudit.domain.cell import MAX_TAPS_PER_USER, MAX_USERS_PER_COMMIT, Answer, Tap
+from plaudit.domain.cell import Answer, Tap
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
@@ -30,6 +30,7 @@ from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff, Limits
 from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
 from plaudit.services.publish import Publish
+from plaudit.services.share import share
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
@@ -263,6 +264,8 @@ class CellCommitter:
                 await asyncio.sleep(self._backoff.pause_s(failures, self._random))
         except PlauditError as error:
             log.warning("the outcome of a commit will never be known: %s", error)
+            if self._publish is not None:
+                self._begin(self._publish_rows(self._publish, key, open_), [])
             return OutcomeUnknown("Nobody can say whether this was stored.")
         finally:
             overdue.cancel()
@@ -325,6 +328,7 @@ class CellCommitter:
                 await publish.commit(key, wrote.header, wrote.transitions, registration=registration)
             if again:
                 await publish.again(key, again)
+            self._proposer.published(result.entry)
             _answer(told)
         except PlauditError as error:
             log.warning("a commit could not be published again: %s", error)
@@ -335,30 +339,20 @@ class CellCommitter:
         finally:
             overdue.cancel()
 
+    async def _publish_rows(self, publish: Publish, key: CellKey, open_: Open) -> None:
+        """Nobody will know what became of a proposal, but what its rows say now can be published."""
+        try:
+            await publish.again(key, open_.proposal.rows)
+            self._proposer.published(open_.entry)
+        except Exception:
+            log.exception("the rows of a commit that nobody knows of could not be published")
+
     def _take(self, cell: _Cell) -> list[_Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
         self._refuse_late(cell, self._clock.monotonic_s() - self._limits.deadline_s)
-        queue = cell.queue
-        taken: list[_Waiting] = []
-        later: list[_Waiting] = []
-        taps_of: dict[str, int] = {}
-        while queue:
-            waiting = queue.popleft()
-            if waiting.future.done():
-                self.waiting -= 1
-                continue
-            user = waiting.tap.user
-            count = taps_of.get(user, 0)
-            if count == MAX_TAPS_PER_USER:
-                later.append(waiting)
-                continue
-            if count == 0 and len(taps_of) == MAX_USERS_PER_COMMIT:
-                queue.appendleft(waiting)
-                break
-            taps_of[user] = count + 1
-            taken.append(waiting)
-        queue.extendleft(reversed(later))
-        self.waiting -= len(taken)
+        before = len(cell.queue)
+        taken = share(cell.queue, self._limits.max_waiting_per_target, _gone)
+        self.waiting -= before - len(cell.queue)
         return taken
 
     def _put_back(self, cell: _Cell, batch: list[_Waiting]) -> None:
@@ -382,6 +376,10 @@ class CellCommitter:
                 cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
             )
             self.waiting -= 1
+
+
+def _gone(waiting: _Waiting) -> bool:
+    return waiting.future.done()
 
 
 def _answer(told: list[tuple[_Waiting, Committed]]) -> None:

@@ -119,7 +119,7 @@ class NearCache:
 
     async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
         """These targets, in this order; what is not here is read, in one read, once however many ask."""
-        found = {id_: self._shown.get(id_) for id_ in ids}
+        found = {id_: self.get(id_) for id_ in ids}
         missing = [id_ for id_, shown in found.items() if shown is None]
         if missing:
             found.update(await self._load(missing))
@@ -129,9 +129,15 @@ class NearCache:
         others = {id_: future for id_ in ids if (future := self._loading.get(id_))}
         mine = [id_ for id_ in ids if id_ not in others]
         result = await self._read(mine) if mine else {}
-        for id_, future in others.items():
+        for future in set(others.values()):
             await future
-            result[id_] = self._shown.get(id_) or (await self._read([id_]))[id_]
+        read = {id_: self.get(id_) for id_ in others}
+        left = [
+            id_ for id_, shown in read.items() if shown is None
+        ]  # whoever read them failed or has gone away
+        if left:
+            read.update(await self._load(left))
+        result.update(read)  # type: ignore[arg-type] # every None was replaced
         return result
 
     async def _read(self, ids: list[str]) -> dict[str, Shown]:
@@ -148,21 +154,27 @@ class NearCache:
         fresh = set(still)
         for id_ in ids:
             target = stored.get(id_, _NOTHING)
-            # A commit since the read began has put a newer state in; ours is only good where there was none.
-            result[id_] = (
-                self._put(id_, target) if id_ in fresh else self._shown.get(id_) or self._show(id_, target)
-            )
+            result[id_] = self._take(id_, target, fresh=id_ in fresh)
         return result
+
+    def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
+        """What a read found. Not `fresh`: a commit since it began has put a newer state in."""
+        if fresh:
+            return self._put(target_id, target)
+        return self._shown.get(target_id) or self._show(target_id, target)
 
     def _put(self, target_id: str, target: Target) -> Shown:
         shown = self._show(target_id, target)
         self._shown[target_id] = shown
         self._shown.move_to_end(target_id)
         if len(self._shown) > self._entries:
-            self._shown.popitem(last=False)
+            self._drop_oldest()
         if target_id in self.watched:
             self.changed.add(target_id)
         return shown
+
+    def _drop_oldest(self) -> None:
+        self._shown.popitem(last=False)
 
     def _show(self, target_id: str, target: Target) -> Shown:
         header, registration = target.header or _NOBODY, target.registration

@@ -5,7 +5,9 @@ Reads what is not known, lets `fold` decide, proposes. Knows nothing of queues, 
 - what is answered was true: outcomes come from a commit that was applied, from a row that remembers the tap, or, where
   nothing had to be written, from a linearizable read made after the tap came;
 - a tap is in at most one commit, because a proposal whose outcome is unknown is settled before anything else is tried
-  on its cell: the operation ids in the rows tell whether it was applied.
+  on its cell: the operation ids in the rows tell whether it was applied;
+- a proposal is in the journal before it leaves, and stays there until it is known never to be stored, or the caller
+  says that it is `published`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +18,7 @@ from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.domain.operations import KEPT, newest, recall, recalls, remembered
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
+from plaudit.ports.journal import Journal
 from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
 
@@ -26,11 +29,15 @@ _NO_ROW = Row()
 
 
 class Settled(NamedTuple):
-    """What became of the first `len(answers)` taps, and the target after them. `wrote`: the commit, if any."""
+    """What became of the first `len(answers)` taps, and the target after them. `wrote`: the commit, if any.
+
+    `entry`, here and below: its place in the journal, if it has one; for `Proposer.published`.
+    """
 
     answers: Sequence[Answer | Refused]
     target: Target
     wrote: Plan | None
+    entry: int | None = None
 
 
 class Lost(NamedTuple):
@@ -42,6 +49,7 @@ class Moved(NamedTuple):
 
     answers: Sequence[Answer | None]
     target: Target
+    entry: int | None = None
 
 
 class Open(NamedTuple):
@@ -51,6 +59,7 @@ class Open(NamedTuple):
     taps: Sequence[Tap]
     plan: Plan
     proposal: Proposal
+    entry: int | None = None
 
 
 class Proposer:
@@ -67,12 +76,14 @@ class Proposer:
         clock: Clock,
         rules: Rules,
         trusted: Callable[[], bool] = lambda: True,
+        journal: Journal | None = None,
     ) -> None:
         self._cells = cells
         self._known = known
         self._clock = clock
         self._rules = rules
         self._trusted = trusted
+        self._journal = journal
 
     async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
         """Try once. Takes as many of the taps, in order, as one commit holds; the rest stay with the caller.
@@ -92,15 +103,25 @@ class Proposer:
         if not plan.changed:
             return Settled(plan.answers, _target(state), wrote=None)
         proposal = Proposal(state.seq, plan.header, plan.changed)
+        entry = self._journal.begin(key, state.seq, plan.changed) if self._journal else None
         try:
             applied = await self._cells.propose(key, proposal)
         except OutcomeUnknown:
             self._known.forget(key)
-            return Open(state, taps, plan, proposal)
+            return Open(state, taps, plan, proposal, entry)
+        except Unavailable:
+            self.published(entry)
+            raise
         if not applied:
             self._known.forget(key)
+            self.published(entry)
             return Lost()
-        return self._applied(key, state, taps, plan)
+        return self._applied(key, state, taps, plan, entry)
+
+    def published(self, entry: int | None) -> None:
+        """There is nothing more to publish of this proposal: its place in the journal may be forgotten."""
+        if self._journal is not None and entry is not None:
+            self._journal.end(entry)
 
     async def look_ahead(self, key: CellKey, users: Collection[str]) -> None:
         """Read the rows of users whose taps wait while a commit of the cell is under way, for the next attempt.
@@ -139,7 +160,7 @@ class Proposer:
             applied = await self._cells.propose(key, open_.proposal)
         except (Unavailable, OutcomeUnknown):
             return None
-        return self._applied(key, open_.before, open_.taps, open_.plan) if applied else None
+        return self._applied(key, open_.before, open_.taps, open_.plan, open_.entry) if applied else None
 
     async def _state(self, key: CellKey, users: Collection[str]) -> tuple[CellState, bool]:
         """The cell with these users' rows, and whether any of that is believed only. Reads what is not known."""
@@ -170,11 +191,13 @@ class Proposer:
                 return taps, plan
             taps = taps[: len(taps) // 2]
 
-    def _applied(self, key: CellKey, before: CellState, taps: Sequence[Tap], plan: Plan) -> Settled:
+    def _applied(
+        self, key: CellKey, before: CellState, taps: Sequence[Tap], plan: Plan, entry: int | None = None
+    ) -> Settled:
         rows: dict[str, Row | None] = {tap.user: before.rows.get(tap.user) for tap in taps}
         rows.update(plan.changed)
         self._known.learn(key, before, plan.header, rows)
-        return Settled(plan.answers, Target(plan.header, before.registration), wrote=plan)
+        return Settled(plan.answers, Target(plan.header, before.registration), plan, entry)
 
     def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
         """The cell has moved on: by our commit, or without it.
@@ -184,7 +207,7 @@ class Proposer:
         """
         rows, taps = state.rows, open_.taps
         if all(rows.get(user) == row for user, row in open_.plan.changed.items()):
-            return Settled(_as_of_now(open_, rows), _target(state), wrote=open_.plan)
+            return Settled(_as_of_now(open_, rows), _target(state), open_.plan, open_.entry)
         answers: list[Answer | None] = []
         missing, sure = False, False
         for tap, answer in zip(taps, open_.plan.answers, strict=True):
@@ -195,7 +218,7 @@ class Proposer:
                 sure = sure or _would_remember(open_.before.rows.get(tap.user), rows.get(tap.user))
         if missing and not sure:
             raise OutcomeUnknown("The rows have forgotten whether this was stored.")
-        return Moved(answers, _target(state))
+        return Moved(answers, _target(state), open_.entry)
 
     def _stored(self, tap: Tap, row: Row) -> Answer | None:
         """The answer to a tap that is stored, by whichever process, with the reaction of now."""

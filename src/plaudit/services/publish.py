@@ -7,15 +7,15 @@ Knows neither log nor store.
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Header, Transition
-from plaudit.domain.errors import OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Transition
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
 from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, Cells, CellState
 from plaudit.ports.clock import Clock
-from plaudit.ports.events import SHARDS, Debts, Events
+from plaudit.ports.events import SHARDS, Debt, Debts, Events
 
 log = logging.getLogger("plaudit.publish")
 
@@ -35,6 +35,11 @@ class Publish:
         self._clock = clock
         self._failures = 0
         self._probe_at_s = 0.0
+
+    @property
+    def away(self) -> bool:
+        """Whether the log did not answer and is not to be asked again yet."""
+        return self._failures >= FAILURES and self._clock.monotonic_s() < self._probe_at_s
 
     async def commit(
         self,
@@ -57,38 +62,51 @@ class Publish:
     async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
         """Publish the state of these users in the cell as it is now; what their reactions were before is not known.
 
-        Raises `Unavailable` and `Corrupt`: the state could not be read, and nothing was published.
+        Goes on until it works. Raises `Corrupt`: the state cannot be read, and nothing was published.
         """
-        state = await self._cells.settle(key, users)
+        state = None
+        while state is None:
+            try:
+                state = await self._cells.settle(key, users)
+            except Unavailable as error:
+                log.warning("a state that has to be published cannot be read yet: %s", error)
+                await asyncio.sleep(PAUSE_S)
         if state.header is not None:
             await self.commit(key, state.header, _as_it_is(state), cause, state.registration)
 
     async def sweep(self, shard: int) -> int:
         """Pay the debts of one shard, as far as the log takes them; returns how many were paid.
 
+        Debts of one cell are paid together. One whose cell cannot be read stays, and keeps up no other.
+
         Raises `Unavailable` and `OutcomeUnknown`: sweep again.
         """
         if not 0 <= shard < SHARDS:
             raise ValueError(f"there are {SHARDS} shards")
         paid = 0
-        for debt in await self._debts.owed(shard):
-            state = await self._cells.settle(debt.key, debt.users)
+        for key, debts in _together(await self._debts.owed(shard)):
+            try:
+                state = await self._cells.settle(key, {user for debt in debts for user in debt.users})
+            except Corrupt as error:
+                log.error("a debt cannot be paid: %s", error)
+                continue
             if state.header is not None:
-                key, moved = debt.key, _as_it_is(state)
+                moved = _as_it_is(state)
                 event = committed(key.target, state.header, "late", moved, key.bucket, state.registration)
-                if not await self._publish(debt.key, event):
+                if not await self._publish(key, event):
                     return paid
-            await self._debts.settle(debt)
-            paid += 1
+            for debt in debts:
+                await self._debts.settle(debt)
+                paid += 1
         return paid
 
     async def _publish(self, key: CellKey, event: bytes) -> bool:
         """Whether the log has it; False at once while it is known to be away."""
-        now_s = self._clock.monotonic_s()
-        if self._failures >= FAILURES:
-            if now_s < self._probe_at_s:
-                return False
-            self._probe_at_s = now_s + PROBE_EVERY_S  # this one is the probe
+        if self.away:
+            return False
+        self._probe_at_s = (
+            self._clock.monotonic_s() + PROBE_EVERY_S
+        )  # while it is away, this one is the probe
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._events.publish(key, event)
@@ -96,12 +114,26 @@ class Publish:
             self._failures += 1
             if self._failures == FAILURES:
                 log.warning("the log of events is away; commits are owed: %s", error)
-            self._probe_at_s = now_s + PROBE_EVERY_S
+            self._probe_at_s = self._clock.monotonic_s() + PROBE_EVERY_S
             return False
         if self._failures >= FAILURES:
             log.warning("the log of events is back")
         self._failures = 0
         return True
+
+
+def _together(debts: Iterable[Debt]) -> Iterator[tuple[CellKey, list[Debt]]]:
+    """Debts that one event pays: of one cell, and of no more users than a commit has, unless a single debt does."""
+    open_: dict[CellKey, tuple[list[Debt], set[str]]] = {}
+    for debt in debts:
+        together, users = open_.setdefault(debt.key, ([], set()))
+        if together and len(users.union(debt.users)) > MAX_USERS_PER_COMMIT:
+            yield debt.key, together
+            together, users = open_[debt.key] = ([], set())
+        together.append(debt)
+        users.update(debt.users)
+    for key, (together, _) in open_.items():
+        yield key, together
 
 
 def _as_it_is(state: CellState) -> list[Transition]:

@@ -14,6 +14,7 @@ from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
+from plaudit.ports.own import NOTHING, State
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE
@@ -137,6 +138,24 @@ async def test_pages_are_newest_first_without_gap_or_repeat(lists: CassandraList
     assert await lists.reactors(target, [LOVE], None, 100) == [e for e in wanted if e.reaction == LOVE]
 
 
+async def test_who_stands_in_two_lists_for_a_moment_is_shown_once(lists: CassandraLists) -> None:
+    """Half of a switch is written: the new entry is there, the old one too."""
+    target, users = fresh_target(), [f"u{n:02}" for n in range(30)]
+    for reaction, at in ((LIKE, 10), (LOVE, 20)):
+        moved = (Transition(user, NONE, reaction, 10 + n % 4, at + n % 4) for n, user in enumerate(users))
+        await lists.apply([event(target, *moved)])
+    found: list[Entry] = []
+    while page := await lists.reactors(
+        target, ALL, (found[-1].created_at, found[-1].key) if found else None, 7
+    ):
+        found += page
+        assert len(page) == 7 or len(found) == 30
+    places = [(entry.created_at, entry.key) for entry in found]
+    assert places == sorted(places, reverse=True)
+    assert {entry.key for entry in found} == set(users)
+    assert len(found) == 30
+
+
 async def test_a_user_sees_what_they_reacted_to_newest_first(lists: CassandraLists) -> None:
     user, targets = fresh_target(), [fresh_target() for _ in range(5)]
     await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
@@ -144,6 +163,69 @@ async def test_a_user_sees_what_they_reacted_to_newest_first(lists: CassandraLis
     wanted = [Entry(targets[n - 1], LIKE, n) for n in (5, 4, 2, 1)]
     assert await lists.reacted(user, None, 10) == wanted
     assert await lists.reacted(user, (4, targets[3]), 10) == wanted[2:]
+
+
+async def test_events_taken_together_leave_what_they_leave_one_by_one(lists: CassandraLists) -> None:
+    random = Random(9)
+
+    async def entries(together: bool) -> tuple[list[tuple[int, int]], list[list[tuple[int, int]]]]:
+        """Of one target and its users, all the same but for their names."""
+        target, users = fresh_target(), [fresh_target() for _ in range(150)]
+        number = {user: n for n, user in enumerate(users)}
+        events = [
+            event(target, *(Transition(users[n], before, after, 10 + n, at) for n, before, after, at in step))
+            for step in steps
+        ]
+        for batch in [events] if together else [[one] for one in events]:
+            await lists.apply(batch)
+        who = [(number[e.key], e.reaction) for e in await lists.reactors(target, ALL, None, 1000)]
+        what = [[(e.reaction, at) for e, at in await lists.newest(user, 10)] for user in users]
+        return who, what
+
+    steps = []
+    for at in range(100, 140):
+        chosen = random.sample(range(150), 20)
+        steps.append(
+            [
+                (n, random.choice((None, LIKE, LOVE, NONE)), random.choice((NONE, LIKE, LOVE)), at)
+                for n in chosen
+            ]
+        )
+    one_by_one = await entries(together=False)
+    assert await entries(together=True) == one_by_one
+    assert len(one_by_one[0]) > 64, "more of one partition than are written together"
+
+
+async def test_the_newest_of_a_user_come_with_the_time_of_their_last_change(lists: CassandraLists) -> None:
+    user, targets = fresh_target(), [fresh_target() for _ in range(4)]
+    await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
+    await lists.apply(
+        [
+            event(targets[0], Transition(user, LIKE, LOVE, 1, 9)),
+            event(targets[3], Transition(user, LIKE, NONE, 4, 9)),
+        ]
+    )
+    wanted = [
+        (Entry(targets[2], LIKE, 3), 3),
+        (Entry(targets[1], LIKE, 2), 2),
+        (Entry(targets[0], LOVE, 1), 9),
+    ]
+    assert await lists.newest(user, 10) == wanted
+    assert await lists.newest(user, 2) == wanted[:2]
+    assert await lists.newest(fresh_target(), 2) == []
+
+
+async def test_states_in_the_ledger_say_where_there_is_no_row(
+    session: Session, lists: CassandraLists
+) -> None:
+    here, nowhere = fresh_target(), fresh_target()
+    rows = {"ann": Row(LIKE, 4, 5, b"x" * 14), "bob": Row(NONE, 4, 6, b"")}
+    header = Header(seq=1, type="post", counts=(1,), rows=2, last_at=6, born=4)
+    async with CassandraCells(session) as cells:
+        assert await cells.propose(CellKey(here), Proposal(0, header, rows))
+    assert await lists.states("ann", [here, nowhere]) == {here: State(LIKE, 5), nowhere: NOTHING}
+    assert await lists.states("bob", [here]) == {here: State(NONE, 6)}
+    assert await lists.states("eve", [here, here]) == {here: NOTHING}
 
 
 async def test_totals_and_own_state_come_from_the_ledger(session: Session, lists: CassandraLists) -> None:

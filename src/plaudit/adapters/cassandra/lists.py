@@ -6,21 +6,24 @@ never makes both for one entry at one time: a user has at most one transition pe
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
 from plaudit.domain.catalogue import MAX_CODE, NONE
 from plaudit.domain.cell import Transition
-from plaudit.domain.errors import OutcomeUnknown, Unavailable
+from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
+from plaudit.ports.own import NOTHING, State
 
 T = TypeVar("T")
 
 AT_ONCE = 64
+PER_BATCH = 64  # entries of one partition that are written together
 NEWEST = (2**63 - 1, "")
 
 ADD_REACTOR = """
@@ -44,12 +47,16 @@ REACTED = """
 SELECT target, reaction, created_at FROM $keyspace.reactions_by_user
 WHERE user = ? AND (created_at, target) < (?, ?) LIMIT ?
 """
-MINE = "SELECT reaction FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ?"
+NEWEST_REACTED = """
+SELECT target, reaction, created_at, WRITETIME(reaction) FROM $keyspace.reactions_by_user WHERE user = ? LIMIT ?
+"""
+MINE = "SELECT reaction, updated_at FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ?"
 TARGET = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ''"
 
 
 class CassandraLists:
-    """See `plaudit.ports.lists` (all three) and `plaudit.ports.index.Index`; use as an async context manager.
+    """See `plaudit.ports.lists` (all three), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
+    async context manager.
 
     Lists are of targets that are not split: bucket 0.
     """
@@ -68,6 +75,7 @@ class CassandraLists:
             ADD_REACTED,
             DROP_REACTED,
             REACTED,
+            NEWEST_REACTED,
             MINE,
             TARGET,
         ):
@@ -78,14 +86,25 @@ class CassandraLists:
         """The session is closed by whoever opened it."""
 
     async def apply(self, events: Iterable[Committed]) -> None:
-        writes = [write for event in events for t in event.transitions for write in _writes(event.target, t)]
+        entries = _Entries()
+        for event in events:
+            entries.take(event)
+        batches = entries.batches()
+        failed: list[PlauditError] = []
+
+        async def write() -> None:
+            for batch in batches:
+                if failed:
+                    return
+                try:
+                    await self._write(batch)
+                except PlauditError as error:
+                    failed.append(error)
+
         # Return only when all have ended: nobody is to apply newer events beside these.
-        results = await asyncio.gather(*(self._write(*write) for write in writes), return_exceptions=True)
-        for result in results:
-            if isinstance(result, OutcomeUnknown):
-                raise Unavailable("some entries may not be written; apply the events again") from result
-            if isinstance(result, BaseException):
-                raise result
+        await asyncio.gather(*(write() for _ in range(AT_ONCE)))
+        if failed:
+            raise Unavailable("some entries may not be written; apply the events again") from failed[0]
 
     async def reactors(
         self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
@@ -103,14 +122,21 @@ class CassandraLists:
         lines = await self._rows(REACTED, user, *(before or NEWEST), limit)
         return [Entry(target, reaction, created_at) for target, reaction, created_at in lines]
 
+    async def newest(self, user: str, limit: int) -> list[tuple[Entry, int]]:
+        lines = await self._rows(NEWEST_REACTED, user, limit)
+        return [(Entry(target, reaction, created_at), at) for target, reaction, created_at, at in lines]
+
     async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
-        async def on(target: str) -> int:
+        states = await self.states(user, targets)
+        return {target: state.reaction for target, state in states.items() if state.reaction}
+
+    async def states(self, user: str, targets: Sequence[str]) -> dict[str, State]:
+        async def on(target: str) -> State:
             lines = await self._rows(MINE, target, user)
-            return lines[0][0] or NONE if lines else NONE
+            return State(lines[0][0] or NONE, lines[0][1] or 0) if lines else NOTHING
 
         targets = list(dict.fromkeys(targets))
-        found = zip(targets, await _all(map(on, targets)), strict=True)
-        return {target: reaction for target, reaction in found if reaction}
+        return dict(zip(targets, await _all(map(on, targets)), strict=True))
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         async def one(target: str) -> Target | None:
@@ -129,25 +155,77 @@ class CassandraLists:
             result = await self._session.read(self._prepared[query].bind(list(values)))
         return [row.as_tuple() for row in result.all()]
 
-    async def _write(self, query: str, *values: Any) -> None:
-        async with self._room:
-            await self._session.write(self._prepared[query].bind(list(values)))
+    async def _write(self, batch: "_Batch") -> None:
+        """Write entries of one partition, each at its own time."""
+        statements = [self._prepared[query].bind(values) for query, values in batch]
+        if len(statements) == 1:
+            await self._session.write(statements[0])
+        else:
+            await self._session.commit(statements)
 
 
-def _writes(target: str, t: Transition) -> list[tuple[Any, ...]]:
-    """The writes of one transition: the entry that is, and no other. Where the one before is not known, all others."""
-    others = range(1, MAX_CODE + 1) if t.before is None else (t.before,)
-    writes: list[tuple[Any, ...]] = [
-        (DROP_REACTOR, t.at, target, code, t.created_at, t.user)
-        for code in others
-        if code not in (NONE, t.after)
-    ]
-    if t.after:
-        writes.append((ADD_REACTOR, target, t.after, t.created_at, t.user, t.at))
-        writes.append((ADD_REACTED, t.user, t.created_at, target, t.after, t.at))
-    else:
-        writes.append((DROP_REACTED, t.at, t.user, t.created_at, target))
-    return writes
+_Batch = list[tuple[str, list[Any]]]  # statements of one partition, with their values
+
+
+class _Entries:
+    """What events make of the lists: per entry the newest write, and of two at one time the one that deletes.
+
+    That is what the store would keep of all of them, so the rest need not be written.
+    """
+
+    def __init__(self) -> None:
+        # Partition -> entry -> (at, reaction), which is NONE where the entry goes.
+        self._reactors: dict[tuple[str, int], dict[tuple[int, str], tuple[int, int]]] = {}
+        self._reacted: dict[str, dict[tuple[int, str], tuple[int, int]]] = {}
+
+    def take(self, event: Committed) -> None:
+        """Note what each transition says: the entry that is, and no other; where `before` is unknown, all others go."""
+        target = event.target
+        for user, before, after, created_at, at in map(_fields, event.transitions):
+            place = created_at, user
+            for code in _ALL_CODES if before is None else (before,):
+                if code not in (NONE, after):
+                    _keep_newer(self._reactors.setdefault((target, code), {}), place, at, NONE)
+            if after:
+                _keep_newer(self._reactors.setdefault((target, after), {}), place, at, after)
+            _keep_newer(self._reacted.setdefault(user, {}), (created_at, target), at, after)
+
+    def batches(self) -> Iterator[_Batch]:
+        """The writes, some of one partition at a time."""
+        for (target, code), entries in self._reactors.items():
+            yield from _some(
+                (ADD_REACTOR, [target, code, created_at, user, at])
+                if stays
+                else (DROP_REACTOR, [at, target, code, created_at, user])
+                for (created_at, user), (at, stays) in entries.items()
+            )
+        for user, entries in self._reacted.items():
+            yield from _some(
+                (ADD_REACTED, [user, created_at, target, reaction, at])
+                if reaction
+                else (DROP_REACTED, [at, user, created_at, target])
+                for (created_at, target), (at, reaction) in entries.items()
+            )
+
+
+_ALL_CODES = range(1, MAX_CODE + 1)
+
+
+def _fields(t: Transition) -> tuple[str, int | None, int, int, int]:
+    return t.user, t.before, t.after, t.created_at, t.at
+
+
+def _keep_newer(
+    entries: dict[tuple[int, str], tuple[int, int]], place: tuple[int, str], at: int, reaction: int
+) -> None:
+    known = entries.get(place)
+    if known is None or known[0] < at or (known[0] == at and not reaction):
+        entries[place] = at, reaction
+
+
+def _some(writes: Iterator[tuple[str, list[Any]]]) -> Iterator[_Batch]:
+    while batch := list(islice(writes, PER_BATCH)):
+        yield batch
 
 
 async def _all(work: Iterable[Awaitable[T]]) -> list[T]:

@@ -1,0 +1,46 @@
+"""Leases in Cassandra: a row each, taken by a conditional write that ends by itself."""
+
+from typing import Any, Self
+
+from plaudit.adapters.cassandra.session import Session
+
+# Where nobody has it. (Not INSERT: its row would end with the first TTL, whatever is written later.)
+TAKE = "UPDATE $keyspace.lease USING TTL ? SET owner = ? WHERE name = ? IF owner = null"
+RENEW = "UPDATE $keyspace.lease USING TTL ? SET owner = ? WHERE name = ? IF owner = ?"
+RELEASE = "DELETE owner FROM $keyspace.lease WHERE name = ? IF owner = ?"
+
+
+class CassandraLeases:
+    """See `plaudit.ports.leases.Leases`; use as an async context manager inside an open session.
+
+    `owner`: a name that no other process has, not even the next one in the same place.
+    """
+
+    def __init__(self, session: Session, owner: str) -> None:
+        self._session = session
+        self._owner = owner
+        self._prepared: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
+        for query in (TAKE, RENEW, RELEASE):
+            self._prepared[query] = await self._session.prepare(query)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leases that we have end by themselves."""
+
+    async def claim(self, name: str, ttl_s: int) -> bool:
+        taken, owner = await self._change(TAKE, ttl_s, self._owner, name)
+        if owner == self._owner:
+            taken, _ = await self._change(RENEW, ttl_s, self._owner, name, self._owner)
+        return taken
+
+    async def release(self, name: str) -> None:
+        await self._change(RELEASE, name, self._owner)
+
+    async def _change(self, query: str, *values: Any) -> tuple[bool, str | None]:
+        """Whether it was applied, and if not, who has the lease."""
+        result = await self._session.commit([self._prepared[query].bind(list(values))])
+        said = result.first().as_dict()
+        return bool(said["[applied]"]), said.get("owner")

@@ -1,0 +1,114 @@
+"""Own state in Redis Cluster: one hash per user, and how far the lists follow the log.
+
+What is newer is decided in Redis, in a script, so any number of processes may write at once. Times within a hash are
+the callers' clocks'; keys end by Redis's own.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from secrets import token_hex
+
+from plaudit.adapters.redis.session import Command, Script, Session
+from plaudit.domain.errors import Unavailable
+from plaudit.ports.clock import Clock
+from plaudit.ports.own import Change, Recalled, State
+
+HOUR_S = 3600
+TAP_S = 15 * 60
+# Beyond the first only the second are kept: a hash is read whole to bound it, and that should be rare and short.
+MOST = 1024
+KEEP = 512
+
+_BOUNDS = (str(MOST), str(KEEP))
+_MARKS = ("*until", "*since", "*pruned")
+_NEVER = b"0" * 16
+
+
+def key(user: str) -> str:
+    """Where a user's states are."""
+    return f"mine:{{{user}}}"
+
+
+class RedisMine:
+    """See `plaudit.ports.own.OwnStates`; lives inside an open session."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._script = Script("mine")
+        session.know(self._script)
+
+    async def recall(self, user: str, targets: Sequence[str]) -> Recalled:
+        values = await self._session.hmget(key(user), [*_MARKS, *targets])
+        until, since, pruned = values[:3]
+        states = {
+            target: _state(value)
+            for target, value in zip(targets, values[3:], strict=True)
+            if value is not None
+        }
+        if until is None or since is None or int(until) <= self._clock.now_us():
+            return Recalled(states, None)
+        return Recalled(states, int(max(since, pruned or _NEVER)))
+
+    async def note(self, changes: Sequence[Change], *, create: bool) -> None:
+        by_user: dict[str, list[str]] = {}
+        for user, target, state in changes:
+            by_user.setdefault(user, []).extend((target, _text(state)))
+        how = ("1", str(TAP_S * 1000)) if create else ("0", "0")
+        await self._session.run(
+            [self._script.on(key(user), "note", *how, *_BOUNDS, *pairs) for user, pairs in by_user.items()]
+        )
+
+    async def begin(self, user: str) -> str:
+        now = self._clock.now_us()
+        times = _time(now), _time(now - TAP_S * 1_000_000)
+        run = self._script.on(key(user), "begin", token_hex(8), *times, str(HOUR_S * 1000))
+        [nonce] = await self._session.run([run])
+        return str(nonce, "ascii")
+
+    async def finish(self, user: str, token: str, since: int, states: Mapping[str, State]) -> int | None:
+        until = self._clock.now_us() + HOUR_S * 1_000_000
+        pairs = [text for target, state in states.items() for text in (target, _text(state))]
+        run = self._script.on(key(user), "finish", token, _time(until), _time(since), *_BOUNDS, *pairs)
+        [answer] = await self._session.run([run])
+        return None if answer is None else int(answer)
+
+    async def forget(self, users: Collection[str]) -> None:
+        commands: list[Command] = [["UNLINK", key(user)] for user in users]
+        await self._session.run(commands)
+
+
+class RedisIndexed:
+    """See `plaudit.ports.own.Indexed`; lives inside an open session. `partitions`: how many the log has."""
+
+    KEY = "indexed"
+
+    def __init__(self, session: Session, partitions: int) -> None:
+        self._session = session
+        self._partitions = partitions
+
+    async def reach(self, partitions: Mapping[int, int]) -> None:
+        if partitions:
+            pairs = [text for n, time in partitions.items() for text in (str(n), _time(time))]
+            await self._session.run([["HSET", self.KEY, *pairs]])
+
+    async def reached(self) -> int | None:
+        times = await self._session.hmget(self.KEY, [str(n) for n in range(self._partitions)])
+        return min(int(time) if time is not None else 0 for time in times) or None
+
+    async def forget(self) -> None:
+        await self._session.run([["UNLINK", self.KEY]])
+
+
+def _time(microseconds: int) -> str:
+    return f"{microseconds:016d}"
+
+
+def _text(state: State) -> str:
+    return f"{state.at:016d}{state.reaction:02d}"
+
+
+def _state(value: bytes) -> State:
+    try:
+        return State(int(value[16:]), int(value[:16]))
+    except ValueError as error:
+        raise Unavailable(f"what is kept of a user cannot be read: {value!r}") from error

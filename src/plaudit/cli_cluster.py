@@ -1,0 +1,114 @@
+"""Commands of the cluster profile: `plaudit audit` and `plaudit rebuild`. How their parts are built they are told."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Annotated, NamedTuple
+
+import typer
+
+from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.rebuild import Rebuild
+from plaudit.services.walk import Look
+from plaudit.settings import Settings
+
+Report = Callable[[Drift], None]
+
+
+class Tools(NamedTuple):
+    """What the commands share with all others, and their parts.
+
+    `going_on`: a progress bar, and the end of the command for whatever goes wrong. `fault` and `usage` say what is
+    wrong and make the command end with 1 and 2. `auditor(settings, repair, rows_per_s, report)` and
+    `rebuild(settings, rows_per_s)` open everything they need.
+    """
+
+    settings: Callable[[], Settings]
+    going_on: Callable[[str], AbstractContextManager[Look]]
+    say: Callable[[str], None]
+    fault: Callable[[str], typer.Exit]
+    usage: Callable[[str], typer.Exit]
+    auditor: Callable[[Settings, bool, float, Report], AbstractAsyncContextManager[CellAuditor]]
+    rebuild: Callable[[Settings, float], AbstractAsyncContextManager[Rebuild]]
+
+
+def add_commands(cli: typer.Typer, tools: Tools) -> None:
+    """Add both commands."""
+
+    @cli.command()
+    def audit(
+        target: Annotated[str | None, typer.Option(help="Look at this target alone.")] = None,
+        everything: Annotated[bool, typer.Option("--all", help="Look at everything.")] = False,
+        repair: Annotated[bool, typer.Option("--repair", help="Mend what is derived.")] = False,
+        rows_per_s: Annotated[
+            float, typer.Option(help="How fast: rows and entries looked at a second.", min=1)
+        ] = 20_000.0,
+    ) -> None:
+        """Compare every count with its rows, and everything derived with the counts (cluster profile).
+
+        Counters in Redis, flushed totals, lists of reactors and the index of each user are compared with the ledger,
+        while everything is running. `--repair` mends them from it. A ledger that disagrees with itself is reported and
+        never touched. An audit of everything that was interrupted goes on where it was.
+
+        Prints a line for each thing that disagrees. Ends with 1 if any of it was not mended.
+        """
+        if (target is None) is not everything:
+            raise tools.usage("name a --target, or --all")
+        settings = tools.settings()
+        drift: list[Drift] = []
+        with tools.going_on("Auditing") as look:
+            auditor = tools.auditor(settings, repair, rows_per_s, drift.append)
+            audited, unsettled = asyncio.run(_audit(auditor, target, look))
+        for one in drift:
+            user = f" user {one.user}:" if one.user is not None else ""
+            typer.echo(f"{one.store}: target {one.target}:{user} {one.what}")
+        tools.say(f"{audited:,} cells compared, {len(drift):,} disagreements")
+        if unsettled:
+            tools.say(f"{unsettled:,} cells were changing all the time: look at them again later")
+        left = [one for one in drift if not repair or one.store == "ledger"]
+        if left:
+            raise tools.fault(
+                f"{len(left):,} things disagree"
+                + ("; the ledger is not touched, please report this as a bug" if repair else ": see --repair")
+            )
+
+    @cli.command()
+    def rebuild(
+        anew: Annotated[
+            bool, typer.Option("--anew", help="From the start, although an earlier one was interrupted.")
+        ] = False,
+        rows_per_s: Annotated[float, typer.Option(help="How fast: rows read a second.", min=1)] = 20_000.0,
+    ) -> None:
+        """Empty everything derived and fill it again from the ledger (cluster profile).
+
+        For after a restore of Cassandra: what was derived from the lost state would refuse the older one for ever.
+        Empty Redis before (FLUSHALL on every master), or counters of targets that are not in the restored ledger stay.
+        Taps may go on meanwhile; lists are incomplete until it is done. One that was interrupted goes on where it was.
+        """
+        settings = tools.settings()
+        with tools.going_on("Rebuilding") as look:
+            done = asyncio.run(_rebuild(tools.rebuild(settings, rows_per_s), look, anew=anew))
+        tools.say(f"{done.cells:,} cells, {done.entries:,} reactions filled in")
+        for line in done.unreadable:
+            typer.echo(f"cannot be read: {line}")
+        if done.unreadable:
+            raise tools.fault(
+                f"{len(done.unreadable):,} cells cannot be read, so nothing of them was filled in"
+            )
+
+
+async def _audit(
+    parts: AbstractAsyncContextManager[CellAuditor], target: str | None, look: Look
+) -> tuple[int, int]:
+    async with parts as auditor:
+        if target is not None:
+            await auditor.target(target)
+        else:
+            await auditor.everything("command", look)
+        return auditor.audited, auditor.unsettled
+
+
+async def _rebuild(parts: AbstractAsyncContextManager[Rebuild], look: Look, *, anew: bool) -> Rebuild:
+    async with parts as rebuild:
+        await rebuild.run(look, anew=anew)
+        return rebuild

@@ -1,0 +1,66 @@
+"""The near cache of a process that is not the only one: what it shows is at most so old, then it is read again.
+
+Other processes commit too, and this one hears of it from the totals, which trail the ledger by a moment. So an older
+state that is read never takes the place of a newer one seen before: what this process answered, it goes on showing. One
+read of a target at a time; of an entry that is read again and has not changed nothing is made anew.
+"""
+
+from collections.abc import Callable
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Counters
+from plaudit.services.near import NearCache, Shown
+
+_LONG_AGO = float("-inf")
+
+
+class AgingNearCache(NearCache):
+    """See the module. `get` and `load` answer with entries that were read or committed in the last `max_age_s`."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        catalogue: Catalogue,
+        *,
+        entries: int,
+        public: bool,
+        max_age_s: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__(counters, catalogue, entries=entries, public=public)
+        self._max_age_s = max_age_s
+        self._now_s = clock.monotonic_s
+        self._seen_s: dict[str, float] = {}  # when each entry was true
+        self.get: Callable[[str], Shown | None] = self._young
+
+    def forget(self, target_id: str) -> None:
+        """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""
+        self._loading.pop(target_id, None)
+        if target_id in self._seen_s:
+            self._seen_s[target_id] = _LONG_AGO
+        if target_id in self.watched:
+            self.changed.add(target_id)
+
+    def _young(self, target_id: str) -> Shown | None:
+        shown = self._shown.get(target_id)
+        if shown is None or self._seen_s[target_id] + self._max_age_s < self._now_s():
+            return None
+        return shown
+
+    def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
+        known = self._shown.get(target_id)
+        if known is None or known.seq < (target.header.seq if target.header else 0):
+            return self._put(target_id, target)
+        self._seen_s[target_id] = self._now_s()
+        self._shown.move_to_end(target_id)
+        return known
+
+    def _put(self, target_id: str, target: Target) -> Shown:
+        self._seen_s[target_id] = self._now_s()
+        return super()._put(target_id, target)
+
+    def _drop_oldest(self) -> None:
+        target_id, _ = self._shown.popitem(last=False)
+        del self._seen_s[target_id]

@@ -1,0 +1,112 @@
+"""Rebuild: empties what is derived and fills it again from the ledger, cell by cell.
+
+For after a restore of the ledger, when derived stores hold newer states that never happened and would refuse the older
+ones for ever. Everything that is emptied here is in the ledger whole. It may run while taps are taken: what the events
+of that time bring and what is filled in here are decided by version and time, as always. Until it is done lists are
+incomplete, and totals are read from the ledger where they are missing.
+"""
+
+from plaudit.domain.catalogue import NONE
+from plaudit.domain.cell import Transition
+from plaudit.domain.errors import Corrupt
+from plaudit.domain.events import Committed
+from plaudit.ports.cells import CellKey, Cells
+from plaudit.ports.clock import Clock
+from plaudit.ports.flushed import Flushed
+from plaudit.ports.index import Index
+from plaudit.ports.ledger import Target
+from plaudit.ports.sweep import CellPage, Emptying, Places, Sweep
+from plaudit.ports.totals import Totals
+from plaudit.services.walk import Look, Throttle, Walk
+
+TASK = "rebuild"
+ROWS_PER_S = 20_000.0
+PAGE = 500
+
+
+class Rebuild:
+    """One rebuild; `run` goes on where an earlier one ended, without emptying again."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        sweep: Sweep,
+        places: Places,
+        emptying: Emptying,
+        totals: Totals,
+        index: Index,
+        flushed: Flushed,
+        clock: Clock,
+        *,
+        rows_per_s: float = ROWS_PER_S,
+    ) -> None:
+        self._cells = cells
+        self._sweep = sweep
+        self._places = places
+        self._emptying = emptying
+        self._totals = totals
+        self._index = index
+        self._flushed = flushed
+        self._throttle = Throttle(rows_per_s, clock)
+        self.cells = 0
+        self.entries = 0
+        self.unreadable: list[str] = []
+
+    async def run(self, look: Look = lambda _done, _total: None, *, anew: bool = False) -> None:
+        """Empty and fill; with `anew` from the start although an earlier run was interrupted.
+
+        Raises `Unavailable`: run it again, it goes on from there.
+        """
+        walk = Walk(self._places, TASK)
+        if anew:
+            await walk.restart()
+        if not await self._places.reached(TASK):
+            await self._emptying.empty()
+        await walk.run(self._sweep.cells, self._cell, look)
+
+    async def _cell(self, key: CellKey) -> None:
+        """Fill in what is derived from one cell. One that cannot be read is noted and passed over."""
+        try:
+            await self._lists(key)
+            await self._numbers(key)
+        except Corrupt as error:
+            self.unreadable.append(f"{key.target}: {error}")
+        self.cells += 1
+
+    async def _numbers(self, key: CellKey) -> None:
+        """The totals. What is kept of the target is forgotten first: it may be of a later state that was undone."""
+        state = await self._cells.settle(key, [])
+        if key.bucket or state.header is None:
+            return
+        states = {key.target: Target(state.header, state.registration)}
+        await self._totals.forget([key.target])
+        if state.header.lanes == 1:
+            await self._totals.put(states)
+            await self._flushed.put(states)
+
+    async def _lists(self, key: CellKey) -> None:
+        """The entries of everybody with a reaction; a page may be of another moment than the next, each is right."""
+        page = await self._sweep.page(key, None, PAGE)
+        header = page.header
+        while True:
+            await self._throttle.spend(len(page.rows) + 1)
+            there = _reactions(page)
+            if there and header is not None and not header.deleted:
+                event = Committed(
+                    *(key.target, key.bucket, header.type, header.lanes, "repair", header.seq),
+                    *(header.counts, header.rows, header.born, header.recent, tuple(there)),
+                )
+                await self._index.apply([event])
+                self.entries += len(there)
+            if page.last:
+                return
+            page = await self._sweep.page(key, next(reversed(list(page.rows))), PAGE)
+
+
+def _reactions(page: CellPage) -> list[Transition]:
+    """Rows with a reaction, as taps of somebody who had none: nothing is there to be cleared, the lists are empty."""
+    return [
+        Transition(user, NONE, row.reaction, row.created_at, row.updated_at)
+        for user, row in page.rows.items()
+        if row.reaction
+    ]

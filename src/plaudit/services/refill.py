@@ -1,0 +1,190 @@
+"""Refill: totals from where they are kept near the readers, and from the ledger what is not there.
+
+A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
+is kept for the next reader, after the answer. While the totals are away everything is read from the ledger and
+`degraded` says so; after a few failures in a row they are not even asked, but for a probe each second beside the reads,
+so that nobody waits for their time-out. The ledger is behind a gate: one read of a target at a time, a few reads at
+once, and beyond a bound `Overloaded`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from plaudit.domain.errors import Overloaded, PlauditError, Unavailable
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Counters
+from plaudit.ports.totals import Totals
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.refill")
+
+FAILURES = 3
+PROBE_EVERY_S = 1.0
+
+
+class Gate(NamedTuple):
+    """How much the ledger is asked. `reads`: at once, each of up to a page of targets; `targets`: read or waiting."""
+
+    reads: int = 16
+    targets: int = 2000
+
+
+_NOTHING = Target()
+_Outcome = dict[str, Target] | PlauditError | None  # None: whoever read has gone away
+
+
+class Refill:
+    """See the module, and `plaudit.ports.lists.Counters`, which it is. Use as an async context manager, on one loop.
+
+    Raises `Overloaded`, and `Unavailable` and `Corrupt` where the ledger does.
+    """
+
+    def __init__(
+        self,
+        totals: Totals,
+        ledger: Counters,
+        metrics: Metrics,
+        gate: Gate = Gate(),  # noqa: B008 - a tuple
+        probe_every_s: float = PROBE_EVERY_S,
+    ) -> None:
+        self._totals = totals
+        self._ledger = ledger
+        self._metrics = metrics
+        self._gate = gate
+        self._room = asyncio.Semaphore(gate.reads)
+        self._probe_every_s = probe_every_s
+        self._failures = 0  # of the totals, in a row
+        self._reading: dict[str, asyncio.Future[_Outcome]] = {}
+        self._unkept: dict[str, Target] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._prober: asyncio.Task[None] | None = None
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the totals did not answer when they were asked last."""
+        return self._failures > 0
+
+    @property
+    def away(self) -> bool:
+        """Whether they are not asked at all for now, but for a probe each second."""
+        return self._prober is not None
+
+    async def __aenter__(self) -> Self:
+        self._metrics.gauge("plaudit_counters_away", lambda: self.away)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop keeping and probing."""
+        under_way = [task for task in (self._keeper, self._prober) if task is not None]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        kept = await self._kept(ids)
+        missing = [id_ for id_ in ids if id_ not in kept]
+        if missing:
+            if self.degraded:
+                self._metrics.degraded_reads += len(missing)
+            else:
+                self._metrics.refills += len(missing)
+            kept |= await self._refilled(missing)
+        return {id_: target for id_, target in kept.items() if target.header is not None}
+
+    async def _kept(self, ids: Sequence[str]) -> dict[str, Target]:
+        """What the totals have; nothing at once while they are away."""
+        if self.away:
+            return {}
+        try:
+            kept = await self._totals.get(ids)
+        except Unavailable as error:
+            self._failed(ids, error)
+            return {}
+        if not self.away:  # an answer that was asked for before they went away says nothing of now
+            self._failures = 0
+        return kept
+
+    def _failed(self, ids: Sequence[str], error: Unavailable) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES and self._prober is None:
+            log.warning("counters are read from the ledger: %s", error)
+            self._prober = asyncio.create_task(self._probe(ids))
+
+    async def _probe(self, ids: Sequence[str]) -> None:
+        """Ask for what there was no answer to, until there is one."""
+        while True:
+            await asyncio.sleep(self._probe_every_s)
+            try:
+                await self._totals.get(ids)
+            except Unavailable:
+                continue
+            except Exception:
+                log.exception("a probe failed in a way nobody foresaw")
+                continue
+            break
+        log.warning("counters are read from where they are kept again")
+        self._prober, self._failures = None, 0
+
+    async def _refilled(self, ids: Iterable[str]) -> dict[str, Target]:
+        """These targets from the ledger, each read once however many ask at the same time."""
+        under_way = {id_: future for id_ in ids if (future := self._reading.get(id_)) is not None}
+        mine = [id_ for id_ in ids if id_ not in under_way]
+        found = await self._read(mine) if mine else {}
+        left = []
+        for id_, future in under_way.items():
+            outcome = await future
+            if isinstance(outcome, PlauditError):
+                raise outcome
+            if outcome is None:
+                left.append(id_)
+            else:
+                found[id_] = outcome[id_]
+        if left:
+            found |= await self._refilled(left)
+        return found
+
+    async def _read(self, ids: list[str]) -> dict[str, Target]:
+        if len(self._reading) + len(ids) > self._gate.targets:
+            raise Overloaded("Too many targets are waiting to be read; try again in a moment.")
+        done: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
+        self._reading.update(dict.fromkeys(ids, done))
+        outcome: _Outcome = None
+        try:
+            async with self._room:
+                stored = await self._ledger.targets(ids)
+            outcome = found = {id_: stored.get(id_, _NOTHING) for id_ in ids}
+        except PlauditError as error:
+            outcome = error
+            raise
+        finally:
+            for id_ in ids:
+                del self._reading[id_]
+            done.set_result(outcome)
+        self._keep(found)
+        return dict(found)
+
+    def _keep(self, states: dict[str, Target]) -> None:
+        """Have these kept soon, beside whatever else goes on."""
+        if self.degraded or len(self._unkept) > self._gate.targets:
+            return  # who reads next refills
+        self._unkept |= states
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_all())
+
+    async def _keep_all(self) -> None:
+        try:
+            while self._unkept:
+                states, self._unkept = self._unkept, {}
+                await self._totals.put(states)
+        except Unavailable as error:
+            self._unkept.clear()
+            log.info("what was read from the ledger is not kept: %s", error)
+        except Exception:
+            log.exception("keeping what was read failed in a way nobody foresaw")
+        finally:
+            self._keeper = None

@@ -1,0 +1,94 @@
+"""`plaudit audit` and `plaudit rebuild` as commands, on real stores: what they print and how they end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from plaudit.cli_cluster import Report, Tools, add_commands
+from plaudit.services.audit_cells import CellAuditor
+from plaudit.services.rebuild import Rebuild
+from plaudit.services.walk import Look
+from plaudit.settings import Settings
+from tests.engines.cassandra import Cassandra
+from tests.engines.redis import Redis
+from tests.support.taps import LIKE
+from tests.support.town import open_town
+
+pytestmark = pytest.mark.timeout(300)
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def looks() -> list[tuple[int, int]]:
+    return []
+
+
+@pytest.fixture
+def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run:
+    @contextmanager
+    def going_on(_: str) -> Iterator[Look]:
+        yield lambda *look: looks.append(look)
+
+    @asynccontextmanager
+    async def auditor(_: Settings, repair: bool, __: float, report: Report) -> AsyncIterator[CellAuditor]:
+        async with open_town(cassandra, redis, empty=False) as town:
+            yield town.auditor(report, repair=repair)
+
+    @asynccontextmanager
+    async def rebuild(_: Settings, __: float) -> AsyncIterator[Rebuild]:
+        async with open_town(cassandra, redis, empty=False) as town:
+            yield town.rebuild()
+
+    def end(code: int) -> Callable[[str], typer.Exit]:
+        def ended(message: str) -> typer.Exit:
+            typer.echo(message)
+            return typer.Exit(code)
+
+        return ended
+
+    app = typer.Typer()
+    add_commands(app, Tools(Settings, going_on, typer.echo, end(1), end(2), auditor, rebuild))
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def damaged(cassandra: Cassandra, redis: Redis) -> str:
+    """A target of which one tap was not heard."""
+
+    async def damage() -> str:
+        async with open_town(cassandra, redis) as town:
+            name, *_ = await town.inhabited()
+            town.deaf = True
+            await town.tap(name, eve=LIKE)
+            return name
+
+    return asyncio.run(damage())
+
+
+def test_an_audit_reports_then_mends_and_is_content(
+    run: Run, damaged: str, looks: list[tuple[int, int]]
+) -> None:
+    assert run("audit").exit_code == 2
+    assert run("audit", "--all", "--target", "x").exit_code == 2
+    found = run("audit", "--all")
+    assert found.exit_code == 1, found.output
+    assert f"lists: target {damaged}: user eve: no entry of 1" in found.output
+    assert "--repair" in found.output
+    assert looks[-1][0] == looks[-1][1]
+    assert run("audit", "--target", damaged).exit_code == 1
+    mended = run("audit", "--target", damaged, "--repair")
+    assert mended.exit_code == 0, mended.output
+    assert "1 cells compared, 4 disagreements" in mended.output
+    assert run("audit", "--all").output == "3 cells compared, 0 disagreements\n"
+
+
+def test_a_rebuild_says_what_it_filled_in(run: Run, damaged: str) -> None:
+    assert run("audit", "--target", damaged).exit_code == 1
+    done = run("rebuild")
+    assert (done.exit_code, done.output) == (0, "3 cells, 10 reactions filled in\n")
+    assert run("audit", "--all").exit_code == 0

@@ -1,0 +1,69 @@
+"""A session on the tests' Redis Cluster. Tests share it and use targets of their own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+from plaudit.adapters.redis import RedisConfig, Session
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Header
+from plaudit.domain.events import Committed
+from plaudit.ports.ledger import Target
+from tests.engines.redis import Redis
+
+_targets = count(1)
+
+
+def config(redis: Redis) -> RedisConfig:
+    """How to reach it: one node, which knows the others."""
+    return RedisConfig([f"127.0.0.1:{redis.ports[0]}"])
+
+
+@asynccontextmanager
+async def open_session(redis: Redis) -> AsyncIterator[Session]:
+    """A session of its own."""
+    async with Session(config(redis)) as session:
+        yield session
+
+
+def fresh_target() -> str:
+    """An id that no other test of this run has."""
+    return f"c{next(_targets)}"
+
+
+def state(seq: int, likes: int = 0, registration: Registration | None = None) -> Target:
+    """A target after `seq` commits, as a reader sees it."""
+    header = Header(seq, "post", (likes, 0, 2), likes + 2, 0, 1_760_000_000_000_000, (("ada", 1), ("bob", 3)))
+    return Target(header, registration)
+
+
+def event(target: str, state: Target, *, bucket: int = 0) -> Committed:
+    """The event of the commit that left this state behind."""
+    header, r = state.header, state.registration
+    assert header is not None
+    return Committed(
+        target,
+        bucket,
+        header.type,
+        header.lanes,
+        "tap",
+        header.seq,
+        header.counts,
+        header.rows,
+        header.born,
+        header.recent,
+        (),
+        header.deleted,
+        None if r is None else (r.type, r.owner, r.title, r.closed, r.allowed),
+    )
+
+
+def master_of(redis: Redis, key: str) -> int:
+    """Which node, by its place, is the master of a key."""
+    slot = int(redis.ask(0, "CLUSTER", "KEYSLOT", key))
+    for line in redis.ask(0, "CLUSTER", "NODES").splitlines():
+        fields = line.split()
+        for first, _, last in (span.partition("-") for span in fields[8:]):
+            if first.isdigit() and int(first) <= slot <= int(last or first):
+                return redis.ports.index(int(fields[1].partition("@")[0].rpartition(":")[2]))
+    raise AssertionError(f"nobody serves slot {slot}")

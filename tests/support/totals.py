@@ -1,0 +1,65 @@
+"""Totals and a ledger in memory that fail and wait when a test says so, which real ones do not on demand."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from plaudit.domain.errors import PlauditError
+from plaudit.domain.events import Committed
+from plaudit.ports.ledger import Target
+
+
+class MemoryTotals:
+    """See `plaudit.ports.totals.Totals`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Target] = {}
+        self.reads: list[list[str]] = []
+        self.applied: list[list[Committed]] = []
+        self.error: PlauditError | None = None
+
+    async def get(self, ids: Sequence[str]) -> dict[str, Target]:
+        self.reads.append(list(ids))
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return {id_: self.kept[id_] for id_ in ids if id_ in self.kept}
+
+    async def put(self, states: Mapping[str, Target]) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        self.kept |= states
+
+    async def apply(self, events: Sequence[Committed]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.applied.append(list(events))
+
+    async def forget(self, ids: Collection[str]) -> None:
+        for id_ in ids:
+            self.kept.pop(id_, None)
+
+
+class SlowLedger:
+    """See `plaudit.ports.lists.Counters`. Reads end when the gate is open."""
+
+    def __init__(self, **targets: Target) -> None:
+        self.now = targets
+        self.reads: list[list[str]] = []
+        self.under_way = 0
+        self.most_at_once = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: PlauditError | None = None
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        self.reads.append(list(ids))
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        try:
+            await self.gate.wait()
+        finally:
+            self.under_way -= 1
+        if self.error is not None:
+            raise self.error
+        return {id_: self.now[id_] for id_ in ids if id_ in self.now}

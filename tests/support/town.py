@@ -1,0 +1,167 @@
+"""A small installation of the cluster profile around an auditor: real stores, and events applied as they come."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+from plaudit.adapters.cassandra import (
+    CassandraCells,
+    CassandraCounts,
+    CassandraDebts,
+    CassandraLists,
+    CassandraSweep,
+    Session,
+)
+from plaudit.adapters.redis import RedisTotals
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Answer, Rules
+from plaudit.domain.events import decode
+from plaudit.ports.cells import CellKey
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.ports.totals import Totals
+from plaudit.services.audit_cells import CellAuditor, Derived, Drift
+from plaudit.services.commit_cells import CellCommitter
+from plaudit.services.flush import Flush
+from plaudit.services.known import Known
+from plaudit.services.near import NearCache
+from plaudit.services.pace import Limits
+from plaudit.services.propose import Proposer
+from plaudit.services.publish import Publish
+from plaudit.services.rebuild import Rebuild
+from plaudit.telemetry import Metrics
+from tests.engines.cassandra import Cassandra
+from tests.engines.redis import Redis
+from tests.support.cassandra import fresh_target, open_session
+from tests.support.redis import open_session as open_redis
+from tests.support.taps import HAHA, LIKE, LOVE, NONE, set_to
+
+KEYSPACE = "audited"
+TABLES = ("cell", "reactors", "reactions_by_user", "reaction_counts", "sweep_place")
+
+
+class LaterClock(SystemClock):
+    """The system's clock, ahead by some time: for an auditor to whom nothing is recent."""
+
+    def __init__(self, ahead_s: float = 3600) -> None:
+        self._ahead_us = round(ahead_s * 1_000_000)
+
+    def now_us(self) -> int:
+        return super().now_us() + self._ahead_us
+
+
+class Town:
+    """Every store of the profile. While it is `deaf`, events are lost."""
+
+    def __init__(
+        self,
+        session: Session,
+        cells: CassandraCells,
+        lists: CassandraLists,
+        counts: CassandraCounts,
+        sweep: CassandraSweep,
+        debts: CassandraDebts,
+        totals: Totals,
+    ) -> None:
+        self.session, self.cells, self.lists, self.counts = session, cells, lists, counts
+        self.sweep, self.debts, self.totals = sweep, debts, totals
+        self.deaf = False
+        self.flush = Flush(counts, lists, SystemClock())
+        self.metrics = Metrics()
+
+    async def publish(self, key: CellKey, event: bytes) -> None:
+        """The log and its readers in one: see `plaudit.ports.events.Events`."""
+        if not self.deaf:
+            events = [decode(event)]
+            await self.lists.apply(events)
+            await self.totals.apply(events)
+            await self.flush.handle(events)
+
+    def publisher(self) -> Publish:
+        return Publish(self, self.debts, self.cells, SystemClock())
+
+    def process(self) -> CellCommitter:
+        """One API process's committer."""
+        clock = SystemClock()
+        near = NearCache(self.lists, Catalogue(), entries=1000, public=True)
+        proposer = Proposer(self.cells, Known(), clock, Rules(Catalogue()))
+        limits = Limits(deadline_s=60, answer_within_s=60)
+        return CellCommitter(proposer, near, clock, self.metrics, Random(0), self.publisher(), limits)
+
+    async def tap(self, target: str, **wishes: int) -> None:
+        """Each user's wish on a target, one after the other."""
+        process = self.process()
+        for user, reaction in wishes.items():
+            assert isinstance((await process.submit(target, set_to(user, reaction))).answer, Answer)
+
+    async def inhabited(self, targets: int = 3) -> list[str]:
+        """Some targets with reactions, everything derived in step."""
+        names = [fresh_target() for _ in range(targets)]
+        for name in names:
+            await self.tap(name, ann=LIKE, bob=LOVE, cid=HAHA, dan=LIKE)
+            await self.tap(name, bob=LIKE, cid=NONE)
+        await self.flush.flush()
+        return names
+
+    async def header(self, target: str) -> Target:
+        """The target as the ledger has it."""
+        state = await self.cells.settle(CellKey(target), [])
+        return Target(state.header, state.registration)
+
+    def auditor(
+        self,
+        report: Callable[[Drift], None],
+        *,
+        repair: bool = False,
+        clock: Clock | None = None,
+        grace_s: float = 60,
+    ) -> CellAuditor:
+        """An auditor to whom nothing is recent, but by its own clock."""
+        return CellAuditor(
+            self.cells,
+            self.sweep,
+            self.sweep,
+            Derived(self.totals, self.counts, self.sweep),
+            self.publisher(),
+            clock or LaterClock(),
+            self.metrics,
+            repair=repair,
+            rows_per_s=1_000_000,
+            grace_s=grace_s,
+            report=report,
+        )
+
+    def rebuild(self) -> Rebuild:
+        return Rebuild(
+            *(self.cells, self.sweep, self.sweep, self.sweep, self.totals, self.lists, self.counts),
+            SystemClock(),
+        )
+
+    async def audit(self, *, repair: bool = False) -> list[Drift]:
+        """What an audit of everything finds, in the order of stores, targets, users."""
+        drift: list[Drift] = []
+        await self.auditor(drift.append, repair=repair).everything("test")
+        return sorted(drift, key=lambda d: (d.store, d.target, d.user or "", d.what))
+
+    async def run(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        """Any statement."""
+        statement = await self.session.prepare(query)
+        return [row.as_tuple() for row in (await self.session.read(statement.bind(list(values)))).all()]
+
+
+@asynccontextmanager
+async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -> AsyncIterator[Town]:
+    """A town in a keyspace of its own, because an audit looks at everything; by default with empty tables."""
+    async with (
+        open_session(cassandra, keyspace=KEYSPACE) as session,
+        CassandraCells(session) as cells,
+        CassandraLists(session) as lists,
+        CassandraCounts(session) as counts,
+        CassandraSweep(session) as sweep,
+        CassandraDebts(session, SystemClock()) as debts,
+        open_redis(redis) as redis_session,
+    ):
+        for table in TABLES if empty else ():
+            await session.change_schema(f"TRUNCATE {KEYSPACE}.{table}")
+        yield Town(session, cells, lists, counts, sweep, debts, RedisTotals(redis_session))

@@ -1,0 +1,137 @@
+"""The near cache of one process among many: never older than it may be, and never back behind what was answered."""
+
+import asyncio
+
+import pytest
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.errors import Unavailable
+from plaudit.services.aging import AgingNearCache
+from tests.support.clock import ManualClock
+from tests.support.redis import state
+from tests.support.totals import SlowLedger
+
+
+class World:
+    def __init__(self, entries: int = 100) -> None:
+        self.clock = ManualClock()
+        self.store = SlowLedger(a=state(1, 1), b=state(1, 1))
+        self.near = AgingNearCache(
+            self.store, Catalogue(), entries=entries, public=True, max_age_s=0.1, clock=self.clock
+        )
+
+    async def seq(self, target: str = "a") -> int:
+        return (await self.near.load([target]))[target].seq
+
+
+async def test_what_is_older_than_it_may_be_is_read_again() -> None:
+    world = World()
+    assert await world.seq() == 1
+    world.store.now["a"] = state(2, 2)
+    world.clock.advance(0.1)
+    assert await world.seq() == 1
+    assert world.near.get("a") is not None
+    world.clock.advance(0.001)
+    assert world.near.get("a") is None
+    assert await world.seq() == 2
+    assert len(world.store.reads) == 2
+
+
+async def test_what_has_not_changed_is_not_made_anew() -> None:
+    world = World()
+    first = (await world.near.load(["a"]))["a"]
+    world.near.watched.add("a")
+    world.clock.advance(1)
+    again = (await world.near.load(["a"]))["a"]
+    assert again is first
+    assert world.near.get("a") is first
+    assert world.near.take_changed() == set()
+
+
+async def test_an_older_state_that_is_read_never_replaces_what_was_answered() -> None:
+    world = World()
+    await world.seq()
+    world.near.publish("a", state(7, 7))
+    for _ in range(5):
+        world.clock.advance(1)
+        assert await world.seq() == 7, "the store trails this process's own commit"
+    world.store.now["a"] = state(8, 8)
+    world.clock.advance(1)
+    assert await world.seq() == 8
+
+
+async def test_also_not_a_store_that_knows_nothing_of_it() -> None:
+    world = World()
+    world.near.publish("new", state(1, 1))
+    world.clock.advance(1)
+    assert await world.seq("new") == 1
+
+
+async def test_also_not_after_a_commit_nobody_knows_the_outcome_of() -> None:
+    world = World()
+    world.near.publish("a", state(7, 7))
+    world.near.watched.add("a")
+    world.near.forget("a")
+    assert world.near.get("a") is None
+    assert world.near.take_changed() == {"a"}
+    assert await world.seq() == 7
+    assert len(world.store.reads) == 1
+
+
+async def test_of_a_commit_and_a_read_at_the_same_time_the_newer_one_is_shown() -> None:
+    world = World()
+    world.store.now["a"] = state(9, 9)
+    for committed, shown in ((5, 9), (12, 12)):
+        world.clock.advance(1)
+        world.store.gate.clear()
+        asking = asyncio.create_task(world.seq())
+        await asyncio.sleep(0)
+        world.near.publish("a", state(committed, committed))
+        world.store.gate.set()
+        assert await asking == shown
+        assert await world.seq() == shown
+
+
+async def test_many_who_ask_for_what_is_old_cost_one_read() -> None:
+    world = World()
+    await world.near.load(["a", "b"])
+    world.clock.advance(1)
+    world.store.gate.clear()
+    asking = [asyncio.create_task(world.near.load(["a", "b"])) for _ in range(50)]
+    await asyncio.sleep(0)
+    world.store.gate.set()
+    await asyncio.gather(*asking)
+    assert world.store.reads == [["a", "b"]] * 2
+
+
+async def test_who_waited_for_a_read_that_failed_is_not_shown_what_is_old() -> None:
+    world = World()
+    await world.near.load(["a", "b"])
+    world.clock.advance(1)
+    world.store.gate.clear()
+    world.store.error = Unavailable("no quorum")
+    asking = [asyncio.create_task(world.near.load(["a", "b"])) for _ in range(3)]
+    await asyncio.sleep(0)
+    world.store.gate.set()
+    failures = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [Unavailable] * 3
+
+
+async def test_what_another_process_committed_is_noted_for_those_who_watch() -> None:
+    world = World()
+    await world.near.load(["a", "b"])
+    world.near.watched |= {"a", "b"}
+    world.store.now["a"] = state(2, 2)
+    world.clock.advance(1)
+    await world.near.load(["a", "b"])
+    assert world.near.take_changed() == {"a"}
+
+
+async def test_it_is_bounded() -> None:
+    world = World(entries=10)
+    for n in range(30):
+        world.near.publish(f"t{n}", state(1))
+    assert len(world.near) == len(world.near._seen_s) == 10
+    world.near.forget("gone")
+    with pytest.raises(KeyError):
+        world.near._seen_s["gone"]
