@@ -58,11 +58,11 @@ async def _plain(place: Place, work: Iterable[tuple[mix.Spread, int, float]]) ->
     unused = Unused(place)
     async with Session(place.config) as session, CassandraCells(session) as cells:
         for spread, workers, seconds in work:
-            wishes = mix.wishes(spread, unused.phase(), unused.viral(0, 0))
+            wishes = mix.wishes(spread, unused.phase(spread), unused.viral(0, 0))
             meter = Meter({"Cassandra": [place.cassandra_pid]})
             figures = await bare.measure(cells, wishes, workers, seconds)
             if spread == "one":
-                unused.viral(0, figures.taps + figures.failed)
+                unused.viral(0, figures.taps + figures.failed + workers)
             cpu = {"workers": figures.client_us, **meter.each_us(figures.taps)}
             found[f"plain, {spread}, {workers}"] = {**figures._asdict(), "cpu_us": cpu}
     return found

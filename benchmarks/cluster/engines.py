@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -80,16 +81,17 @@ class Unused:
     def __init__(self, place: Place) -> None:
         self._file = Path(place.folder, "used.json")
 
-    def phase(self) -> int:
+    def phase(self, spread: mix.Spread) -> int:
         """A phase that nobody has sent a tap of. Raises `SystemExit` when there is none: start the engines afresh."""
-        phase = self._add("phases", 1)
-        if phase >= mix.PHASES:
+        phase = self._add(spread, 1)
+        if phase >= mix.PHASES[spread]:
             raise SystemExit("every stored reaction was used: start the engines afresh")
         return phase
 
     def viral(self, target: int, taps: int) -> int:
         """How many stored reactions of a viral target were used before this many taps on it."""
-        return self._add(f"viral {target}", round(taps * (1 - mix.NEW) * 1.02))
+        expected = taps * (1 - mix.NEW)
+        return self._add(f"viral {target}", round(expected + 6 * math.sqrt(expected)) if taps else 0)
 
     def _add(self, what: str, more: int) -> int:
         used = json.loads(self._file.read_text()) if self._file.exists() else {}

@@ -51,7 +51,7 @@ def _watcher(
         if time.monotonic() > until_s:
             break
         target = mix.name(chance.randrange(mix.TARGETS))
-        user = f"u{(phase + 1) * mix.NEW_USERS + 10_000_000 * (watcher + 1) + n:09d}"
+        user = f"u{(phase + 1) * mix.NEW_USERS + 500_000 * (watcher + 2) + n:09d}"
         _version(look_at, target)
         version = _tap(tap_to, target, user, token)
         took.append(None if version is None else _until(look_at, target, version))

@@ -25,8 +25,8 @@ Spread = Literal["uniform", "one"]
 STEP = 38_197
 USERS = 1_000_000
 # Nine digits are enough for the users of all phases.
-NEW_USERS = 50_000_000
-PHASES = 18
+NEW_USERS = 5_000_000
+PHASES = {"uniform": 18, "one": 180}
 NEW = 0.60
 
 
@@ -69,7 +69,10 @@ def wishes(spread: Spread, phase: int, used: int = 0) -> Iterator[Wish]:
         if spread == "one":
             to, (user, reaction) = viral(0), stored_viral(used % VIRAL_ROWS)
         else:
-            to_number, place = (tap + phase * 7_000) * STEP % TARGETS, phase + tap // TARGETS * PHASES
+            to_number, place = (
+                (tap + phase * 7_000) * STEP % TARGETS,
+                phase + tap // TARGETS * PHASES["uniform"],
+            )
             to, (user, reaction) = name(to_number), stored(to_number, place % PER_TARGET)
         dice = chance.random()
         if dice < NEW:

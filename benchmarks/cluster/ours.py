@@ -106,7 +106,7 @@ def fresh(place: Place, peak: float) -> Found:
             stack.callback(lag.stop)
             seen: list[freshness.Figures] = []
             until_s = time.monotonic() + FRESH_S
-            phase = Unused(place).phase()
+            phase = Unused(place).phase("uniform")
             watching = threading.Thread(
                 target=lambda: seen.append(freshness.watch(here, there, token(), phase, until_s))
             )

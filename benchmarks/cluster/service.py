@@ -87,7 +87,7 @@ class Load:
     def __init__(self, place: Place, spread: mix.Spread, target: int = 0) -> None:
         self._unused = Unused(place)
         self._spread = spread
-        self._phase = self._unused.phase()
+        self._phase = self._unused.phase(spread)
         self._target = target
         self._sent = 0
 

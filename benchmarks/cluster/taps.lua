@@ -31,7 +31,7 @@ function request()
   end
   local dice = math.random()
   if dice < 0.60 then
-    user, reaction = (phase + 1) * 50000000 + tap, math.random(6)
+    user, reaction = (phase + 1) * 5000000 + tap, math.random(6)
   else
     used = used + 1
     reaction = dice < 0.85 and 0 or reaction % 6 + 1
