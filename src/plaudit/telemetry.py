@@ -5,7 +5,7 @@ Prometheus text format when asked for. `METRICS` is the table that docs/metrics.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 
 class Definition(NamedTuple):
-    """One metric: its name without suffix, its kind, its label if it has one, and what it tells an operator."""
+    """One metric: its name without suffix, its kind, its label or labels ("role, partition") if it has any, and what it
+    tells an operator."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -97,6 +98,42 @@ METRICS = (
     Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
     Definition(
         "plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."
+    ),
+    Definition(
+        "plaudit_consumer_lag_events",
+        "gauge",
+        "role, partition",
+        "Cluster: events that a worker has not handled yet, of each partition it reads.",
+    ),
+    Definition(
+        "plaudit_consumer_lag_seconds",
+        "gauge",
+        "role, partition",
+        "Cluster: age of the oldest event that a worker has not handled yet, of each partition it reads.",
+    ),
+    Definition(
+        "plaudit_events_consumed",
+        "counter",
+        "role",
+        "Cluster: events handled, repetitions included.",
+    ),
+    Definition(
+        "plaudit_events_quarantined",
+        "counter",
+        "role",
+        "Cluster: events that could not be read or handled and were put aside. Alert above 0.",
+    ),
+    Definition(
+        "plaudit_consumer_retries",
+        "counter",
+        "role",
+        "Cluster: batches of events that failed and were handed over again.",
+    ),
+    Definition(
+        "plaudit_consumer_replays",
+        "counter",
+        "role",
+        "Cluster: times a worker went back because its store may have forgotten its last moments.",
     ),
     Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
@@ -184,6 +221,11 @@ class Metrics:
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.events_consumed: dict[str, int] = {}
+        self.events_quarantined: dict[str, int] = {}
+        self.consumer_retries: dict[str, int] = {}
+        self.consumer_replays: dict[str, int] = {}
+        self._labelled: dict[str, list[Callable[[], Mapping[tuple[str, ...], float]]]] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -217,11 +259,34 @@ class Metrics:
         """Count a try to push."""
         self.pushes[reason] = self.pushes.get(reason, 0) + 1
 
+    def consumed(self, role: str, count: int) -> None:
+        """Count events that a worker of this role handled."""
+        self.events_consumed[role] = self.events_consumed.get(role, 0) + count
+
+    def quarantined(self, role: str) -> None:
+        """Count an event put aside."""
+        self.events_quarantined[role] = self.events_quarantined.get(role, 0) + 1
+
+    def retried(self, role: str) -> None:
+        """Count a batch of events that failed and comes again."""
+        self.consumer_retries[role] = self.consumer_retries.get(role, 0) + 1
+
+    def went_back(self, role: str) -> None:
+        """Count a worker that does its last work again."""
+        self.consumer_replays[role] = self.consumer_replays.get(role, 0) + 1
+
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Have `read` called whenever metrics are asked for."""
         if _BY_NAME[name].kind != "gauge":
             raise ValueError(f"{name} is not a gauge")
         self.gauges[name] = read
+
+    def labelled(self, name: str, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Have `read` called whenever metrics are asked for: a value for each combination of the gauge's labels.
+        Several may be read for one name; their labels must differ."""
+        if _BY_NAME[name].kind != "gauge":
+            raise ValueError(f"{name} is not a gauge")
+        self._labelled.setdefault(name, []).append(read)
 
     def render(self) -> bytes:
         """The Prometheus text exposition format."""
@@ -242,6 +307,10 @@ class Metrics:
         yield self._counter("plaudit_recovered", {"": self.recovered})
         yield self._counter("plaudit_debts_paid", {"": self.debts_paid})
         yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
+        yield self._counter("plaudit_events_consumed", self.events_consumed)
+        yield self._counter("plaudit_events_quarantined", self.events_quarantined)
+        yield self._counter("plaudit_consumer_retries", self.consumer_retries)
+        yield self._counter("plaudit_consumer_replays", self.consumer_replays)
         yield self._counter("plaudit_audited", {"": self.audited})
         yield self._counter("plaudit_drift", {"": self.drift})
         yield self._counter("plaudit_derived_drift", self.derived_drift)
@@ -251,6 +320,14 @@ class Metrics:
         yield self._histogram("plaudit_batch_taps", {"": self.batch_taps})
         for name, read in self.gauges.items():
             yield GaugeMetricFamily(name, _BY_NAME[name].help, value=read())
+
+        for name, reads in self._labelled.items():
+            family = GaugeMetricFamily(
+                name, _BY_NAME[name].help, labels=(_BY_NAME[name].label or "").split(", ")
+            )
+            for labels, value in (pair for one in reads for pair in one().items()):
+                family.add_metric(labels, value)
+            yield family
 
     def _counter(self, name: str, values: dict[str, int]) -> Metric:
         definition = _BY_NAME[name]

@@ -1,4 +1,4 @@
-"""What `plaudit.ports.cells.Cells` promises: the simulated store and Cassandra."""
+"""What `plaudit.ports.cells` promises: the simulated store and Cassandra."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,9 +9,12 @@ import pytest
 from plaudit.adapters.cassandra import CassandraCells
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Deleted, Header, Row
-from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
+from plaudit.ports.cells import EVERYBODY, CellKey, CellState, Proposal
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.cassandra import fresh_target, open_session
+from tests.support.taps import LIKE
+
+Stored = CassandraCells | SimulatedCells
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,7 +33,7 @@ FULL = Header(
 
 
 @pytest.fixture(params=["simulated", "cassandra"])
-async def cells(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Cells]:
+async def cells(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Stored]:
     if request.param == "simulated":
         yield SimulatedCells(SimulatedStore(), Random(0), Faults(delay_s=0.0001))
         return
@@ -50,12 +53,12 @@ def header(seq: int) -> Header:
     return Header(seq=seq, type="post", counts=(seq,), rows=seq, last_at=seq, born=1)
 
 
-async def test_a_cell_nobody_wrote_has_nothing(cells: Cells, key: CellKey) -> None:
+async def test_a_cell_nobody_wrote_has_nothing(cells: Stored, key: CellKey) -> None:
     for read in (cells.read, cells.settle):
         assert await read(key, ["ann", "bob"]) == CellState(None, None, {})
 
 
-async def test_header_and_rows_come_back_as_they_were_proposed(cells: Cells, key: CellKey) -> None:
+async def test_header_and_rows_come_back_as_they_were_proposed(cells: Stored, key: CellKey) -> None:
     assert await cells.propose(key, Proposal(0, FULL, {"ann": ANN, "bob": BOB}))
     for read in (cells.read, cells.settle):
         state = await read(key, ["bob", "nobody", "ann"])
@@ -67,7 +70,7 @@ async def test_header_and_rows_come_back_as_they_were_proposed(cells: Cells, key
     )
 
 
-async def test_only_what_is_proposed_changes(cells: Cells, key: CellKey) -> None:
+async def test_only_what_is_proposed_changes(cells: Stored, key: CellKey) -> None:
     registration = Registration(
         type="post", owner="olga", title="Grüße, \N{PARTY POPPER}", closed=True, allowed=6
     )
@@ -83,7 +86,7 @@ async def test_only_what_is_proposed_changes(cells: Cells, key: CellKey) -> None
 
 @pytest.mark.parametrize("seq", [0, 1, 3, 2**53])
 async def test_a_proposal_from_another_state_is_refused_and_leaves_nothing(
-    cells: Cells, key: CellKey, seq: int
+    cells: Stored, key: CellKey, seq: int
 ) -> None:
     for n in range(2):
         assert await cells.propose(key, Proposal(n, header(n + 1), {"ann": ANN}))
@@ -91,18 +94,18 @@ async def test_a_proposal_from_another_state_is_refused_and_leaves_nothing(
     assert await cells.settle(key, ["ann", "cid"]) == CellState(header(2), None, {"ann": ANN})
 
 
-async def test_a_proposal_for_a_cell_that_is_not_there_is_refused(cells: Cells, key: CellKey) -> None:
+async def test_a_proposal_for_a_cell_that_is_not_there_is_refused(cells: Stored, key: CellKey) -> None:
     assert not await cells.propose(key, Proposal(5, header(6), {"ann": ANN}))
     assert await cells.settle(key, ["ann"]) == CellState(None, None, {})
 
 
-async def test_the_same_proposal_made_twice_is_applied_once(cells: Cells, key: CellKey) -> None:
+async def test_the_same_proposal_made_twice_is_applied_once(cells: Stored, key: CellKey) -> None:
     proposal = Proposal(0, header(1), {"ann": ANN})
     assert [await cells.propose(key, proposal), await cells.propose(key, proposal)] == [True, False]
     assert (await cells.settle(key, ["ann"])).seq == 1
 
 
-async def test_cells_of_one_target_and_of_others_are_apart(cells: Cells, key: CellKey) -> None:
+async def test_cells_of_one_target_and_of_others_are_apart(cells: Stored, key: CellKey) -> None:
     others = [CellKey(key.target, 1), CellKey(key.target, 64), CellKey(key.target + "x")]
     assert await cells.propose(key, Proposal(0, header(1), {"ann": ANN}))
     for other in others:
@@ -111,14 +114,62 @@ async def test_cells_of_one_target_and_of_others_are_apart(cells: Cells, key: Ce
     assert await cells.read(key, ["ann"]) == CellState(header(1), None, {"ann": ANN})
 
 
-async def test_a_whole_batch_of_users_rides_in_one_proposal(cells: Cells, key: CellKey) -> None:
+async def test_a_whole_batch_of_users_rides_in_one_proposal(cells: Stored, key: CellKey) -> None:
     rows = {f"user{n:0120d}": Row(n % 6 + 1, n + 1, n + 1, b"o" * 14) for n in range(128)}
     assert await cells.propose(key, Proposal(0, header(1), rows))
     assert (await cells.read(key, rows)).rows == rows
 
 
+async def test_rows_of_named_users_go_with_a_commit(cells: Stored, key: CellKey) -> None:
+    rows = {"ann": ANN, "bob": BOB, "cid": ANN}
+    assert await cells.propose(key, Proposal(0, header(1), rows, Registration(type="post")))
+    assert not await cells.propose(key, Proposal(0, header(1), {}, gone=["ann"])), "from another state"
+    assert await cells.propose(key, Proposal(1, header(2), {"dan": BOB}, gone=["ann", "cid", "nobody"]))
+    for read in (cells.read, cells.settle):
+        assert await read(key, [*rows, "dan"]) == CellState(
+            header(2), Registration(type="post"), {"bob": BOB, "dan": BOB}
+        )
+    assert await cells.propose(key, Proposal(2, header(3), {"ann": BOB}))
+    assert (await cells.read(key, rows)).rows == {"ann": BOB, "bob": BOB}, "there again"
+
+
+async def test_the_registration_goes_with_a_commit(cells: Stored, key: CellKey) -> None:
+    assert await cells.propose(key, Proposal(0, header(1), {"ann": ANN}, Registration(type="post")))
+    assert await cells.propose(key, Proposal(1, header(2), {}, unregister=True))
+    assert await cells.read(key, ["ann"]) == CellState(header(2), None, {"ann": ANN})
+    assert await cells.propose(key, Proposal(2, header(3), {}, Registration(type="comment")))
+    assert (await cells.read(key, [])).registration == Registration(type="comment")
+
+
+async def test_rows_go_from_the_front_until_nobody_is_left(cells: Stored, key: CellKey) -> None:
+    """The header is never among them, though its place is before every user."""
+    users = sorted(["!", "A", "a", "a!", "aa", "~", "~" * 128, *(f"u{n}" for n in range(20))])
+    assert await cells.propose(key, Proposal(0, header(1), dict.fromkeys(users, ANN)))
+    seq = 1
+    while page := await cells.page(key, "", 6):
+        assert list(page) == users[:6]
+        assert set(page.values()) == {ANN}
+        through = users[5] if len(users) > 6 else EVERYBODY
+        assert not await cells.propose(key, Proposal(seq + 1, header(seq + 2), {}, gone_through=through))
+        assert await cells.propose(key, Proposal(seq, header(seq + 1), {}, gone_through=through))
+        seq, users = seq + 1, users[6:]
+        assert await cells.settle(key, users) == CellState(header(seq), None, dict.fromkeys(users, ANN))
+    assert await cells.propose(key, Proposal(seq, header(seq + 1), {"a": BOB}))
+    assert await cells.page(key, "", 10) == {"a": BOB}, "there again"
+
+
+async def test_a_walk_goes_on_behind_a_user_who_need_not_be_there(cells: Stored, key: CellKey) -> None:
+    assert await cells.page(key, "", 10) == {}
+    rows = {f"u{n}": Row(LIKE, n + 1, n + 1, b"o" * 14) for n in range(10)}
+    assert await cells.propose(key, Proposal(0, header(1), rows))
+    assert await cells.page(key, "", 4) == {user: rows[user] for user in sorted(rows)[:4]}
+    assert list(await cells.page(key, "u3x", 4)) == ["u4", "u5", "u6", "u7"]
+    assert await cells.page(key, "u9", 4) == {}
+    assert await cells.page(CellKey(key.target, 1), "", 4) == {}
+
+
 async def test_of_many_at_once_one_wins_each_round_and_nobody_is_told_otherwise(
-    cells: Cells, key: CellKey
+    cells: Stored, key: CellKey
 ) -> None:
     """Eight writers bring the cell from 0 to 40, each as far as it can; every win is in the rows, no loss is."""
     wins: dict[int, list[str]] = {}

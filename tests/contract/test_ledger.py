@@ -18,6 +18,9 @@ from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, SAD, WOW, cell, set_
 
 DAY_S = 24 * 60 * 60
 
+PROFILES = ("sqlite", "cassandra")
+pytestmark = pytest.mark.timeout(120)
+
 
 async def events(stores: Stores) -> list[Committed]:
     return [decode(body) for _, body in await stores.log.read("test", 10_000)]
@@ -65,7 +68,7 @@ async def test_one_answer_per_tap_and_one_result_per_cell_in_order(stores: Store
         ]
         assert result.target.header is not None
         assert result.target.header.total == (3 if target == "t1" else 2)
-    assert [e.target for e in await events(stores)] == ["t1", *targets]
+    assert sorted(e.target for e in await events(stores)) == sorted(["t1", *targets])
 
 
 async def test_no_work_is_no_commit(stores: Stores) -> None:
@@ -81,7 +84,7 @@ async def test_header_rows_and_event_of_a_commit_agree(stores: Stores) -> None:
     rows = await stores.reactors.reactors("t", ALL, None, 100)
     by_code = Counter(row.reaction for row in rows)
     assert header.counts == tuple(by_code[code] for code in ALL)
-    [event] = await events(stores)
+    [event] = [e for e in await events(stores) if e.cause == "tap"]
     assert (event.seq, event.counts, event.rows, event.recent) == (1, header.counts, 50, header.recent)
     assert {(t.user, t.after, t.created_at) for t in event.transitions} == {
         (row.key, row.reaction, row.created_at) for row in rows
@@ -104,7 +107,7 @@ async def test_seq_goes_up_by_one_with_every_commit_that_writes(stores: Stores) 
         assert header is not None
         seen.append(header.seq)
     assert seen == [1, 1, 2, 2, 3]
-    assert [e.seq for e in await events(stores)] == [1, 2, 3]
+    assert [e.seq for e in await events(stores) if e.cause == "tap"] == [1, 2, 3]
 
 
 async def test_a_refused_tap_stores_nothing(stores: Stores) -> None:
@@ -181,6 +184,7 @@ async def test_erased_users_are_refused_in_their_places(stores: Stores) -> None:
     for user in ("eve", "ian"):
         job = Job(id=f"j-{user}", kind="erase_user", subject=user, state="running", created_at=1)
         await stores.removals.mark_erased(user, job)
+    await stores.settle()
     await stores.directory.put_profile("ann", Profile(name="Ann"))
     taps = [
         toggle("eve"),

@@ -1,34 +1,21 @@
 """What `plaudit.ports.lists` promises: totals, own state, reactors and reacted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from plaudit.domain.catalogue import Registration
 from plaudit.ports.lists import Entry
 from plaudit.ports.removals import Job
-from tests.support.cassandra import cassandra_stores
 from tests.support.clock import ManualClock
-from tests.support.stores import Stores, sqlite_stores
+from tests.support.stores import Stores
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, SAD, WOW, cell, set_to, toggle
 
+PROFILES = ("sqlite", "cassandra")
 # What lists that trail the ledger cannot promise, and what the cluster profile does not do yet.
 embedded_only = pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(params=["sqlite", "cassandra"])
-async def stores(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
-) -> AsyncIterator[Stores]:
-    if request.param == "sqlite":
-        opened = sqlite_stores(tmp_path, clock)
-    else:
-        opened = cassandra_stores(request.getfixturevalue("cassandra"), clock)
-    async with opened as each:
-        yield each
 
 
 Page = Callable[[tuple[int, str] | None, int], Awaitable[list[Entry]]]

@@ -70,7 +70,7 @@ class AnswersFromMemory(Proposer):
     async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
         belief = self._known.recall(key, {tap.user for tap in taps})
         if belief is not None:
-            taken, plan = self._fold(belief, taps)
+            taken, plan = self._fold(belief, taps, ())
             if not plan.changed and len(taken) == len(taps):
                 return self._applied(key, belief, taps, plan)
         return await super().attempt(key, taps)

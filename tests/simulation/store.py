@@ -59,8 +59,13 @@ class SimulatedStore:
         self.at_quorum(key)  # before the next is proposed, the last one is at a quorum
         if last.header.seq != proposal.seq or last.header.lanes != 1:
             return False
-        registration = proposal.registration or last.registration
-        states.append(Committed(now_s, proposal.header, {**last.rows, **proposal.rows}, registration))
+        rows = {
+            user: row
+            for user, row in {**last.rows, **proposal.rows}.items()
+            if user not in proposal.gone and user > proposal.gone_through
+        }
+        registration = proposal.registered(last.registration)
+        states.append(Committed(now_s, proposal.header, rows, registration))
         return True
 
     def at_quorum(self, key: CellKey) -> None:
@@ -74,7 +79,7 @@ class SimulatedStore:
 
 
 class SimulatedCells:
-    """See `plaudit.ports.cells.Cells`: one process's way to the store. `faults` may be changed at any time."""
+    """See `plaudit.ports.cells`: one process's way to the store. `faults` may be changed at any time."""
 
     def __init__(self, store: SimulatedStore, random: Random, faults: Faults) -> None:
         self._store = store
@@ -96,6 +101,13 @@ class SimulatedCells:
         await self._way()
         self._may_be_unavailable()
         return _of(state, users)
+
+    async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
+        await self._way()
+        self._may_be_unavailable()
+        rows = self._store.look(key, self._random).rows
+        await self._way()
+        return dict([(user, rows[user]) for user in sorted(rows) if user > after][:limit])
 
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         faults, dice = self.faults, self._random.random

@@ -1,26 +1,46 @@
 """A session on the tests' Cassandra, with the schema in it. Tests share the keyspace and use targets of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from random import Random
 from typing import Any, cast
 from unittest.mock import patch
 
 import acsylla
 
-from plaudit.adapters.cassandra import CassandraCells, CassandraConfig, CassandraLists, Session, migrate
-from plaudit.domain import removal
-from plaudit.domain.catalogue import NONE, Catalogue, Registration
-from plaudit.domain.cell import Rules, Transition
-from plaudit.domain.events import Committed
-from plaudit.ports.cells import CellKey, Cells, Proposal
+from plaudit.adapters.cassandra import (
+    CassandraCells,
+    CassandraConfig,
+    CassandraDebts,
+    CassandraJobs,
+    CassandraLists,
+    CassandraUsers,
+    Session,
+    migrate,
+)
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Rules
+from plaudit.domain.events import Committed, decode
+from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
-from plaudit.ports.directory import Directory
+from plaudit.ports.index import Index
 from plaudit.ports.ledger import CellResult, CellTaps, Target
+from plaudit.ports.log import EventLog
+from plaudit.services.alter import Alter
+from plaudit.services.commit_cells import CellCommitter
+from plaudit.services.directory import CellDirectory
+from plaudit.services.erased import Erased
 from plaudit.services.known import Known
-from plaudit.services.propose import Proposer, Settled
+from plaudit.services.near import NearCache
+from plaudit.services.pace import Limits
+from plaudit.services.propose import Proposer
+from plaudit.services.publish import Publish
+from plaudit.services.removals import CellRemovals
+from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.support.stores import Stores
 
@@ -55,62 +75,197 @@ def fresh_target() -> str:
     return f"t{next(_targets)}"
 
 
-class CellLedger:
-    """The ledger and the directory of the cluster profile, as far as they are built, with the index applied at once."""
+class IndexedLog:
+    """A log of events whose one reader is never behind: the lists have an event before its commit is answered."""
 
-    def __init__(self, session: Session, cells: Cells, lists: CassandraLists, clock: Clock) -> None:
-        self._session = session
-        self._cells = cells
-        self._lists = lists
-        self._proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self.bodies: list[bytes] = []
+
+    async def publish(self, key: CellKey, event: bytes) -> None:
+        self.bodies.append(event)
+        await self._index.apply([decode(event)])
+
+    async def read(self, consumer: str, limit: int) -> list[tuple[int, bytes]]:
+        """See `plaudit.ports.log.EventLog`, for a consumer that acknowledges nothing."""
+        return list(enumerate(self.bodies, 1))[:limit]
+
+    def of(self, target: str) -> list[Committed]:
+        """The events of one target, oldest first."""
+        return [event for event in map(decode, self.bodies) if event.target == target]
+
+    def newest(self, target: str) -> Committed:
+        """What a consumer that applies an event if it is newer ends with."""
+        return max(self.of(target), key=lambda event: event.seq)
+
+
+class Mortal:
+    """A part as a process has it that dies after so many requests, of whichever part: none of them is ever answered
+    after that, and the one under way is carried out or not."""
+
+    def __init__(self, part: Any, request: Callable[[], Awaitable[None]]) -> None:
+        self._part = part
+        self._request = request
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._part, name)
+
+        async def mortal(*values: Any, **named: Any) -> Any:
+            await self._request()
+            result = await call(*values, **named)
+            await self._request()
+            return result
+
+        return mortal
+
+
+class Process:
+    """One process of the cluster profile, as far as the ledger goes. It dies after `dies_after` requests."""
+
+    def __init__(self, parts: "Cluster", in_force_after_s: float, dies_after: int | None) -> None:
+        self.dead = asyncio.Event()
+        self._left = dies_after
+        clock, random = parts.clock, Random(0)
+        cells, users = self._mortal(parts.cells), self._mortal(parts.users)
+        jobs, debts, log, lists = map(self._mortal, (parts.jobs, parts.debts, parts.log, parts.lists))
+        self.erased = Erased(users, clock, lambda user: self.directory.forget(user))
+        near = NearCache(lists, Catalogue(), entries=1000, public=True)
+        proposer = Proposer(cells, Known(), clock, Rules(Catalogue()), erased=self.erased)
+        publish = Publish(log, debts, cells, clock)
+        limits = Limits(deadline_s=60, answer_within_s=60)
+        self.committer = CellCommitter(proposer, near, clock, Metrics(), random, publish, limits)
+        self._alter = Alter(cells, publish, clock, random)
+        self.directory = CellDirectory(self._alter, users, users, clock)
+        self.removals = CellRemovals(
+            self._alter,
+            cells,
+            cells,
+            publish,
+            jobs,
+            users,
+            lists,
+            clock,
+            forget=[self._forget],
+            in_force_after_s=in_force_after_s,
+        )
+
+    async def kill(self) -> None:
+        """End without a word."""
+        await self.committer.close()
+        await self._alter.drain(0)
+
+    async def stop(self) -> None:
+        """End in order."""
+        await self.committer.drain()
+        await self._alter.drain()
+
+    async def _forget(self, user: str) -> None:
+        self.directory.forget(user)
+
+    def _mortal(self, part: Any) -> Any:
+        return part if self._left is None else Mortal(part, self._request)
+
+    async def _request(self) -> None:
+        assert self._left is not None
+        if self._left == 0:
+            self.dead.set()
+            await asyncio.Event().wait()
+        self._left -= 1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What many processes share: the store, and a log that is indexed at once."""
+
+    session: Session
+    clock: Clock
+    cells: CassandraCells
+    lists: CassandraLists
+    users: CassandraUsers
+    jobs: CassandraJobs
+    debts: CassandraDebts
+    log: IndexedLog
+    _started: list[Process] = field(default_factory=list)
+
+    async def process(self, *, in_force_after_s: float = 0.0, dies_after: int | None = None) -> Process:
+        """A process that knows who was erased until now, and asks when it is told to."""
+        process = Process(self, in_force_after_s, dies_after)
+        if dies_after is None:
+            await process.erased.refresh()
+            self._started.append(process)
+        return process
+
+    async def stop(self) -> None:
+        """Stop every process that lives."""
+        for process in self._started:
+            await process.stop()
+
+
+@asynccontextmanager
+async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
+    """The parts over one session."""
+    async with (
+        open_session(cassandra) as session,
+        CassandraCells(session) as cells,
+        CassandraLists(session) as lists,
+        CassandraUsers(session, clock) as users,
+        CassandraJobs(session, clock) as jobs,
+        CassandraDebts(session, clock) as debts,
+    ):
+        parts = Cluster(session, clock, cells, lists, users, jobs, debts, IndexedLog(lists))
+        yield parts
+        await parts.stop()
+
+
+class QueuedLedger:
+    """The ledger's port in front of the cluster profile's committer: what is handed over together rides together."""
+
+    def __init__(self, process: Process) -> None:
+        self._committer = process.committer
+        self._erased = process.erased
 
     async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
-        return list(await asyncio.gather(*map(self._commit, work)))
+        waiting = [[self._committer.submit(cell.target, tap) for tap in cell.taps] for cell in work]
+        await self._erased.refresh()  # the clock of a test jumps over many of them
+        results = []
+        for futures in waiting:
+            done = await asyncio.gather(*futures)
+            target = done[-1].shown.target if done else Target()
+            results.append(CellResult(target, [answer for answer, _ in done]))
+        return results
 
-    async def _commit(self, cell: CellTaps) -> CellResult:
-        key, users = CellKey(cell.target), dict.fromkeys(tap.user for tap in cell.taps)
-        before = await self._cells.settle(key, users)
-        result = await self._proposer.attempt(key, cell.taps)
-        assert isinstance(result, Settled), "nobody else writes here"
-        after = await self._cells.settle(key, users)
-        moves = []
-        for user, row in after.rows.items():
-            was = before.rows[user].reaction if user in before.rows else NONE
-            if was != row.reaction:
-                moves.append(Transition(user, was, row.reaction, row.created_at, row.updated_at))
-        event = Committed(cell.target, 0, "post", 1, "tap", after.seq, (), 0, 0, (), tuple(moves))
-        await self._lists.apply([event])
-        return CellResult(result.target, list(result.answers))
 
-    async def register(self, target: str, registration: Registration) -> Target:
-        state = await self._cells.settle(CellKey(target), [])
-        header = removal.register(state.header, registration.type)
-        assert await self._cells.propose(CellKey(target), Proposal(state.seq, header, {}, registration))
-        return Target(header, registration)
+TABLES = (
+    "cell",
+    "reactors",
+    "reactions_by_user",
+    "profile",
+    "erased_user",
+    "erased_lately",
+    "job",
+    "job_by_subject",
+    "unfinished_job",
+)
 
 
 @asynccontextmanager
 async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Stores]:
     """The ports that the cluster profile has so far, on empty tables. There are no others."""
-    async with (
-        open_session(cassandra) as session,
-        CassandraCells(session) as cells,
-        CassandraLists(session) as lists,
-    ):
-        for table in ("cell", "reactors", "reactions_by_user"):
-            await session.change_schema(f"TRUNCATE plaudit.{table}")
-        ledger = CellLedger(session, cells, lists, clock)
+    async with cluster(cassandra, clock) as parts:
+        for table in TABLES:
+            await parts.session.change_schema(f"TRUNCATE plaudit.{table}")
+        process = await parts.process()
         absent: Any = None
         yield Stores(
-            ledger=ledger,
-            counters=lists,
-            own=lists,
-            reactors=lists,
+            ledger=QueuedLedger(process),
+            counters=parts.lists,
+            own=parts.lists,
+            reactors=parts.lists,
             reactions=absent,
-            directory=cast("Directory", ledger),
-            removals=absent,
-            jobs=absent,
-            log=absent,
+            directory=process.directory,
+            removals=process.removals,
+            jobs=parts.jobs,
+            log=cast("EventLog", parts.log),
             batches=absent,
             inbox=absent,
             audience=absent,
@@ -118,4 +273,5 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
             intake=absent,
             source=absent,
             copies=absent,
+            settle=process.erased.refresh,
         )

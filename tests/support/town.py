@@ -1,5 +1,7 @@
 """A small installation of the cluster profile around an auditor: real stores, and events applied as they come."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -16,7 +18,7 @@ from plaudit.adapters.redis import RedisTotals
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Rules
-from plaudit.domain.events import decode
+from plaudit.domain.events import Committed, decode
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -67,16 +69,33 @@ class Town:
         self.session, self.cells, self.lists, self.counts = session, cells, lists, counts
         self.sweep, self.debts, self.totals = sweep, debts, totals
         self.deaf = False
+        self._applying: dict[asyncio.Task[None], float] = {}
         self.flush = Flush(counts, lists, SystemClock())
         self.metrics = Metrics()
 
     async def publish(self, key: CellKey, event: bytes) -> None:
-        """The log and its readers in one: see `plaudit.ports.events.Events`."""
+        """The log and its readers in one: see `plaudit.ports.events.Events`. Whoever stops waiting is heard all the
+        same, as by a log."""
         if not self.deaf:
-            events = [decode(event)]
-            await self.lists.apply(events)
-            await self.totals.apply(events)
-            await self.flush.handle(events)
+            applying = asyncio.create_task(self._apply([decode(event)]))
+            self._applying[applying] = time.monotonic()
+            applying.add_done_callback(self._applying.pop)
+            await asyncio.shield(applying)
+
+    async def _apply(self, events: list[Committed]) -> None:
+        await self.lists.apply(events)
+        await self.totals.apply(events)
+        await self.flush.handle(events)
+
+    def lag_s(self) -> float:
+        """How long the oldest event waits that is not applied yet."""
+        return time.monotonic() - min(self._applying.values(), default=time.monotonic())
+
+    async def settled(self) -> None:
+        """Everything is applied and flushed."""
+        while self._applying:
+            await asyncio.gather(*self._applying)
+        await self.flush.flush()
 
     def publisher(self) -> Publish:
         return Publish(self, self.debts, self.cells, SystemClock())
@@ -101,7 +120,7 @@ class Town:
         for name in names:
             await self.tap(name, ann=LIKE, bob=LOVE, cid=HAHA, dan=LIKE)
             await self.tap(name, bob=LIKE, cid=NONE)
-        await self.flush.flush()
+        await self.settled()
         return names
 
     async def header(self, target: str) -> Target:
@@ -129,6 +148,7 @@ class Town:
             repair=repair,
             rows_per_s=1_000_000,
             grace_s=grace_s,
+            lag_s=self.lag_s,
             report=report,
         )
 

@@ -4,7 +4,7 @@ A cell is one target (or one lane of a split target): a header with the totals a
 Plaudit shows (counters, lists, notifications) is derived from these two and can be rebuilt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -142,12 +142,14 @@ def fold(
     now: int,
     rules: Rules,
     registration: Registration | None = None,
+    erased: Collection[str] = (),
 ) -> Plan:
     """Apply `taps` in order to a cell and say what to write.
 
     `rows` holds the existing rows of the taps' users; `now` is microseconds UTC. A user's taps make at most one
     transition (before the first, after the last). Every answer shows the state after the whole commit, so that one
-    `version` always means one state. Pure: the caller commits the plan atomically if `header.seq` is still the same.
+    `version` always means one state. Users who were `erased` are refused. Pure: the caller commits the plan atomically
+    if `header.seq` is still the same.
     """
     old = header or Header()
     type_name = registration.type if registration else old.type
@@ -155,6 +157,9 @@ def fold(
     results: list[_Result | Refused] = []
     last_at, now_s = old.last_at, now // 1_000_000
     for tap in taps:
+        if erased and tap.user in erased:
+            results.append(Refused("user_erased"))
+            continue
         row = changed.get(tap.user) or rows.get(tap.user) or _NO_ROW
         its_type = type_name or tap.target_type or DEFAULT_TYPE
         asked, before = tap.verb << 4 | tap.reaction, row.reaction

@@ -31,6 +31,21 @@ def purge(header: Header, removed: int) -> Header:
     return msgspec.structs.replace(header, seq=header.seq + 1, rows=0, born=0, deleted=Deleted.PURGED)
 
 
+def purge_rows(
+    header: Header, rows: Mapping[str, Row], now: int, *, last: bool
+) -> tuple[Header, list[Transition]]:
+    """The header without these rows, and the transitions that take their users off every list.
+
+    `last`: no others are left, so the target is purged, whatever the header counted.
+    """
+    at = max(now, header.last_at + 1)
+    transitions = [
+        Transition(user, row.reaction, 0, row.created_at, at) for user, row in rows.items() if row.reaction
+    ]
+    timed = msgspec.structs.replace(header, last_at=at)
+    return purge(timed, header.rows if last else min(len(rows), header.rows - 1)), transitions
+
+
 def register(header: Header | None, type_name: str) -> Header:
     """The header of a target that is registered: of that type and, if it was purged, there again.
 
@@ -49,17 +64,18 @@ def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transi
     On a target that is being purged the counts are 0 already and only the row goes.
     """
     at = max(now, header.last_at + 1)
-    before = row.reaction if not header.deleted else 0
-    transition = Transition(user, before, 0, row.created_at, at)
+    transition = Transition(user, row.reaction, 0, row.created_at, at)
+    if header.deleted:
+        return purge(msgspec.structs.replace(header, last_at=at), 1), transition
     after = msgspec.structs.replace(
         header,
+        seq=header.seq + 1,
         counts=apply_to_counts(header.counts, [transition]),
-        recent=apply_to_recent(header.recent, [transition]),
+        rows=header.rows - 1,
         last_at=at,
+        recent=apply_to_recent(header.recent, [transition]),
     )
-    if header.deleted:
-        return purge(after, 1), transition
-    return msgspec.structs.replace(after, seq=after.seq + 1, rows=after.rows - 1), transition
+    return after, transition
 
 
 def counts_of(rows: Mapping[str, Row]) -> tuple[int, ...]:

@@ -12,10 +12,8 @@ from plaudit.http.widget import widget_pages
 from plaudit.telemetry import Metrics
 
 
-def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None]) -> list[BaseRoute]:
-    """The routes. `ready` says why this process should get no traffic now, or None."""
-    described = document(catalogue)
-    page = docs_page(described)
+def operator_pages(metrics: Metrics, ready: Callable[[], str | None]) -> list[BaseRoute]:
+    """The routes that every process has. `ready` says why it should get no traffic now, or None."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -27,6 +25,18 @@ def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None
     async def metrics_page(_: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    return [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics_page),
+    ]
+
+
+def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None]) -> list[BaseRoute]:
+    """The routes of a process that serves the API."""
+    described = document(catalogue)
+    page = docs_page(described)
+
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)
 
@@ -34,9 +44,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None
         return HTMLResponse(page)
 
     return [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/metrics", metrics_page),
+        *operator_pages(metrics, ready),
         Route("/openapi.json", openapi),
         Route("/docs", docs),
         *widget_pages(),

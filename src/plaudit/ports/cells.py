@@ -4,13 +4,15 @@ A commit is a proposal from one `seq` to the next. Of several proposals from the
 are refused, or never happen. Nobody locks anything, and no clock decides.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row
+
+EVERYBODY = "\x7f"  # behind every user there can be
 
 
 class CellKey(NamedTuple):
@@ -39,13 +41,22 @@ class CellState(msgspec.Struct, frozen=True, gc=False):
 class Proposal(msgspec.Struct, frozen=True, gc=False):
     """A commit that is wanted: from `seq` (0: the cell is not there yet) to `header`, which has `seq + 1`.
 
-    `rows` are written beside the header, and the registration if one is given; all other rows stay as they are.
+    `rows` are written beside the header, and the registration if one is given. The rows of the users `gone` go, and
+    those of every user up to and including `gone_through` (in byte order; `EVERYBODY` is behind all of them), and the
+    registration goes if `unregister` says so. Everything else stays as it is.
     """
 
     seq: int
     header: Header
     rows: Mapping[str, Row]
     registration: Registration | None = None
+    gone: Collection[str] = ()
+    gone_through: str = ""
+    unregister: bool = False
+
+    def registered(self, before: Registration | None) -> Registration | None:
+        """The registration once this is applied over a cell that has `before`."""
+        return None if self.unregister else self.registration or before
 
 
 class Cells(Protocol):
@@ -80,4 +91,15 @@ class Cells(Protocol):
 
         Raises `Unavailable`: nothing of it was or will be stored. `OutcomeUnknown`: it may be stored, now or later;
         `settle` tells.
+        """
+
+
+class CellRows(Protocol):
+    """The rows of a cell, whosever they are."""
+
+    async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
+        """The first `limit` rows of users behind `after` ('' for all), in the byte order of their ids.
+
+        Has at least every commit that anybody was told of before the call. Reads over what was removed behind `after`,
+        so a walk goes on where it was. Raises `Unavailable` and `Corrupt`.
         """

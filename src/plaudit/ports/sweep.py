@@ -77,8 +77,8 @@ class Places(Protocol):
 class Entries(Protocol):
     """The derived lists as they are stored, entry by entry. Deletes never hit an entry that is written later."""
 
-    async def listed(self, target: str, limit: int) -> list[Listed]:
-        """The entries in all lists of a target; where there are `limit` of one reaction there may be more."""
+    async def listed(self, target: str, reactions: Sequence[int], limit: int) -> list[Listed]:
+        """The entries in these lists of a target; where there are `limit` of one reaction there may be more."""
 
     async def indexed(self, target: str, places: Mapping[str, int]) -> dict[str, Indexed]:
         """What the index says of these users (with their `created_at`) and this target, where it says something."""

@@ -28,8 +28,9 @@ class AgingNearCache(NearCache):
         public: bool,
         max_age_s: float,
         clock: Clock,
+        degraded: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(counters, catalogue, entries=entries, public=public)
+        super().__init__(counters, catalogue, entries=entries, public=public, degraded=degraded)
         self._max_age_s = max_age_s
         self._now_s = clock.monotonic_s
         self._seen_s: dict[str, float] = {}  # when each entry was true
@@ -55,6 +56,10 @@ class AgingNearCache(NearCache):
             return self._put(target_id, target)
         self._seen_s[target_id] = self._now_s()
         self._shown.move_to_end(target_id)
+        if target_id in self.watched:
+            self.changed.add(
+                target_id
+            )  # whoever looked for a change too late, and had it read again, looks once more
         return known
 
     def _put(self, target_id: str, target: Target) -> Shown:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Self
 
+from plaudit.domain.catalogue import MAX_CODE
 from plaudit.domain.cell import Deleted, Header, Row
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
 from plaudit.ports.cells import CellKey, Cells
@@ -31,6 +32,7 @@ log = logging.getLogger("plaudit.audit")
 
 Store = Literal["ledger", "totals", "flushed", "lists", "index"]
 
+ALL = range(1, MAX_CODE + 1)
 ROWS_PER_S = 2_000.0
 GRACE_S = 60.0
 FLUSH_GRACE_S = 900.0
@@ -69,7 +71,8 @@ class Audited(NamedTuple):
 class CellAuditor:
     """Compares, and with `repair` mends what is derived. Lives on the event loop.
 
-    `lag_s` says how far those who follow the log are behind, if anybody knows: it is added to the grace they have.
+    `reactions`: the codes whose lists are looked at, those of the catalogue; retired ones are in it too. `lag_s` says
+    how far those who follow the log are behind, if anybody knows: it is added to the grace they have.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class CellAuditor:
         metrics: Metrics,
         *,
         repair: bool,
+        reactions: Sequence[int] = ALL,
         rows_per_s: float = ROWS_PER_S,
         grace_s: float = GRACE_S,
         flush_grace_s: float = FLUSH_GRACE_S,
@@ -97,6 +101,7 @@ class CellAuditor:
         self._clock = clock
         self._metrics = metrics
         self._repair = repair
+        self._reactions = reactions
         self._throttle = Throttle(rows_per_s, clock)
         self._grace_s = grace_s
         self._flush_grace_s = flush_grace_s
@@ -208,7 +213,7 @@ class _Look:
         a, target = self._a, self._key.target
         totals = (await a._derived.totals.get([target])).get(target)
         flushed = (await a._derived.flushed.get([target])).get(target)
-        listed = await a._derived.entries.listed(target, MOST_ROWS)
+        listed = await a._derived.entries.listed(target, a._reactions, MOST_ROWS)
         try:
             whole = await read_whole(a._cells, a._sweep, self._key, MOST_ROWS, fenced=self._fenced)
         except Corrupt as error:

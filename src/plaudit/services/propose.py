@@ -20,6 +20,7 @@ from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.journal import Journal
 from plaudit.ports.ledger import Target
+from plaudit.services.erased import Erased
 from plaudit.services.known import Known
 
 # What a batch of one partition may weigh before it hurts the replicas (16 KiB), and what is counted for it.
@@ -66,7 +67,7 @@ class Proposer:
     """See the module. One attempt at a time and cell; the caller sees to that.
 
     Without a clock that is `trusted` nothing new is proposed: times decide nothing here, but they are shown, and
-    derived lists are ordered by them.
+    derived lists are ordered by them. Taps of users who were `erased` are refused.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Proposer:
         rules: Rules,
         trusted: Callable[[], bool] = lambda: True,
         journal: Journal | None = None,
+        erased: Erased | None = None,
     ) -> None:
         self._cells = cells
         self._known = known
@@ -84,6 +86,7 @@ class Proposer:
         self._rules = rules
         self._trusted = trusted
         self._journal = journal
+        self._erased = erased
 
     async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
         """Try once. Takes as many of the taps, in order, as one commit holds; the rest stay with the caller.
@@ -93,13 +96,17 @@ class Proposer:
         if not self._trusted():
             raise Unavailable("the clock of this process is not that of the store")
         users = dict.fromkeys(tap.user for tap in taps)
+        # Here and not where taps come in: they may have waited since.
+        erased: Collection[str] = ()
+        if self._erased is not None and (suspects := self._erased.suspects(users)):
+            erased = await self._erased.verified(suspects)
         state, believed = await self._state(key, users)
-        taps, plan = self._fold(state, taps)
+        taps, plan = self._fold(state, taps, erased)
         if not plan.changed and (believed or any(isinstance(a, Answer) for a in plan.answers)):
             # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
             # comes from a read may stay: it says nothing about what is stored.
             state = await self._cells.settle(key, users)
-            taps, plan = self._fold(state, taps)
+            taps, plan = self._fold(state, taps, erased)
         if not plan.changed:
             return Settled(plan.answers, _target(state), wrote=None)
         proposal = Proposal(state.seq, plan.header, plan.changed)
@@ -179,14 +186,16 @@ class Proposer:
                 return known, True
         return await self._cells.read(key, users), False
 
-    def _fold(self, state: CellState, taps: Sequence[Tap]) -> tuple[Sequence[Tap], Plan]:
+    def _fold(
+        self, state: CellState, taps: Sequence[Tap], erased: Collection[str]
+    ) -> tuple[Sequence[Tap], Plan]:
         """Fold as many of the taps as one commit holds."""
         header = state.header
         if header is not None and header.lanes > 1:
             raise Unavailable("this target is split over lanes, which this version cannot write")
         now = self._clock.now_us()
         while True:
-            plan = fold(header, state.rows, taps, now, self._rules, state.registration)
+            plan = fold(header, state.rows, taps, now, self._rules, state.registration, erased)
             if len(taps) == 1 or _bytes(plan.changed) <= MAX_BYTES:
                 return taps, plan
             taps = taps[: len(taps) // 2]

@@ -59,6 +59,22 @@ class Publish:
                 log.warning("an event is neither published nor owed: %s", error)
             await asyncio.sleep(PAUSE_S)
 
+    async def before(
+        self,
+        key: CellKey,
+        header: Header,
+        transitions: Sequence[Transition],
+        cause: Cause,
+        registration: Registration | None = None,
+    ) -> None:
+        """Publish transitions before the commit that takes their rows away, under the header of before it.
+
+        A debt would not do: it is paid from the rows. Raises `Unavailable`: the log does not take it now.
+        """
+        event = committed(key.target, header, cause, list(transitions), key.bucket, registration)
+        if not await self._publish(key, event):
+            raise Unavailable("the log of events is away, and rows go only when it has been told")
+
     async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
         """Publish the state of these users in the cell as it is now; what their reactions were before is not known.
 

@@ -1,7 +1,8 @@
 """Remove: deleting a target and erasing a user, as jobs in the background with receipts.
 
-A job is stored in the same transaction that begins it and every later step is idempotent, so a job that a killed
-process left behind simply goes on at the next start.
+A job is stored together with what begins it, or before, and every later step is idempotent, so a job that a killed
+process left behind goes on at the next start; or, where many processes share a store, in any that looks for such jobs.
+There a lease keeps two from doing the same; if they do all the same, it is only done twice.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import msgspec
 
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.clock import Clock
+from plaudit.ports.leases import Leases
 from plaudit.ports.removals import Job, JobKind, Jobs, Removals
 from plaudit.services.near import NearCache
 
@@ -20,6 +22,8 @@ log = logging.getLogger("plaudit.remove")
 
 ROWS_PER_STEP = 500
 RETRY_S = 1.0
+RETRY_AT_MOST_S = 15.0
+LEASE_S = 60  # longer than a step and the longest pause together
 
 _NOTES = {
     "delete_target": "Rows are gone from the ledger. What is left: the id with its sequence number, and backups.",
@@ -34,27 +38,46 @@ _FAILED = (
 
 
 class Remove:
-    """Starts jobs, runs them one after the other, and tells how they went. Use as an async context manager."""
+    """Starts jobs, runs them one after the other, and tells how they went. Use as an async context manager.
 
-    def __init__(self, removals: Removals, jobs: Jobs, near: NearCache, clock: Clock) -> None:
+    `look_every_s`: how often to look for jobs that other processes left; not at all without it. A job that cannot go on
+    now lets the others pass.
+    """
+
+    def __init__(
+        self,
+        removals: Removals,
+        jobs: Jobs,
+        near: NearCache,
+        clock: Clock,
+        leases: Leases | None = None,
+        look_every_s: float | None = None,
+    ) -> None:
         self._removals = removals
         self._jobs = jobs
         self._near = near
         self._clock = clock
-        self._queue: asyncio.Queue[Job] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
+        self._leases = leases
+        self._look_every_s = look_every_s
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._failures: dict[
+            str, int
+        ] = {}  # of every job that is in the queue, on its way there, or carried out
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        for job in await self._jobs.unfinished():
-            self._queue.put_nowait(job)
-        self._task = asyncio.create_task(self._run())
+        if self._leases is None or self._look_every_s is not None:
+            await self._look()
+        self._tasks.append(asyncio.create_task(self._run()))
+        if self._look_every_s is not None:
+            self._tasks.append(asyncio.create_task(self._keep_looking(self._look_every_s)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop between two steps; what is left goes on at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def delete_target(self, target: str) -> Job:
         """Close a target now and remove its rows in the background. A deletion under way is returned as it is."""
@@ -67,7 +90,7 @@ class Remove:
         try:
             self._near.publish(target, await self._removals.begin_purge(target, job))
         finally:
-            self._queue.put_nowait(job)  # also where nobody knows whether it was stored: running it finds out
+            self._take(job.id)  # also where nobody knows whether it was stored: running it finds out
         return job
 
     async def erase_user(self, user: str) -> Job:
@@ -79,7 +102,7 @@ class Remove:
         try:
             await self._removals.mark_erased(user, job)
         finally:
-            self._queue.put_nowait(job)
+            self._take(job.id)
         return job
 
     async def job(self, job_id: str) -> Job | None:
@@ -94,20 +117,46 @@ class Remove:
         id_ = f"job_{secrets.token_hex(10)}"
         return Job(id=id_, kind=kind, subject=subject, state="running", created_at=self._clock.now_us())
 
+    def _take(self, job_id: str) -> None:
+        if job_id not in self._failures:
+            self._failures[job_id] = 0
+            self._queue.put_nowait(job_id)
+
+    async def _look(self) -> None:
+        for job in await self._jobs.unfinished():
+            self._take(job.id)
+
+    async def _keep_looking(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self._look()
+            except PlauditError as error:
+                log.warning("unfinished jobs could not be looked for: %s", error)
+
     async def _run(self) -> None:
         while True:
-            job = await self._queue.get()
-            while True:
-                try:
-                    await self._carry_out(job.id)
-                    break
-                except (Unavailable, OutcomeUnknown, Overloaded) as error:
-                    log.warning("job %s goes on in %s s: %s", job.id, RETRY_S, error)
-                    await asyncio.sleep(RETRY_S)
-                except Exception:
-                    log.exception("job %s failed", job.id)
-                    await self._fail(job.id)
-                    break
+            job_id = await self._queue.get()
+            try:
+                await self._carry_out(job_id)
+            except (Unavailable, OutcomeUnknown, Overloaded) as error:
+                self._put_off(job_id, error)
+                continue
+            except Exception:
+                log.exception("job %s failed", job_id)
+                await self._fail(job_id)
+            del self._failures[job_id]
+
+    def _put_off(self, job_id: str, error: PlauditError) -> None:
+        """Go on with it after a while, longer each time, and with the others meanwhile."""
+        pause_s = min(RETRY_AT_MOST_S, RETRY_S * 2 ** min(self._failures[job_id], 10))
+        self._failures[job_id] += 1
+        log.warning("job %s goes on in %s s: %s", job_id, pause_s, error)
+        asyncio.get_running_loop().call_later(pause_s, self._queue.put_nowait, job_id)
+
+    async def _ours(self, job_id: str) -> bool:
+        """Whether this process may go on with it: nobody else does."""
+        return self._leases is None or await self._leases.claim(f"job/{job_id}", LEASE_S)
 
     async def _fail(self, job_id: str) -> None:
         """Say in its receipt that a job cannot be carried out; asking for it again starts a new one."""
@@ -123,16 +172,21 @@ class Remove:
 
     async def _carry_out(self, job_id: str) -> None:
         job = await self._jobs.get(job_id)
-        if job is None or job.state != "running":
+        if job is None or job.state != "running" or not await self._ours(job_id):
             return
         step = self._purge if job.kind == "delete_target" else self._erase
         while removed := await step(job.subject):
             job = msgspec.structs.replace(job, removed={"rows": job.removed.get("rows", 0) + removed})
             await self._jobs.save(job)
+            self._failures[job_id] = 0
+            if not await self._ours(job_id):
+                return
         finished = self._clock.now_us()
         await self._jobs.save(
             msgspec.structs.replace(job, state="done", finished_at=finished, note=_NOTES[job.kind])
         )
+        if self._leases is not None:
+            await self._leases.release(f"job/{job_id}")
 
     async def _purge(self, target: str) -> int:
         return await self._removals.purge_some(target, ROWS_PER_STEP)

@@ -169,6 +169,20 @@ async def test_a_ledger_that_disagrees_with_itself_is_reported_and_never_touched
     assert await town.totals.get([miscounted, lost_row, sound]) == totals
 
 
+async def test_long_lists_are_read_in_pieces(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plaudit.adapters.cassandra.sweep.PER_READ", 3)
+    name, process = fresh_target(), town.process()
+    users = [f"u{n}" for n in range(20)]
+    await asyncio.gather(
+        *(process.submit(name, set_to(user, (LIKE, LOVE)[n % 2])) for n, user in enumerate(users))
+    )
+    await process.drain()
+    assert sorted(entry.user for entry in await town.sweep.listed(name, ALL, 100)) == sorted(users)
+    assert len(await town.sweep.listed(name, ALL, 4)) == 8, "so many of each"
+    await town.settled()
+    assert await town.audit() == []
+
+
 async def test_one_target_alone(town: Town) -> None:
     one, other, _ = await town.inhabited()
     town.deaf = True
@@ -274,7 +288,7 @@ async def test_a_sweep_under_writing_traffic_reports_no_drift(town: Town) -> Non
     assert drift == []
     assert auditor.audited >= len(names)
     await asyncio.gather(*(process.drain() for process in processes))
-    await town.flush.flush()
+    await town.settled()
     assert await town.audit() == []
 
 

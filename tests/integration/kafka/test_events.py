@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from plaudit.adapters.kafka import KafkaConfig, KafkaEvents
-from plaudit.adapters.kafka.events import NOTHING_HAPPENED, failed
+from plaudit.adapters.kafka.errors import NOTHING_HAPPENED, write_failed
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey
 from tests.engines.kafka import Kafka
@@ -104,7 +104,7 @@ async def test_a_broker_that_is_away_leaves_the_outcome_unknown_until_it_is_back
 
 @pytest.mark.parametrize("code", sorted(NOTHING_HAPPENED))
 def test_errors_after_which_nothing_is_there(code: int) -> None:
-    assert isinstance(failed(KafkaError(code)), Unavailable)
+    assert isinstance(write_failed(KafkaError(code)), Unavailable)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_errors_after_which_nothing_is_there(code: int) -> None:
     [KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND],
 )
 def test_errors_after_which_it_may_be_there(code: int) -> None:
-    assert isinstance(failed(KafkaError(code)), OutcomeUnknown)
+    assert isinstance(write_failed(KafkaError(code)), OutcomeUnknown)

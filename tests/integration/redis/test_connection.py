@@ -143,9 +143,16 @@ async def test_who_waits_does_not_hold_the_loop_up(redis: Redis) -> None:
 
 
 async def test_a_redis_that_is_away_at_the_start_is_found_later(redis: Redis) -> None:
-    async with Session(RedisConfig(["127.0.0.1:1"])) as session:
-        with pytest.raises(Unavailable):
-            await session.mget(["a"])
+    for node in redis.nodes:
+        node.kill()
+    try:
+        async with Session(config(redis)) as session:
+            with pytest.raises(Unavailable):
+                await session.mget(["a"])
+            redis.start()
+            assert await answered(lambda: session.mget(["a"])) == [None]
+    finally:
+        redis.start()
 
 
 async def test_a_dead_master_costs_its_keys_a_moment_and_the_epoch_changes(redis: Redis) -> None:

@@ -1,21 +1,37 @@
-"""How headers and registrations lie in Cassandra: golden bytes, and what is not them."""
+"""How headers, registrations, profiles and jobs lie in Cassandra: golden bytes, and what is not them."""
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plaudit.adapters.cassandra.jobs import pack_job, unpack_job
 from plaudit.adapters.cassandra.packed import (
     pack_header,
+    pack_profile,
     pack_registration,
     unpack_header,
+    unpack_profile,
     unpack_registration,
 )
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header
 from plaudit.domain.errors import Corrupt
+from plaudit.ports.directory import Profile
+from plaudit.ports.removals import Job
 
 HEADER = Header(7, "post", (2, 1), 3, 1_760_000_000_000_002, 1_760_000_000_000_000, (("ann", 2),), 0)
+PROFILE = Profile(name="Ann", locale="de-CH")
+JOB = Job(
+    id="j1",
+    kind="erase_user",
+    subject="ann",
+    state="done",
+    created_at=5,
+    finished_at=9,
+    removed={"rows": 3},
+    note="x",
+)
 REGISTRATION = Registration(type="post", owner="olga", title=None, closed=True, allowed=6)
 
 
@@ -35,6 +51,19 @@ def test_golden_bytes_of_a_registration() -> None:
     assert unpack_registration(None) is None
 
 
+def test_golden_bytes_of_a_profile() -> None:
+    assert pack_profile(PROFILE).hex() == "95aa70726f66696c652e7631a3416e6ec0a564652d4348c0"
+    assert unpack_profile(pack_profile(PROFILE)) == PROFILE
+    assert unpack_profile(None) is None
+
+
+def test_golden_bytes_of_a_job() -> None:
+    assert pack_job(JOB).hex() == (
+        "99a66a6f622e7631a26a31aa65726173655f75736572a3616e6ea4646f6e65050981a4726f777303a178"
+    )
+    assert unpack_job(pack_job(JOB)) == JOB
+
+
 def test_what_a_newer_version_appended_is_passed_over() -> None:
     fields = [*msgspec.msgpack.decode(pack_header(HEADER)), "new"]
     assert unpack_header(msgspec.msgpack.encode(fields), 7, None) == HEADER
@@ -46,6 +75,11 @@ def test_lanes_are_a_column_of_their_own() -> None:
 
 @given(st.binary(max_size=60))
 def test_anything_else_is_corrupt(body: bytes) -> None:
-    for unpack in (lambda: unpack_header(body, 1, None), lambda: unpack_registration(body)):
+    for unpack in (
+        lambda: unpack_header(body, 1, None),
+        lambda: unpack_registration(body),
+        lambda: unpack_profile(body),
+        lambda: unpack_job(body),
+    ):
         with pytest.raises(Corrupt):
             unpack()

@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
         before = self.cell.seen
         self.cell.header, told = erase(before, user, self.cell.rows.pop(user), self.cell.now)
         gone = self.model.people.pop(user)
-        assert (told.user, told.before, told.after) == (user, 0 if before.deleted else gone.reaction, 0)
+        assert (told.user, told.before, told.after) == (user, gone.reaction, 0)
         assert told.at == self.cell.header.last_at > before.last_at
         self.seq += 1
         if self.model.deleted:

@@ -1,10 +1,11 @@
 """Deleting, registering again, erasing: seq goes on, counts add up, nothing of a former life is left."""
 
+import msgspec
 import pytest
 
 from plaudit.domain.cell import Deleted, Header, Row, Transition
 from plaudit.domain.errors import Conflict
-from plaudit.domain.removal import begin_purge, counts_of, erase, purge, register
+from plaudit.domain.removal import begin_purge, counts_of, erase, purge, purge_rows, register
 from tests.unit.domain.cells import HOUR, LIKE, LOVE, NONE, NOW, POST, Cell, tap
 from tests.unit.domain.invariants import check_cell
 
@@ -101,10 +102,10 @@ def test_erasing_during_a_deletion_leaves_the_counts_at_zero() -> None:
     cell = busy()
     header = begin_purge(cell.seen, "post")
     for left, user in [(3, "ann"), (2, "bob"), (1, "cat"), (0, "dan")]:
-        old = header
+        old, before = header, cell.rows[user].reaction
         header, transition = erase(header, user, cell.rows.pop(user), NOW + HOUR)
         assert (header.rows, header.counts, header.seq) == (left, (), old.seq + 1)
-        assert transition.before == NONE
+        assert transition.before == before, "lists still have it"
     assert header.deleted == Deleted.PURGED
 
 
@@ -113,6 +114,26 @@ def test_erasing_does_not_open_a_closed_cell_or_close_an_open_one() -> None:
     cell.one(tap("ann", LIKE))
     header, _ = erase(cell.seen, "ann", cell.rows["ann"], NOW)
     assert (header.deleted, header.rows, header.total) == (Deleted.NO, 0, 0)
+
+
+def test_rows_purged_are_told_and_time_goes_on_behind_them() -> None:
+    cell = busy()
+    header = begin_purge(cell.seen, "post")
+    some = {user: cell.rows[user] for user in ("ann", "dan")}
+    half, told = purge_rows(header, some, NOW - HOUR, last=False)
+    assert (half.rows, half.deleted, half.seq, half.counts) == (2, Deleted.PURGING, header.seq + 1, ())
+    assert told == [
+        Transition("ann", cell.rows["ann"].reaction, NONE, cell.rows["ann"].created_at, half.last_at)
+    ]
+    assert half.last_at == header.last_at + 1
+    done, _ = purge_rows(half, {"bob": cell.rows["bob"]}, NOW + HOUR, last=True)
+    assert (done.rows, done.deleted, done.born, done.last_at) == (0, Deleted.PURGED, 0, NOW + HOUR)
+
+
+def test_the_rows_decide_when_a_purge_is_over_though_the_header_counted_fewer() -> None:
+    header = msgspec.structs.replace(begin_purge(busy().seen, "post"), rows=1)
+    half, _ = purge_rows(header, {"ann": Row(), "bob": Row()}, NOW, last=False)
+    assert (half.rows, half.deleted) == (1, Deleted.PURGING)
 
 
 def test_counts_of_rows_are_what_a_header_must_show() -> None:

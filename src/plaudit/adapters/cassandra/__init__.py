@@ -3,11 +3,13 @@
 from plaudit.adapters.cassandra.cells import CassandraCells
 from plaudit.adapters.cassandra.counts import CassandraCounts
 from plaudit.adapters.cassandra.debts import CassandraDebts
+from plaudit.adapters.cassandra.jobs import CassandraJobs
 from plaudit.adapters.cassandra.leases import CassandraLeases
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
 from plaudit.adapters.cassandra.sweep import CassandraSweep
+from plaudit.adapters.cassandra.users import CassandraUsers
 
 __all__ = [
     "CassandraCells",
@@ -17,6 +19,8 @@ __all__ = [
     "CassandraLists",
     "CassandraSweep",
     "CassandraLeases",
+    "CassandraJobs",
+    "CassandraUsers",
     "Session",
     "migrate",
 ]

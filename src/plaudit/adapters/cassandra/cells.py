@@ -4,7 +4,6 @@ The condition is `seq` (null: there is nothing yet) and `lanes` (null: not split
 commit proves all that it was made from.
 """
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -29,6 +28,13 @@ WHERE target = ? AND bucket = ? AND user IN ?
 COMMIT = """
 UPDATE $keyspace.cell SET seq = ?, header = ? WHERE target = ? AND bucket = ? AND user = '' IF seq = ? AND lanes = null
 """
+PAGE = """
+SELECT user, reaction, created_at, updated_at, ops FROM $keyspace.cell
+WHERE target = ? AND bucket = ? AND user > ? LIMIT ?
+"""
+REMOVE_ROW = "DELETE FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user = ?"
+# One tombstone however many rows, and each step's covers that of the step before. Never the header: its user is ''.
+REMOVE_THROUGH = "DELETE FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user > '' AND user <= ?"
 REGISTER = "UPDATE $keyspace.cell SET registration = ? WHERE target = ? AND bucket = ? AND user = ''"
 WRITE_ROW = """
 UPDATE $keyspace.cell SET reaction = ?, created_at = ?, updated_at = ?, ops = ?
@@ -37,29 +43,25 @@ WHERE target = ? AND bucket = ? AND user = ?
 
 
 class CassandraCells:
-    """See `plaudit.ports.cells.Cells`; use as an async context manager inside an open session."""
+    """See `plaudit.ports.cells` (`Cells` and `CellRows`); use as an async context manager inside an open session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._read: Any = None
+        self._prepared: dict[str, Any] = {}
         self._settle: Any = None
-        self._commit: Any = None
-        self._register: Any = None
-        self._write_row: Any = None
 
     async def __aenter__(self) -> Self:
         """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        prepare = self._session.prepare
-        self._read, self._settle, self._commit, self._register, self._write_row = await asyncio.gather(
-            prepare(READ), prepare(READ, SERIAL), prepare(COMMIT), prepare(REGISTER), prepare(WRITE_ROW)
-        )
+        for query in (READ, COMMIT, WRITE_ROW, REGISTER, REMOVE_ROW, REMOVE_THROUGH, PAGE):
+            self._prepared[query] = await self._session.prepare(query)
+        self._settle = await self._session.prepare(READ, SERIAL)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """The session is closed by whoever opened it."""
 
     async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
-        return await self._state(self._read, key, users)
+        return await self._state(self._prepared[READ], key, users)
 
     async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
         return await self._state(self._settle, key, users)
@@ -67,19 +69,32 @@ class CassandraCells:
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         target, bucket = key
         header = proposal.header
-        write_row = self._write_row.bind
+        bind, write_row = self._bind, self._prepared[WRITE_ROW].bind
         statements = [
-            self._commit.bind([header.seq, pack_header(header), target, bucket, proposal.seq or None]),
+            bind(COMMIT, header.seq, pack_header(header), target, bucket, proposal.seq or None),
             *(
                 write_row([row.reaction, row.created_at, row.updated_at, row.ops, target, bucket, user])
                 for user, row in proposal.rows.items()
             ),
+            *(bind(REMOVE_ROW, target, bucket, user) for user in proposal.gone),
         ]
+        if proposal.gone_through:
+            statements.append(bind(REMOVE_THROUGH, target, bucket, proposal.gone_through))
         if proposal.registration is not None:
-            statements.append(self._register.bind([pack_registration(proposal.registration), target, bucket]))
+            statements.append(bind(REGISTER, pack_registration(proposal.registration), target, bucket))
+        elif proposal.unregister:
+            statements.append(bind(REGISTER, None, target, bucket))
         result = await self._session.commit(statements)
         # The first column is [applied]; of a refusal, which may name several rows, every row says the same.
         return bool(result.first().as_tuple()[0])
+
+    async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
+        result = await self._session.read(self._bind(PAGE, key.target, key.bucket, after, limit))
+        lines = (line.as_tuple() for line in result.all())
+        return {user: _row(key, *values) for user, *values in lines}
+
+    def _bind(self, query: str, *values: Any) -> Any:
+        return self._prepared[query].bind(list(values))
 
     async def _state(self, statement: Any, key: CellKey, users: Iterable[str]) -> CellState:
         result = await self._session.read(statement.bind([key.target, key.bucket, [HEADER, *users]]))
@@ -87,14 +102,20 @@ class CassandraCells:
         registration: Registration | None = None
         rows: dict[str, Row] = {}
         for line in result.all():
-            user, seq, lanes, packed, registered, reaction, created_at, updated_at, ops = line.as_tuple()
+            user, seq, lanes, packed, registered, *values = line.as_tuple()
             if user == HEADER:
                 header = unpack_header(packed or b"", seq or 0, lanes)
                 registration = unpack_registration(registered)
-            elif reaction is None or created_at is None or updated_at is None:
-                raise Corrupt(f"half a row in cell {key}")
             else:
-                rows[user] = Row(reaction, created_at, updated_at, ops or b"")
+                rows[user] = _row(key, *values)
         if rows and header is None:
             raise Corrupt(f"rows without a header in cell {key}")
         return CellState(header, registration, rows)
+
+
+def _row(
+    key: CellKey, reaction: int | None, created_at: int | None, updated_at: int | None, ops: bytes | None
+) -> Row:
+    if reaction is None or created_at is None or updated_at is None:
+        raise Corrupt(f"half a row in cell {key}")
+    return Row(reaction, created_at, updated_at, ops or b"")

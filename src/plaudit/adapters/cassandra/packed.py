@@ -1,4 +1,4 @@
-"""How headers and registrations are stored: MessagePack arrays whose first element is the version.
+"""How headers, registrations and profiles are stored: MessagePack arrays whose first element is the version.
 
 Fields are only ever appended; a reader takes this version and ignores what a newer one appended.
 """
@@ -8,6 +8,7 @@ import msgspec
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header
 from plaudit.domain.errors import Corrupt
+from plaudit.ports.directory import Profile
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="header.v1", gc=False):
@@ -32,9 +33,17 @@ class _Registration(
     allowed: int | None
 
 
+class _Profile(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="profile.v1", gc=False):
+    name: str | None
+    avatar_url: str | None
+    locale: str | None
+    time_zone: str | None
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _headers = msgspec.msgpack.Decoder(_Header)
 _registrations = msgspec.msgpack.Decoder(_Registration)
+_profiles = msgspec.msgpack.Decoder(_Profile)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -77,3 +86,19 @@ def unpack_registration(body: bytes | None) -> Registration | None:
     except _UNREADABLE as error:
         raise Corrupt(f"not a registration: {error}") from error
     return Registration(type=r.type, owner=r.owner, title=r.title, closed=r.closed, allowed=r.allowed)
+
+
+def pack_profile(profile: Profile) -> bytes:
+    """The bytes of a profile."""
+    return _encode(_Profile(profile.name, profile.avatar_url, profile.locale, profile.time_zone))
+
+
+def unpack_profile(body: bytes | None) -> Profile | None:
+    """The profile in `body`; None for none. Raises `Corrupt`."""
+    if body is None:
+        return None
+    try:
+        p = _profiles.decode(body)
+    except _UNREADABLE as error:
+        raise Corrupt(f"not a profile: {error}") from error
+    return Profile(name=p.name, avatar_url=p.avatar_url, locale=p.locale, time_zone=p.time_zone)

@@ -8,7 +8,7 @@ from plaudit.adapters.cassandra.cells import HEADER
 from plaudit.adapters.cassandra.lists import DROP_REACTED, DROP_REACTOR, NEWEST
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
-from plaudit.domain.catalogue import MAX_CODE, Registration
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey
@@ -115,7 +115,7 @@ class CassandraSweep:
     async def restart(self, task: str) -> None:
         await self._write(RESTART, task)
 
-    async def listed(self, target: str, limit: int) -> list[Listed]:
+    async def listed(self, target: str, reactions: Sequence[int], limit: int) -> list[Listed]:
         async def of(reaction: int) -> list[Listed]:
             found: list[Listed] = []
             before = NEWEST
@@ -128,7 +128,7 @@ class CassandraSweep:
                 before = found[-1].created_at, found[-1].user
             return found
 
-        return [entry for page in await _all(map(of, range(1, MAX_CODE + 1))) for entry in page]
+        return [entry for page in await _all(map(of, reactions)) for entry in page]
 
     async def indexed(self, target: str, places: Mapping[str, int]) -> dict[str, Indexed]:
         async def one(user: str, created_at: int) -> Indexed | None:

@@ -7,7 +7,7 @@ import apsw
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Answer, Header, Plan, Refused, Row, Rules, Tap, fold
+from plaudit.domain.cell import Header, Plan, Row, Rules, fold
 from plaudit.domain.events import Cause, committed
 from plaudit.domain.restored import floor_below
 from plaudit.ports.clock import Clock
@@ -73,16 +73,15 @@ class SqliteLedger:
             line = stored.get(cell.target)
             no = line.no if line else 0
             header, registration = (line.header, line.registration) if line else (None, None)
-            welcome = [tap for tap in cell.taps if tap.user not in erased] if erased else cell.taps
-            mine = {tap.user: row for tap in welcome if (row := known.get((cell.target, tap.user)))}
-            plan = fold(header or unseen, mine, welcome, now, self._rules, registration)
+            mine = {tap.user: row for tap in cell.taps if (row := known.get((cell.target, tap.user)))}
+            plan = fold(header or unseen, mine, cell.taps, now, self._rules, registration, erased)
             if plan.changed:
                 no = no or self._numbers.next(connection)
                 header = plan.header
                 headers.append((no, cell.target, header))
                 changed += _lines(no, plan)
                 events.append(committed(cell.target, header, "tap", plan.transitions, 0, registration))
-            results.append(CellResult(Target(header, registration), _everyone(cell.taps, erased, plan)))
+            results.append(CellResult(Target(header, registration), plan.answers))
         sql.write_headers(connection, headers)
         sql.write_rows(connection, changed)
         sql.write_events(connection, events)
@@ -97,14 +96,6 @@ def _lines(no: int, plan: Plan) -> list[sql.WriteRow]:
 def write_line(no: int, user: str, row: Row, listed: int) -> sql.WriteRow:
     """The row as the file has it."""
     return (no, user, row.reaction, row.created_at, row.updated_at - row.created_at, row.ops or None, listed)
-
-
-def _everyone(taps: Sequence[Tap], erased: set[str], plan: Plan) -> list[Answer | Refused]:
-    """The plan's answers, with those of erased users put back in their places."""
-    if not erased:
-        return plan.answers
-    answers = iter(plan.answers)
-    return [Refused("user_erased") if tap.user in erased else next(answers) for tap in taps]
 
 
 def write_commit(

@@ -1,0 +1,133 @@
+"""Jobs and receipts in Cassandra. What is written first is found by whoever goes on; what is read last is believed."""
+
+import asyncio
+from typing import Any, Self
+from zlib import crc32
+
+import msgspec
+
+from plaudit.adapters.cassandra.session import Session
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
+from plaudit.ports.clock import Clock
+from plaudit.ports.removals import Job, JobKind, JobState
+
+SHARDS = 16
+AT_MOST = 200  # unfinished jobs of one shard; whoever looks again sees the rest
+# A job is noted as unfinished before it is stored; a note alone is left to its writer for this long.
+NOTED_FOR_S = 3600
+
+PROGRESS = "UPDATE $keyspace.job SET progress = ? WHERE id = ?"
+RECEIPT = "UPDATE $keyspace.job SET receipt = ? WHERE id = ?"
+GET = "SELECT progress, receipt FROM $keyspace.job WHERE id = ?"
+NAME = "INSERT INTO $keyspace.job_by_subject (kind, subject, created_at, id) VALUES (?, ?, ?, ?)"
+LATEST = "SELECT id FROM $keyspace.job_by_subject WHERE kind = ? AND subject = ? LIMIT 10"
+BEGIN = "INSERT INTO $keyspace.unfinished_job (shard, id, created_at) VALUES (?, ?, ?)"
+UNFINISHED = "SELECT id, created_at FROM $keyspace.unfinished_job WHERE shard = ? LIMIT ?"
+END = "DELETE FROM $keyspace.unfinished_job WHERE shard = ? AND id = ?"
+
+
+class _Job(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="job.v1"):
+    id: str
+    kind: JobKind
+    subject: str
+    state: JobState
+    created_at: int
+    finished_at: int | None
+    removed: dict[str, int]
+    note: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(_Job)
+
+
+def pack_job(job: Job) -> bytes:
+    """The bytes of a job."""
+    return _encode(_Job(*msgspec.structs.astuple(job)))
+
+
+def unpack_job(body: bytes) -> Job:
+    """The job in `body`. Raises `Corrupt`."""
+    try:
+        return Job(**msgspec.structs.asdict(_decoder.decode(body)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Corrupt(f"not a job: {error}") from error
+
+
+class CassandraJobs:
+    """See `plaudit.ports.removals.Jobs`; use as an async context manager inside an open session.
+
+    A job that has ended is not seen to run again, whatever is saved later.
+    """
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._prepared: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
+        for query in (PROGRESS, RECEIPT, GET, NAME, LATEST, BEGIN, UNFINISHED, END):
+            self._prepared[query] = await self._session.prepare(query)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The session is closed by whoever opened it."""
+
+    async def save(self, job: Job) -> None:
+        shard = crc32(job.id.encode()) % SHARDS
+        named = (NAME, job.kind, job.subject, job.created_at, job.id)
+        first: tuple[Any, ...]
+        rest: list[tuple[Any, ...]]
+        if job.state == "running":
+            first = (BEGIN, shard, job.id, job.created_at)
+            rest = [named, (PROGRESS, pack_job(job), job.id)]
+        else:
+            first = (RECEIPT, pack_job(job), job.id)
+            rest = [named, (END, shard, job.id)]
+        await self._write(*first)
+        try:
+            for statement in rest:
+                await self._write(*statement)
+        except Unavailable as error:
+            raise OutcomeUnknown("the job is stored in part") from error
+
+    async def get(self, job_id: str) -> Job | None:
+        for progress, receipt in await self._rows(GET, job_id):
+            if body := receipt or progress:
+                return unpack_job(body)
+        return None
+
+    async def unfinished(self) -> list[Job]:
+        found = await asyncio.gather(*(self._unfinished(shard) for shard in range(SHARDS)))
+        return sorted((job for jobs in found for job in jobs), key=lambda job: job.created_at)
+
+    async def latest(self, kind: JobKind, subject: str) -> Job | None:
+        for (id_,) in await self._rows(LATEST, kind, subject):
+            job = await self.get(id_)
+            if job is not None and (job.kind, job.subject) == (kind, subject):
+                return job
+        return None
+
+    async def _unfinished(self, shard: int) -> list[Job]:
+        jobs = []
+        for id_, created_at in await self._rows(UNFINISHED, shard, AT_MOST):
+            job = await self.get(id_)
+            if job is not None and job.state == "running":
+                jobs.append(job)
+            elif job is not None or self._clock.now_us() > (created_at or 0) + NOTED_FOR_S * 1_000_000:
+                await self._drop(shard, id_)
+        return jobs
+
+    async def _drop(self, shard: int, id_: str) -> None:
+        try:
+            await self._write(END, shard, id_)
+        except OutcomeUnknown:
+            pass  # it is looked at once more
+
+    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        result = await self._session.read(self._prepared[query].bind(list(values)))
+        return [row.as_tuple() for row in result.all()]
+
+    async def _write(self, query: str, *values: Any) -> None:
+        await self._session.write(self._prepared[query].bind(list(values)))

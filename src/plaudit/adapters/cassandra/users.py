@@ -1,0 +1,95 @@
+"""Profiles and the marks of erased users in Cassandra: plain writes, one partition a user."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any, Self
+
+from plaudit.adapters.cassandra.packed import pack_profile, unpack_profile
+from plaudit.adapters.cassandra.session import Session
+from plaudit.domain.errors import OutcomeUnknown, Unavailable
+from plaudit.ports.clock import Clock
+from plaudit.ports.directory import Profile
+
+AT_ONCE = 32  # reads under way together: a page of names is a few times this
+PAGE = 5_000
+SLICE_S = 3600
+# A profile that is being put while its user is marked goes by a clock that may be ahead of ours.
+AHEAD_US = 60_000_000
+
+PUT = "UPDATE $keyspace.profile USING TIMESTAMP ? SET profile = ? WHERE user = ?"
+GET = "SELECT profile FROM $keyspace.profile WHERE user = ?"
+DROP = "DELETE FROM $keyspace.profile USING TIMESTAMP ? WHERE user = ?"
+MARK = "INSERT INTO $keyspace.erased_user (user, erased_at) VALUES (?, ?)"
+MARKED = "SELECT erased_at FROM $keyspace.erased_user WHERE user = ?"
+WALK = "SELECT user FROM $keyspace.erased_user"
+NOTE = "INSERT INTO $keyspace.erased_lately (slice, at, user) VALUES (?, ?, ?)"
+SINCE = "SELECT user FROM $keyspace.erased_lately WHERE slice = ? AND at >= ?"
+
+
+class CassandraUsers:
+    """See `plaudit.ports.users` (`Profiles` and `Marks`); use as an async context manager inside an open session."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._prepared: dict[str, Any] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def __aenter__(self) -> Self:
+        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
+        for query in (PUT, GET, DROP, MARK, MARKED, WALK, NOTE, SINCE):
+            self._prepared[query] = await self._session.prepare(query)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The session is closed by whoever opened it."""
+
+    async def put(self, user: str, profile: Profile, at: int) -> None:
+        await self._write(PUT, at, pack_profile(profile), user)
+
+    async def get(self, users: Collection[str]) -> dict[str, Profile]:
+        async def one(user: str) -> Profile | None:
+            async with self._room:
+                lines = await self._rows(GET, user)
+            return unpack_profile(lines[0][0]) if lines else None
+
+        found = await asyncio.gather(*map(one, users))
+        return {user: profile for user, profile in zip(users, found, strict=True) if profile is not None}
+
+    async def mark(self, user: str) -> None:
+        at = self._clock.now_us()
+        await self._write(NOTE, at // 1_000_000 // SLICE_S, at, user)
+        try:
+            await self._write(DROP, at + AHEAD_US, user)
+            # Last, so that whoever finds the mark knows that the note was there by then.
+            if await self.marked_at(user) is None:
+                await self._write(MARK, user, self._clock.now_us())
+        except Unavailable as error:
+            raise OutcomeUnknown("the user is marked in part") from error
+
+    async def marked_at(self, user: str) -> int | None:
+        lines = await self._rows(MARKED, user)
+        return int(lines[0][0]) if lines else None
+
+    async def walk(self) -> AsyncIterator[list[str]]:
+        state: bytes | None = None
+        while True:
+            statement = self._prepared[WALK].bind([], page_size=PAGE, page_state=state)
+            result = await self._session.read(statement)
+            yield [row.as_tuple()[0] for row in result.all()]
+            if not result.has_more_pages():
+                return
+            state = result.page_state()
+
+    async def since(self, at: int) -> list[str]:
+        first, last = at // 1_000_000 // SLICE_S, self._clock.now_us() // 1_000_000 // SLICE_S
+        # One more: the clock of whoever marked may be ahead.
+        slices = await asyncio.gather(*(self._rows(SINCE, slice_, at) for slice_ in range(first, last + 2)))
+        return [user for lines in slices for (user,) in lines]
+
+    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        result = await self._session.read(self._prepared[query].bind(list(values)))
+        return [row.as_tuple() for row in result.all()]
+
+    async def _write(self, query: str, *values: Any) -> None:
+        await self._session.write(self._prepared[query].bind(list(values)))

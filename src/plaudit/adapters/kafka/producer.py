@@ -1,0 +1,80 @@
+"""Appending to topics: idempotent, and waiting for every replica in sync.
+
+The producer lives on a thread of the driver; answers come back to the event loop.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from plaudit.adapters.kafka.config import KafkaConfig
+from plaudit.adapters.kafka.errors import of, write_failed
+from plaudit.domain.errors import Unavailable
+
+DELIVERY_TIMEOUT_MS = 10_000
+FLUSH_S = 5.0
+
+
+class Appender:
+    """Use as an async context manager."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._producer = Producer(
+            {
+                **config.options(),
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "compression.type": "lz4",
+                "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+            }
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="kafka-events", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Send what is under way, for a few seconds, and stop."""
+        await asyncio.to_thread(self._producer.flush, FLUSH_S)
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+
+    async def append(
+        self, topic: str, key: bytes | None, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Returns when every replica in sync has it. Raises `Unavailable` and `OutcomeUnknown`."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            loop.call_soon_threadsafe(_resolve, done, error)
+
+        try:
+            self._producer.produce(
+                topic, body, key, on_delivery=delivered, headers=None if headers is None else dict(headers)
+            )
+        except BufferError as error:
+            raise Unavailable("too many events wait for Kafka") from error
+        except KafkaException as error:
+            raise write_failed(of(error)) from error
+        await done
+
+    def _serve(self) -> None:
+        """The driver calls back from here."""
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+
+def _resolve(done: "asyncio.Future[None]", error: KafkaError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(write_failed(error))

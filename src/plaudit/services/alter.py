@@ -1,0 +1,177 @@
+"""Alter: commits of one cell that are no taps, brought to an end whoever else commits there.
+
+Reads, lets a pure function decide, proposes, publishes; from the start when somebody else was first. Guarantees:
+
+- what is returned is durable, and the state that it left, or found as wanted already, is in the log or owed: whoever
+  committed that may have died before publishing;
+- where rows are found by nothing but themselves (`Change.told_before`), they go only after the log has the transitions
+  that take their users off every list: once they are gone, nobody could tell which entries of the lists were theirs;
+- an unknown outcome is settled before anything else is tried, and whoever does not wait any longer does not end that.
+
+What is decided must be idempotent: it is asked again after every look. Knows no storage and no rules.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+from typing import NamedTuple
+
+from plaudit.domain.cell import Transition
+from plaudit.domain.errors import OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.events import Cause
+from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.services.pace import Backoff
+from plaudit.services.publish import Publish
+
+log = logging.getLogger("plaudit.alter")
+
+WITHIN_S = 8.0
+
+
+class Change(NamedTuple):
+    """A commit that is wanted, and the transitions in it; `told_before`: they must be in the log before it is made."""
+
+    proposal: Proposal
+    transitions: Sequence[Transition] = ()
+    told_before: bool = False
+
+
+class Altered(NamedTuple):
+    """The target as it is now, and the change that was made; None: it was as wanted already."""
+
+    target: Target
+    change: Change | None
+
+
+Look = Callable[[bool], Awaitable[CellState]]  # True: linearizable, as `Cells.settle`
+Decide = Callable[[CellState], Change | None]  # None: there is nothing to do
+
+
+class Alter:
+    """See the module. Lives on the event loop."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        publish: Publish,
+        clock: Clock,
+        random: Random,
+        trusted: Callable[[], bool] = lambda: True,
+        backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
+        within_s: float = WITHIN_S,
+    ) -> None:
+        self._cells = cells
+        self._publish = publish
+        self._clock = clock
+        self._random = random
+        self._trusted = trusted
+        self._backoff = backoff
+        self._within_s = within_s
+        self._tasks: set[asyncio.Task[Altered]] = set()
+
+    def by_name(self, key: CellKey, users: Iterable[str] = ()) -> Look:
+        """Looks at the header and at the rows of these users."""
+        names = tuple(users)
+        return lambda sure: self._cells.settle(key, names) if sure else self._cells.read(key, names)
+
+    async def commit(self, key: CellKey, cause: Cause, look: Look, decide: Decide) -> Altered:
+        """Bring the cell to where `decide` has nothing more to do, or do it.
+
+        Raises `Unavailable`: nothing of it was or will be stored. `OutcomeUnknown`: do it again. And what `decide`
+        raises: it was not done.
+        """
+        task = asyncio.create_task(self._commit(key, cause, look, decide))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            async with asyncio.timeout(2 * self._within_s):
+                return await asyncio.shield(task)
+        except TimeoutError as error:
+            raise OutcomeUnknown("the commit is not published yet; that goes on") from error
+
+    async def drain(self, within_s: float = 15.0) -> None:
+        """Wait until everything begun has ended; what has not by then is given up."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _ended(self, task: "asyncio.Task[Altered]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and not isinstance(error := task.exception(), PlauditError | None):
+            log.error("a commit failed in a way nobody foresaw", exc_info=error)
+
+    async def _commit(self, key: CellKey, cause: Cause, look: Look, decide: Decide) -> Altered:
+        ends_s = self._clock.monotonic_s() + self._within_s
+        told: set[str] = set()
+        open_: Change | None = None  # proposed, and nobody knows whether it is stored
+        change: Change | None = None
+        failures = 0
+        while True:
+            try:
+                state, change = await self._decide(look, decide, open_)
+                made = open_ if open_ and state.header == open_.proposal.header else None
+                if made is not None or change is None:
+                    await self._publish_found(key, cause, state, open_)
+                    return Altered(Target(state.header, state.registration), made)
+                if unknown := {t.user for t in change.transitions} - told if change.told_before else None:
+                    await self._tell(key, cause, state, change)
+                    told |= unknown
+                    continue  # that took a while: look again
+                if await self._propose(key, change):
+                    return await self._made(key, cause, state, change)
+            except OutcomeUnknown:
+                open_ = change
+            except Unavailable:
+                if open_ is None:
+                    raise
+            failures += 1
+            if self._clock.monotonic_s() > ends_s:
+                raise _given_up(open_)
+            await asyncio.sleep(self._backoff.pause_s(failures, self._random))
+
+    async def _decide(
+        self, look: Look, decide: Decide, open_: Change | None
+    ) -> tuple[CellState, Change | None]:
+        """What the cell is, and what is to be done. Nothing to do rests on a linearizable look."""
+        sure = open_ is not None
+        while True:
+            state = await look(sure)
+            if state.header is not None and state.header.lanes > 1:
+                raise Unavailable("this target is split over lanes, which this version cannot write")
+            change = decide(state)
+            if change is not None or sure:
+                return state, change
+            sure = True
+
+    async def _propose(self, key: CellKey, change: Change) -> bool:
+        if not self._trusted():
+            raise Unavailable("the clock of this process is not that of the store")
+        return await self._cells.propose(key, change.proposal)
+
+    async def _tell(self, key: CellKey, cause: Cause, state: CellState, change: Change) -> None:
+        if state.header is not None:
+            await self._publish.before(key, state.header, change.transitions, cause, state.registration)
+
+    async def _made(self, key: CellKey, cause: Cause, state: CellState, change: Change) -> Altered:
+        target = Target(change.proposal.header, change.proposal.registered(state.registration))
+        header = change.proposal.header
+        await self._publish.commit(key, header, change.transitions, cause, target.registration)
+        return Altered(target, change)
+
+    async def _publish_found(
+        self, key: CellKey, cause: Cause, state: CellState, open_: Change | None
+    ) -> None:
+        if state.header is not None:
+            moved = open_.transitions if open_ else ()
+            await self._publish.commit(key, state.header, moved, cause, state.registration)
+
+
+def _given_up(open_: Change | None) -> PlauditError:
+    if open_ is not None:
+        return OutcomeUnknown("The store did not confirm in time.")
+    return Unavailable("others kept committing to this target first")

@@ -1,0 +1,100 @@
+"""The directory where many processes write: registrations as commits of their cells, profiles behind a small cache.
+
+Names are asked for with every page, and by every process, so they may be a minute old.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from plaudit.domain import removal
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.errors import Conflict
+from plaudit.ports.cells import CellKey, CellState, Proposal
+from plaudit.ports.clock import Clock
+from plaudit.ports.directory import Profile
+from plaudit.ports.ledger import Target
+from plaudit.ports.users import Marks, Profiles
+from plaudit.services.alter import Alter, Change
+
+PROFILE_AGE_S = 60.0
+PROFILES = 50_000
+
+
+class CellDirectory:
+    """See `plaudit.ports.directory.Directory`. Lives on the event loop.
+
+    `profiles` costs one stage of reads of those that are not in the cache; what this process put is shown at once,
+    what others put within `age_s` seconds.
+    """
+
+    def __init__(
+        self,
+        alter: Alter,
+        profiles: Profiles,
+        marks: Marks,
+        clock: Clock,
+        age_s: float = PROFILE_AGE_S,
+        entries: int = PROFILES,
+    ) -> None:
+        self._alter = alter
+        self._profiles = profiles
+        self._marks = marks
+        self._clock = clock
+        self._age_s = age_s
+        self._entries = entries
+        self._cached: OrderedDict[str, tuple[float, Profile | None]] = OrderedDict()
+        self._writes = 0
+        self._last_at = 0
+
+    async def register(self, target: str, registration: Registration) -> Target:
+        key = CellKey(target)
+
+        def decide(state: CellState) -> Change | None:
+            if state.header is not None and state.registration == registration:
+                return None
+            header = removal.register(state.header, registration.type)
+            return Change(Proposal(state.seq, header, {}, registration))
+
+        altered = await self._alter.commit(key, "repair", self._alter.by_name(key), decide)
+        return altered.target
+
+    async def put_profile(self, user: str, profile: Profile) -> None:
+        # Before asking whether the user is erased, so that a mark made meanwhile hides what is put.
+        self._last_at = at = max(self._clock.now_us(), self._last_at + 1)
+        if await self._marks.marked_at(user) is not None:
+            raise Conflict(f"user {user} was erased; an erased id is never used again")
+        try:
+            await self._profiles.put(user, profile, at)
+        finally:
+            self.forget(user)
+
+    async def profiles(self, users: Sequence[str]) -> dict[str, Profile]:
+        now_s, writes = self._clock.monotonic_s(), self._writes
+        found: dict[str, Profile | None] = {}
+        for user in users:
+            until_s, profile = self._cached.get(user, _NEVER)
+            if until_s > now_s:
+                found[user] = profile
+        missing = list(dict.fromkeys(user for user in users if user not in found))
+        if missing:
+            stored = await self._profiles.get(missing)
+            for user in missing:
+                found[user] = stored.get(user)
+            if writes == self._writes:  # else what was read may be older than what was put
+                self._remember(missing, stored, now_s + self._age_s)
+        return {user: profile for user, profile in found.items() if profile is not None}
+
+    def forget(self, user: str) -> None:
+        """Ask for this user's profile the next time: it was put, or the user erased."""
+        self._writes += 1
+        self._cached.pop(user, None)
+
+    def _remember(self, users: Sequence[str], stored: dict[str, Profile], until_s: float) -> None:
+        for user in users:
+            self._cached[user] = until_s, stored.get(user)
+            self._cached.move_to_end(user)
+        while len(self._cached) > self._entries:
+            self._cached.popitem(last=False)
+
+
+_NEVER: tuple[float, Profile | None] = (float("-inf"), None)

@@ -1,0 +1,83 @@
+"""How far one partition of the log is, and how far it was a while ago.
+
+A store that forgets its last moments when it fails over needs what was handled in that time once more. So the group is
+told a position that lies behind the work, and after trouble the work goes back to where it was before.
+"""
+
+from collections import deque
+
+from plaudit.ports.consumer import Claim, Mark, Record
+
+STEP_S = 1.0
+
+
+class Progress:
+    """`behind_s`: how long handled events may still be needed again; 0: never. Times are monotonic seconds."""
+
+    def __init__(self, claim: Claim, behind_s: float) -> None:
+        self.claim = claim
+        self.done = claim.start  # the next position to handle; None until the first record says it
+        self.in_hand_us: int | None = (
+            None  # when the oldest record was appended that was read and is not handled yet
+        )
+        self._behind_s = behind_s
+        self._handled_us = 0  # when the newest handled record was appended
+        self._clear_us = 0  # when we last saw that there was nothing to handle
+        self._since_us: int | None = None  # when we first looked
+        self._trail: deque[tuple[float, int]] = deque()  # (by when, handled up to), at most one a second
+
+    def read(self, record: Record) -> None:
+        """A record was read; to be told each, in order."""
+        if self.done is None:
+            self.done = record.offset
+        if self.in_hand_us is None:
+            self.in_hand_us = record.at_us
+
+    def handled(self, record: Record) -> None:
+        """This record and everything before it is handled."""
+        self._trail = self._trail or deque([(float("-inf"), self.done or 0)])
+        self.done = record.offset + 1
+        self.in_hand_us = None
+        self._handled_us = record.at_us
+
+    def rewind(self, position: int) -> None:
+        """Go back there; what was handled since then is not forgotten, only repeated."""
+        self.done = position
+        self.in_hand_us = None
+
+    def back(self, at_s: float) -> int | None:
+        """What had been handled `behind_s` before `at_s`: the position from which work may have to be done again. None
+        where nothing was done yet. Forgets what came before it."""
+        if self.done is None:
+            return None
+        while len(self._trail) > 1 and self._trail[1][0] <= at_s - self._behind_s:
+            self._trail.popleft()
+        # While work is repeated, `done` is behind what the trail remembers of the first time.
+        return min(self.done, self._trail[0][1]) if self._behind_s and self._trail else self.done
+
+    def mark(self, now_s: float, trouble_s: float | None) -> Mark | None:
+        """What to tell the group; `trouble_s`: when the trouble began that is not over. To be called every second."""
+        if self._trail and self.done is not None:
+            by_s, position = self._trail[-1]
+            if self.done > position and now_s >= by_s + STEP_S:
+                self._trail.append((now_s, self.done))
+        keep = self.back(now_s if trouble_s is None else trouble_s)
+        return None if keep is None or self.done is None else Mark(keep, self.done)
+
+    def ends(self, end: int, now_us: int) -> None:
+        """The partition ends there."""
+        if self._since_us is None:
+            self._since_us = now_us
+        if self.done is None or end <= self.done:
+            self._clear_us = now_us
+
+    def lag_s(self, end: int, now_us: int) -> float:
+        """How old the oldest record is that was not handled. Of one that was not even read this is the most it can be:
+        it came after the newest that was handled, and after we last saw that there was none. Where neither ever was:
+        how long we have known of it."""
+        if self.done is None or end <= self.done:
+            return 0.0
+        oldest_us = self.in_hand_us
+        if oldest_us is None:
+            oldest_us = max(self._handled_us, self._clear_us) or self._since_us or now_us
+        return max(0.0, (now_us - oldest_us) / 1_000_000)

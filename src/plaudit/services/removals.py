@@ -1,0 +1,204 @@
+"""The steps of deletion and erasure where many processes write: commits of one cell each, made until they hold.
+
+Each may be repeated and made by two at once, which is only wasteful. What a crash leaves between two of them is taken
+up by the next step, whoever makes it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from plaudit.domain import removal
+from plaudit.domain.catalogue import DEFAULT_TYPE
+from plaudit.domain.cell import Deleted, Header, Transition
+from plaudit.domain.errors import OutcomeUnknown, Unavailable
+from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
+from plaudit.ports.clock import Clock
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Entry, OwnState
+from plaudit.ports.removals import Job, Jobs
+from plaudit.ports.users import Marks
+from plaudit.services.alter import Alter, Change
+from plaudit.services.directory import PROFILE_AGE_S
+from plaudit.services.erased import STALE_AFTER_S, Forget
+from plaudit.services.publish import Publish
+
+AT_ONCE = 16  # cells that an erasure changes together
+STEP_S = 8.0
+# A commit that a process made before it knew of the mark is decided by then.
+COMMIT_S = 10.0
+# By then no process takes the user's taps or shows the profile any more.
+IN_FORCE_AFTER_S = max(STALE_AFTER_S + COMMIT_S, PROFILE_AGE_S + COMMIT_S)
+
+
+async def _at_once() -> None:
+    """For lists that have every event as soon as it is published."""
+
+
+class CellRemovals:
+    """See `plaudit.ports.removals.Removals`. Lives on the event loop.
+
+    `caught_up` returns when the lists have every event published, and every debt of one made, before it was called;
+    raises `Unavailable`. `forget` drops what other stores hold of a user: inbox, devices, own state.
+    """
+
+    def __init__(
+        self,
+        alter: Alter,
+        cells: Cells,
+        rows: CellRows,
+        publish: Publish,
+        jobs: Jobs,
+        marks: Marks,
+        own: OwnState,
+        clock: Clock,
+        caught_up: Callable[[], Awaitable[None]] = _at_once,
+        forget: Sequence[Forget] = (),
+        in_force_after_s: float = IN_FORCE_AFTER_S,
+    ) -> None:
+        self._alter = alter
+        self._cells = cells
+        self._rows = rows
+        self._publish = publish
+        self._jobs = jobs
+        self._marks = marks
+        self._own = own
+        self._clock = clock
+        self._caught_up = caught_up
+        self._forget = forget
+        self._in_force_after_us = round(in_force_after_s * 1_000_000)
+        self._purged: dict[str, str] = {}  # how far a target's rows are gone: no need to read over them again
+        self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def begin_purge(self, target: str, job: Job) -> Target:
+        key = CellKey(target)
+
+        def decide(state: CellState) -> Change | None:
+            old = state.header or Header(type=DEFAULT_TYPE)
+            header = removal.begin_purge(old, old.type)
+            return None if header is old else Change(Proposal(state.seq, header, {}, unregister=True))
+
+        await self._jobs.save(job)  # first: a target that is closed is purged by somebody
+        try:
+            return (await self._alter.commit(key, "delete", self._alter.by_name(key), decide)).target
+        except Unavailable as error:
+            raise OutcomeUnknown("the job is stored, and the target may not be closed") from error
+
+    async def purge_some(self, target: str, limit: int) -> int:
+        key, place = CellKey(target), self._purged.get(target, "")
+        pages: dict[int, list[str]] = {}  # by the `seq` from which they are taken away
+
+        async def look(_: bool) -> CellState:
+            # Rows of a target that is being purged only go, and a proposal proves that none went since.
+            state = await self._cells.settle(key, ())
+            rows = await self._rows.page(key, place, limit + 1) if _purging(state) else {}
+            return CellState(state.header, state.registration, rows)
+
+        def decide(state: CellState) -> Change | None:
+            if state.header is None or not _purging(state):
+                return None
+            last = len(state.rows) <= limit
+            page = pages[state.seq] = list(state.rows)[:limit]
+            rows = {user: state.rows[user] for user in page}
+            header, moved = removal.purge_rows(state.header, rows, self._clock.now_us(), last=last)
+            through = EVERYBODY if last else page[-1]
+            return Change(Proposal(state.seq, header, {}, gone_through=through), moved, told_before=True)
+
+        change = (await self._alter.commit(key, "delete", look, decide)).change
+        if change is None or change.proposal.gone_through == EVERYBODY:
+            self._purged.pop(target, None)
+        else:
+            self._purged[target] = change.proposal.gone_through
+        return len(pages[change.proposal.seq]) if change is not None else 0
+
+    async def mark_erased(self, user: str, job: Job) -> None:
+        await self._jobs.save(job)  # first: whoever is marked is erased by somebody
+        try:
+            await self._marks.mark(user)
+            await self._forget_all(user)
+        except Unavailable as error:
+            raise OutcomeUnknown("the job is stored, and the user may not be marked") from error
+
+    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+        await self._in_force(user)
+        place, nothing = self._walked.pop(user, None), 0
+        ends_s = self._clock.monotonic_s() + STEP_S
+        while self._clock.monotonic_s() <= ends_s:
+            if place is None:
+                await self._forget_all(user)
+                await self._caught_up()
+            entries = await self._own.reacted(user, place, limit)
+            if not entries:
+                nothing += place is None
+                if nothing == 2:
+                    return {}
+                place = None
+                continue
+            place = entries[-1].created_at, entries[-1].key
+            after = await self._erase_all(user, entries)
+            self._walked[user] = place
+            if after:
+                return after
+            await asyncio.sleep(0)
+        raise Unavailable("the lists still show what is gone from the ledger; the indexer is behind")
+
+    async def erase_from(self, user: str, target: str) -> Target | None:
+        """Remove one row of a marked user, whether a list has it or not; None if there is none.
+
+        Raises `Unavailable` and `OutcomeUnknown`: do it again.
+        """
+        key = CellKey(target)
+
+        def decide(state: CellState) -> Change | None:
+            row = state.rows.get(user)
+            if state.header is None or row is None:
+                return None
+            header, moved = removal.erase(state.header, user, row, self._clock.now_us())
+            # Told after it is done: the row is found through the list, and must be for as long as it is there.
+            return Change(Proposal(state.seq, header, {}, gone=(user,)), [moved])
+
+        altered = await self._alter.commit(key, "erase", self._alter.by_name(key, [user]), decide)
+        return altered.target if altered.change is not None else None
+
+    async def _in_force(self, user: str) -> None:
+        """Wait, by way of being called again, until every process refuses this user's taps."""
+        marked_at = await self._marks.marked_at(user)
+        if marked_at is None:  # whoever began this died before
+            await self._marks.mark(user)
+            marked_at = self._clock.now_us()
+        if self._clock.now_us() < marked_at + self._in_force_after_us:
+            raise Unavailable("other processes may still take taps of this user")
+
+    async def _erase_all(self, user: str, entries: Sequence[Entry]) -> dict[str, Target]:
+        after: dict[str, Target] = {}
+
+        async def one(entry: Entry) -> None:
+            async with self._room:
+                target = await self.erase_from(user, entry.key)
+                if target is None:
+                    await self._take_off(user, entry)
+                else:
+                    after[entry.key] = target
+
+        results = await asyncio.gather(*map(one, entries), return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+        return after
+
+    async def _take_off(self, user: str, entry: Entry) -> None:
+        """A list shows what the ledger does not have: say so to the lists."""
+        key = CellKey(entry.key)
+        state = await self._cells.settle(key, ())
+        header = state.header or Header(type=DEFAULT_TYPE)
+        at = max(self._clock.now_us(), header.last_at + 1)
+        moved = [Transition(user, None, 0, entry.created_at, at)]
+        await self._publish.before(key, header, moved, "erase", state.registration)
+
+    async def _forget_all(self, user: str) -> None:
+        for forget in self._forget:
+            await forget(user)
+
+
+def _purging(state: CellState) -> bool:
+    return state.header is not None and state.header.deleted == Deleted.PURGING

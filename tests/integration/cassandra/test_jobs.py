@@ -1,0 +1,112 @@
+"""Jobs on the real store: an unfinished one is gone on with by whoever looks, and what has ended stays ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import pytest
+
+from plaudit.adapters.cassandra import CassandraLeases
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Deleted
+from plaudit.ports.cells import CellKey
+from plaudit.ports.directory import Profile
+from plaudit.ports.removals import Job
+from plaudit.services.near import NearCache
+from plaudit.services.remove import Remove
+from tests.engines.cassandra import Cassandra
+from tests.support.cassandra import TABLES, Cluster, Process, cluster, fresh_target
+from tests.support.clock import ManualClock
+from tests.support.taps import LIKE, set_to
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def parts(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Cluster]:
+    async with cluster(cassandra, SystemClock()) as opened:
+        for table in TABLES:
+            await opened.session.change_schema(f"TRUNCATE plaudit.{table}")
+        yield opened
+
+
+@asynccontextmanager
+async def remover(parts: Cluster, process: Process, owner: str) -> AsyncIterator[Remove]:
+    near = NearCache(parts.lists, Catalogue(), entries=100, public=True)
+    async with CassandraLeases(parts.session, owner) as leases:
+        look = Remove(process.removals, parts.jobs, near, parts.clock, leases, look_every_s=0.05)
+        async with look as removing:
+            yield removing
+
+
+async def ended(parts: Cluster, job_id: str) -> Job:
+    async with asyncio.timeout(30):
+        while (job := await parts.jobs.get(job_id)) is None or job.state == "running":
+            await asyncio.sleep(0.01)
+    return job
+
+
+async def test_a_job_whose_process_died_is_ended_by_another(parts: Cluster) -> None:
+    target = fresh_target()
+    begun, other = await parts.process(), await parts.process()
+    await asyncio.gather(*(begun.committer.submit(target, set_to(f"u{n}", LIKE)) for n in range(20)))
+    left = Job(id="j1", kind="delete_target", subject=target, state="running", created_at=1)
+    await begun.removals.begin_purge(target, left)
+    await begun.removals.purge_some(target, 5)
+    async with remover(parts, other, "other"):
+        done = await ended(parts, "j1")
+    assert (done.state, done.removed) == ("done", {"rows": 15})
+    state = await parts.cells.settle(CellKey(target), ())
+    assert state.header is not None
+    assert state.header.deleted == Deleted.PURGED
+    assert await parts.jobs.unfinished() == []
+
+
+async def test_of_many_who_look_one_carries_out_each_job(parts: Cluster) -> None:
+    targets = [fresh_target() for _ in range(6)]
+    one = await parts.process()
+    for target in targets:
+        await asyncio.gather(*(one.committer.submit(target, set_to(f"u{n}", LIKE)) for n in range(4)))
+    async with AsyncExitStack() as stack:
+        removers = [
+            await stack.enter_async_context(remover(parts, await parts.process(), f"process {n}"))
+            for n in range(3)
+        ]
+        jobs = [await removers[n % 3].delete_target(target) for n, target in enumerate(targets)]
+        for job in jobs:
+            done = await ended(parts, job.id)
+            assert (done.state, done.removed) == ("done", {"rows": 4})
+    assert await parts.jobs.unfinished() == []
+
+
+async def test_what_has_ended_does_not_run_again_because_somebody_is_slow(parts: Cluster) -> None:
+    running = Job(id="j1", kind="erase_user", subject="ann", state="running", created_at=1)
+    done = msgspec.structs.replace(running, state="done", finished_at=2, removed={"rows": 3})
+    await parts.jobs.save(running)
+    await parts.jobs.save(done)
+    await parts.jobs.save(msgspec.structs.replace(running, removed={"rows": 2}))
+    assert await parts.jobs.get("j1") == done
+    assert await parts.jobs.unfinished() == []
+    assert await parts.jobs.unfinished() == [], "its note is gone"
+
+
+async def test_a_profile_put_while_its_user_is_marked_is_not_seen(
+    cassandra: Cassandra, anyio_backend: str
+) -> None:
+    """It asked before the mark was there, and is written after it."""
+    clock = ManualClock()
+    async with cluster(cassandra, clock) as parts:
+        user, begun_at = fresh_target(), clock.now_us()
+        clock.advance(0.5)
+        await parts.users.mark(user)
+        await parts.users.put(user, Profile(name="Ann"), begun_at)
+        await parts.users.put(user, Profile(name="Ann"), begun_at + 1_500_000)
+        assert await parts.users.get([user]) == {}
+        first = await parts.users.marked_at(user)
+        clock.advance(100)
+        await parts.users.mark(user)
+        assert await parts.users.marked_at(user) == first
+        assert user in await parts.users.since(clock.now_us() - 1)
+        assert user in [each async for page in parts.users.walk() for each in page]

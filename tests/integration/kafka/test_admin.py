@@ -1,0 +1,90 @@
+"""The topics that `plaudit migrate` makes, what `plaudit doctor` sees, and the lag as it is."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig
+from plaudit.adapters.kafka.admin import TopicState
+from plaudit.domain.errors import Unavailable
+from plaudit.domain.events import Committed
+from plaudit.telemetry import Metrics
+from tests.engines.kafka import Kafka
+from tests.support.log import Log, Notes, event, working
+from tests.support.wait import until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def shown(metrics: Metrics, name: str) -> list[float]:
+    """A gauge of each partition."""
+    samples = [sample for family in metrics.collect() if family.name == name for sample in family.samples]
+    assert {sample.labels["role"] for sample in samples} <= {"test"}
+    return [sample.value for sample in sorted(samples, key=lambda sample: sample.labels["partition"])]
+
+
+WEEK_S = 7 * 24 * 60 * 60
+
+
+async def test_topics_are_created_once_and_described(kafka: Kafka, anyio_backend: str) -> None:
+    config = KafkaConfig([kafka.bootstrap], "made", partitions=3, replication=1)
+    admin = KafkaAdmin(config)
+    assert await admin.describe() is None
+    assert await admin.create() == ["made", "made.quarantine"]
+    described = await admin.describe()
+    assert described == TopicState(3, 1, min_insync=1, retention_s=WEEK_S, brokers=1)
+    more = KafkaAdmin(config._replace(partitions=5))
+    assert await more.create() == []
+    assert await more.describe() == described, "a topic that is there stays as it is"
+
+
+async def test_more_replicas_than_brokers_are_refused(kafka: Kafka, anyio_backend: str) -> None:
+    with pytest.raises(Unavailable, match="INVALID_REPLICATION_FACTOR"):
+        await KafkaAdmin(KafkaConfig([kafka.bootstrap], "too-many", 3, 3)).create()
+
+
+async def test_a_cluster_that_is_not_there(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plaudit.adapters.kafka.admin.ASK_S", 0.2)
+    with pytest.raises(Unavailable):
+        await KafkaAdmin(KafkaConfig(["127.0.0.1:9"])).describe()
+
+
+@pytest.mark.parametrize("behind_s", [0, 60])
+async def test_the_lag_is_the_truth(kafka: Kafka, behind_s: float, anyio_backend: str) -> None:
+    log = Log(kafka, 4)
+    old_ms = round(time.time() * 1000) - 100_000
+    for partition in range(3):
+        log.fill(partition, [event(f"p{partition}", seq) for seq in range(1, 11)])
+    admin, group = KafkaAdmin(log.config), log.config.group("test")
+    lag = await admin.lag(group)
+    assert [lag[partition].events for partition in range(4)] == [10, 10, 10, 0], "a group that never was"
+
+    def fails(events: Sequence[Committed]) -> None:
+        if any(one.seq > 10 for one in events):
+            raise Unavailable("away")
+
+    handler, metrics = Notes(fails), Metrics()
+    async with working(log, handler, metrics, behind_s=behind_s):
+        await until(lambda: len(handler.seen) == 30, "what can be handled")
+        for partition in range(2):
+            # The first is in hand, so its age is known; the other is not even read, and is of just now.
+            log.fill(
+                partition,
+                [event(f"p{partition}", seq) for seq in range(11, 18 + partition)],
+                0 if partition else old_ms,
+            )
+
+        await until(
+            lambda: shown(metrics, "plaudit_consumer_lag_events") == [7, 8, 0, 0], "the metric shows it"
+        )
+        ages = shown(metrics, "plaudit_consumer_lag_seconds")
+        assert ages[0] == pytest.approx(100, abs=20)
+        assert 0 < ages[1] < 20
+        assert ages[2:] == [0, 0]
+        await until(lambda: metrics.consumer_retries["test"] > 4, "its marks are stored")
+    lag = await admin.lag(group)
+    assert [lag[partition].events for partition in range(4)] == [7, 8, 0, 0]
+    assert lag[0].seconds == pytest.approx(100, abs=30)
+    assert 0 < lag[1].seconds < 30
+    assert [lag[partition].seconds for partition in (2, 3)] == [0, 0]
