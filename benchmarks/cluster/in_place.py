@@ -91,6 +91,7 @@ class PlainCommitter:
             self._metrics.committed(1, 1)
             registration = result.target.registration
             await self._publish.commit(key, plan.header, plan.transitions, registration=registration)
+        self._proposer.published(result.entry)
         return Committed(result.answers[0], shown)
 
 

@@ -70,8 +70,12 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     demo: Annotated[bool | None, typer.Option("--demo", help="Serve the demo page at /demo.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Cluster profile: do the work of all workers in this process too.")
+    ] = False,
 ) -> None:
-    """Serve the API (embedded profile: one process, one SQLite file in PLAUDIT_DATA).
+    """Serve the API: the embedded profile (one process, one SQLite file in PLAUDIT_DATA) or, where the settings name
+    Cassandra, Kafka and Redis Cluster, the cluster profile (docs/cluster.md).
 
     Stop it with Ctrl-C or SIGTERM: what is queued is committed and answered first. Being killed loses no acknowledged
     tap either. Settings come from plaudit.toml and PLAUDIT_* (docs/settings.md).
@@ -79,11 +83,35 @@ def serve(
     settings = load_settings(host=host, port=port, demo=demo)
     bootstrap.configure_logging(settings)
     try:
-        uvloop.run(bootstrap.run(settings))
+        uvloop.run(bootstrap.run(settings, everything=everything))
     except (Conflict, Corrupt) as error:
         raise fail(str(error), Exit.DATA) from error
     except (PlauditError, OSError) as error:
         raise fail(f"cannot serve on {settings.host}:{settings.port}: {error}", Exit.USAGE) from error
+
+
+@cli.command()
+def worker(
+    role: Annotated[
+        bootstrap.Role,
+        typer.Argument(help="Which work to do."),
+    ],
+) -> None:
+    """Do one kind of work of the cluster profile: any number of processes of each role share it (docs/cluster.md).
+
+    `counters` keeps totals in Redis, `index` the lists of reactors and own state; `notify` tells owners; `flush` writes
+    totals beside the ledger; `audit` compares everything derived with the ledger, and mends it; `repair` publishes what
+    a dead process or an absent Kafka left unpublished. Answers /healthz, /readyz and /metrics on PLAUDIT_WORKER_PORT.
+    Stop it with Ctrl-C or SIGTERM: what is in hand is finished first.
+    """
+    settings = load_settings()
+    bootstrap.configure_logging(settings)
+    try:
+        uvloop.run(bootstrap.work(settings, role))
+    except Invalid as error:
+        raise fail(error.message, Exit.USAGE) from error
+    except (PlauditError, OSError) as error:
+        raise fail(f"worker {role}: {error}", Exit.DATA) from error
 
 
 @cli.command()

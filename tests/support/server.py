@@ -24,18 +24,25 @@ LOG_TAIL_LINES = 40
 
 
 class ServerProcess:
-    """One `plaudit serve` on a data folder and a port of its own, which stay the same over restarts.
+    """One `plaudit serve`, or `plaudit worker`, on a data folder and a port of its own, the same over restarts.
 
     Nothing of the caller's settings reaches it: no `PLAUDIT_*` but those in `env`, no `plaudit.toml`. What it logs, as
     JSON lines and over all its runs, is in `log`. As a context manager it starts and, if it still runs, stops.
     """
 
-    def __init__(self, data: Path, *, env: Mapping[str, str] | None = None, demo: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        demo: bool = False,
+        worker: str | None = None,
+    ) -> None:
         self.data = data
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self._own = dict(env or {})
-        self._demo = demo
+        self._command = ["worker", worker] if worker else ["serve", *(["--demo"] if demo else [])]
         self._log_path = data.with_name(f"{data.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,10 +80,9 @@ class ServerProcess:
         """Start it and return when it is ready. Raises `AssertionError` with the log if it is not in time."""
         assert not self.running, "already running"
         self.data.mkdir(parents=True, exist_ok=True)
-        command = [str(PLAUDIT), "serve", *(["--demo"] if self._demo else [])]
         with self._log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                command,
+                [str(PLAUDIT), *self._command],
                 cwd=self.data,  # away from any plaudit.toml
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -150,6 +156,7 @@ class ServerProcess:
             "PLAUDIT_DATA": str(self.data.resolve()),
             "PLAUDIT_HOST": HOST,
             "PLAUDIT_PORT": str(self.port),
+            "PLAUDIT_WORKER_PORT": str(self.port),
             "PLAUDIT_LOG_FORMAT": "json",
         }
         return {**inherited, **ours, **self._own}

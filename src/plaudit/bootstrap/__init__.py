@@ -9,11 +9,13 @@ from plaudit.bootstrap.front import Service
 from plaudit.bootstrap.moving import backup, export_file, import_file, restore
 from plaudit.bootstrap.notifications import dead_letters, resend
 from plaudit.bootstrap.process import configure_logging, spare_the_collector
+from plaudit.bootstrap.roles import ROLES, Role
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
 from plaudit.settings import Settings
 
 __all__ = [
+    "Role",
     "Service",
     "backup",
     "configure_logging",
@@ -25,25 +27,47 @@ __all__ = [
     "resend",
     "restore",
     "run",
+    "work",
 ]
 
 log = logging.getLogger("plaudit")
 
 
-async def run(settings: Settings) -> None:
-    """Serve until told to stop: the cluster profile where the settings name its engines, else the embedded one."""
+async def run(settings: Settings, *, everything: bool = False) -> None:
+    """Serve until told to stop: the cluster profile where the settings name its engines, else the embedded one.
+
+    `everything`: the workers of the cluster in the same process. The embedded profile always has its own.
+    """
     if settings.clustered:
         with _drivers():
             from plaudit.bootstrap.cluster import cluster
-        profile, words = cluster, "cluster profile: Cassandra, Kafka and Redis Cluster"
+        profile = cluster(settings, ROLES if everything else ())
+        words = "cluster profile: Cassandra, Kafka and Redis Cluster"
     else:
-        profile, words = embedded, f"embedded profile: one process, one file in {settings.data}"
-    async with profile(settings) as service:
-        spare_the_collector()
+        profile = embedded(settings)
+        words = f"embedded profile: one process, one file in {settings.data}"
+    async with profile as service:
         log.info(words)
-        port = settings.port or free_port(settings.host)
         limits = Limits(settings.max_connections, settings.idle_connection_s, settings.stalled_connection_s)
-        await serve(service.app, settings.host, port, service.drain, limits)
+        await _serve(service, settings.host, settings.port, limits)
+
+
+async def work(settings: Settings, role: Role) -> None:
+    """Be a worker of the cluster until told to stop. Raises `PlauditError`."""
+    if not settings.clustered:
+        raise Invalid(
+            "invalid_setting", "cassandra_hosts is not set: the embedded profile does all work itself"
+        )
+    with _drivers():
+        from plaudit.bootstrap.cluster import worker
+    async with worker(settings, role) as service:
+        log.info("worker of the cluster profile: %s", role)
+        await _serve(service, settings.host, settings.worker_port, Limits())
+
+
+async def _serve(service: Service, host: str, port: int, limits: Limits) -> None:
+    spare_the_collector()
+    await serve(service.app, host, port or free_port(host), service.drain, limits)
 
 
 async def migrate(settings: Settings) -> list[str]:

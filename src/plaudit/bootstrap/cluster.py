@@ -4,81 +4,138 @@ Importing this needs the drivers of `plaudit[cluster]`.
 """
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from plaudit.adapters.cassandra import CassandraCells, CassandraDebts, CassandraLists, Session, migrate
-from plaudit.adapters.kafka import KafkaEvents
+from plaudit.adapters.cassandra import Session, migrate
+from plaudit.adapters.journal import FileJournal
+from plaudit.adapters.kafka import KafkaAdmin
 from plaudit.adapters.system import SystemClock
-from plaudit.bootstrap.engines import cassandra_config, kafka_config
+from plaudit.bootstrap.engines import Engines, cassandra_config, engines, kafka_config
 from plaudit.bootstrap.front import Back, Service, front
+from plaudit.bootstrap.removing import removing
+from plaudit.bootstrap.roles import Role
+from plaudit.bootstrap.workers import Working, recover, working
 from plaudit.domain.cell import Rules
-from plaudit.ports.directory import Profile
+from plaudit.http.worker import worker_app
+from plaudit.ports.clock import Clock
+from plaudit.services.aging import AgingNearCache
 from plaudit.services.clock_guard import ClockGuard
 from plaudit.services.commit_cells import CellCommitter
+from plaudit.services.erased import Erased
 from plaudit.services.known import Known
-from plaudit.services.near import NearCache
+from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
-from plaudit.services.publish import Publish
+from plaudit.services.refill import Refill
+from plaudit.services.watch import Watch
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
+NEAR_MAX_AGE_S = 0.1
+
 
 async def migrate_engines(settings: Settings) -> list[str]:
-    """Create or upgrade the schema in Cassandra; returns what was applied now. Raises `PlauditError`."""
+    """Create or upgrade the schema in Cassandra and the topics in Kafka; returns what was done now.
+
+    Raises `PlauditError`.
+    """
     async with Session(cassandra_config(settings)) as session:
-        return await migrate(session)
-
-
-class _Absent:
-    """Until the part is there."""
-
-    async def profiles(self, users: Sequence[str]) -> dict[str, Profile]:
-        return {}
+        done = await migrate(session)
+    return [*done, *await KafkaAdmin(kafka_config(settings)).create()]
 
 
 @asynccontextmanager
-async def cluster(settings: Settings) -> AsyncIterator[Service]:
-    """The API of the cluster profile. Everything is closed again in reverse order."""
-    clock = SystemClock()
+async def cluster(settings: Settings, roles: Sequence[Role] = ()) -> AsyncIterator[Service]:
+    """The API of the cluster profile, and these workers beside it. Everything is closed again in reverse order."""
+    clock, metrics = SystemClock(), Metrics()
+    async with AsyncExitStack() as stack:
+        held = await stack.enter_async_context(engines(settings, clock))
+        state = await stack.enter_async_context(working(settings, held, roles, clock, metrics))
+        yield await stack.enter_async_context(_api(settings, held, state, clock, metrics))
+    _raise(state)
+
+
+@asynccontextmanager
+async def worker(settings: Settings, role: Role) -> AsyncIterator[Service]:
+    """One worker, and what it answers on its own port."""
+    clock, metrics = SystemClock(), Metrics()
+    async with AsyncExitStack() as stack:
+        held = await stack.enter_async_context(engines(settings, clock))
+        state = await stack.enter_async_context(working(settings, held, [role], clock, metrics))
+
+        async def nothing() -> None:
+            """What is in hand is finished when the stack is closed."""
+
+        yield Service(worker_app(metrics, state.unready), nothing)
+    _raise(state)
+
+
+def _raise(state: Working) -> None:
+    if state.error is not None:
+        raise state.error
+
+
+@asynccontextmanager
+async def _api(
+    settings: Settings, held: Engines, state: Working, clock: Clock, metrics: Metrics
+) -> AsyncIterator[Service]:
     catalogue = settings.catalogue()
-    metrics = Metrics()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        session = await enter(Session(cassandra_config(settings)))
-        cells = await enter(CassandraCells(session))
-        lists = await enter(CassandraLists(session))
-        debts = await enter(CassandraDebts(session, clock))
-        events = await enter(KafkaEvents(kafka_config(settings)))
-        guard = await enter(ClockGuard(session, clock))
-        near = NearCache(lists, catalogue, entries=settings.near_cache_entries, public=settings.public_counts)
+        journal = stack.enter_context(FileJournal(settings.data))
+        await enter(recover(settings, held, metrics))
+        guard = await enter(ClockGuard(held.session, clock))
+        refill = await enter(Refill(held.totals, held.lists, metrics))
+        near = AgingNearCache(
+            refill,
+            catalogue,
+            entries=settings.near_cache_entries,
+            public=settings.public_counts,
+            max_age_s=NEAR_MAX_AGE_S,
+            clock=clock,
+            degraded=lambda: refill.degraded,
+        )
+        await enter(Watch(near))
+        own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
+        chance = random.SystemRandom()
+        taking = await enter(removing(held, near, clock, guard.trusted))
+        erased = await enter(Erased(held.users, clock, taking.directory.forget))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        publish = Publish(events, debts, cells, clock)
-        proposer = Proposer(cells, Known(), clock, rules, guard.trusted)
+        proposer = Proposer(held.cells, Known(), clock, rules, guard.trusted, journal, erased)
         limits = Limits(
             max_waiting=settings.max_waiting_taps,
             max_waiting_per_target=settings.max_waiting_per_target,
             deadline_s=settings.tap_deadline_s,
         )
-        committer = CellCommitter(proposer, near, clock, metrics, random.Random(), publish, limits)
+        committer = CellCommitter(
+            proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote
+        )
         stack.push_async_callback(committer.close)
         metrics.gauge("plaudit_open_commits", lambda: committer.open)
-        absent: Any = _Absent()
+
+        absent: Any = None
         back = Back(
             commits=committer,
             near=near,
-            own=lists,
-            reactors=lists,
-            directory=absent,
-            remove=absent,
+            own=own,
+            reactors=held.lists,
+            directory=taking.directory,
+            remove=taking.remove,
             inbox=absent,
             audience=absent,
             wording=absent,
             intake=absent,
-            writable=lambda: (
-                None if guard.trusted() else "the clock of this process is not that of the store"
-            ),
+            writable=_writable(guard, state),
         )
         yield await enter(front(settings, back, catalogue, clock, metrics))
+
+
+def _writable(guard: ClockGuard, state: Working) -> Callable[[], str | None]:
+    def why() -> str | None:
+        if not guard.trusted():
+            return "the clock of this process is not that of the store"
+        return state.unready()
+
+    return why

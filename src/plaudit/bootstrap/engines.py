@@ -1,13 +1,90 @@
-"""How the engines of the cluster profile are reached, from the settings. Importing this needs `plaudit[cluster]`."""
+"""The engines of the cluster profile, as the settings name them, opened once per process.
 
+Importing this needs the drivers of `plaudit[cluster]`.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from plaudit.adapters.cassandra import CassandraConfig
-from plaudit.adapters.kafka import KafkaConfig
+from plaudit.adapters.cassandra import (
+    CassandraCells,
+    CassandraConfig,
+    CassandraDebts,
+    CassandraJobs,
+    CassandraLeases,
+    CassandraLists,
+    CassandraUsers,
+    Session,
+)
+from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig, KafkaEvents, KafkaQuarantine
+from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine, RedisTotals
+from plaudit.adapters.redis import Session as RedisSession
 from plaudit.domain.errors import Invalid
+from plaudit.ports.clock import Clock
+from plaudit.services.publish import Publish
 from plaudit.settings import Settings
+
+
+class Engines(NamedTuple):
+    """What every process of the cluster holds open."""
+
+    session: Session
+    redis: RedisSession
+    kafka: KafkaConfig
+    cells: CassandraCells
+    lists: CassandraLists
+    debts: CassandraDebts
+    users: CassandraUsers
+    jobs: CassandraJobs
+    leases: CassandraLeases
+    totals: RedisTotals
+    mine: RedisMine
+    indexed: RedisIndexed
+    events: KafkaEvents
+    quarantine: KafkaQuarantine
+    admin: KafkaAdmin
+    publish: Publish
+
+
+@asynccontextmanager
+async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
+    """Connected to all three. Raises `Unavailable`, and `Invalid` with the name of a setting that cannot work."""
+    kafka = kafka_config(settings)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        session = await enter(Session(cassandra_config(settings)))
+        redis = await enter(RedisSession(redis_config(settings)))
+        cells = await enter(CassandraCells(session))
+        lists = await enter(CassandraLists(session))
+        debts = await enter(CassandraDebts(session, clock))
+        users = await enter(CassandraUsers(session, clock))
+        jobs = await enter(CassandraJobs(session, clock))
+        leases = await enter(CassandraLeases(session, secrets.token_hex(8)))
+        events = await enter(KafkaEvents(kafka))
+        quarantine = await enter(KafkaQuarantine(kafka))
+        yield Engines(
+            session=session,
+            redis=redis,
+            kafka=kafka,
+            cells=cells,
+            lists=lists,
+            debts=debts,
+            users=users,
+            jobs=jobs,
+            leases=leases,
+            totals=RedisTotals(redis),
+            mine=RedisMine(redis, clock),
+            indexed=RedisIndexed(redis, kafka.partitions),
+            events=events,
+            quarantine=quarantine,
+            admin=KafkaAdmin(kafka),
+            publish=Publish(events, debts, cells, clock),
+        )
 
 
 def cassandra_config(settings: Settings) -> CassandraConfig:
@@ -27,8 +104,31 @@ def cassandra_config(settings: Settings) -> CassandraConfig:
 
 
 def kafka_config(settings: Settings) -> KafkaConfig:
-    """Where Kafka is, and which topic is ours."""
-    return KafkaConfig(settings.kafka_brokers, settings.kafka_topic)
+    """Raises `Invalid` with the name of a file that cannot be read."""
+    for name in ("kafka_tls_ca", "kafka_tls_cert", "kafka_tls_key"):
+        _pem(name, getattr(settings, name))  # the driver reads it itself, and says less about what is wrong
+    return KafkaConfig(
+        brokers=settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        partitions=settings.kafka_partitions,
+        replication=settings.kafka_replication,
+        group_protocol=settings.kafka_group_protocol,
+        username=settings.kafka_username,
+        password=_secret(settings.kafka_password),
+        tls_ca=settings.kafka_tls_ca,
+        tls_cert=settings.kafka_tls_cert,
+        tls_key=settings.kafka_tls_key,
+    )
+
+
+def redis_config(settings: Settings) -> RedisConfig:
+    """Raises `Invalid` with the name of a file that cannot be read."""
+    return RedisConfig(
+        nodes=settings.redis_nodes,
+        username=settings.redis_username,
+        password=_secret(settings.redis_password),
+        tls_ca=_pem("redis_tls_ca", settings.redis_tls_ca),
+    )
 
 
 def _secret(secret: SecretStr | None) -> str | None:

@@ -15,7 +15,7 @@ loop; knows no storage.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import NamedTuple
 
@@ -36,6 +36,9 @@ from plaudit.telemetry import Metrics
 log = logging.getLogger("plaudit.commit_cells")
 
 EXPIRE_EVERY_S = 0.25
+
+# What a commit made of a user's reaction on a target, and when: called at once, and returns at once.
+Wrote = Callable[[str, str, int, int], None]
 
 
 class _Waiting(NamedTuple):
@@ -71,8 +74,10 @@ class CellCommitter:
         publish: Publish | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a tuple
         backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
+        wrote: Wrote | None = None,
     ) -> None:
         self._proposer = proposer
+        self._wrote = wrote
         self._near = near
         self._clock = clock
         self._metrics = metrics
@@ -288,6 +293,9 @@ class CellCommitter:
             self._leave(key, cell, pause=failed)  # first the next proposal, then the answers to this one
             if isinstance(result, Settled) and result.wrote:
                 self._metrics.committed(1, len(pairs))
+                if self._wrote is not None:
+                    for t in result.wrote.transitions:
+                        self._wrote(t.user, key.target, t.after, t.at)
             shown = self._near.publish(key.target, result.target)
             told = [(waiting, Committed(answer, shown)) for waiting, answer in pairs if answer is not None]
             if self._publish is None:

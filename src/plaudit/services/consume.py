@@ -17,7 +17,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError, Unavailable
@@ -41,6 +41,7 @@ ASK_S = 5.0
 Action = Literal["wait", "search"]
 Item = tuple[Record, Committed]
 Epoch = Callable[[], Awaitable[object]]
+Reached = Callable[[Mapping[int, int]], Awaitable[None]]
 
 # What a handler's exceptions mean. The first line that fits counts.
 POLICY: tuple[tuple[type[Exception], Action], ...] = (
@@ -72,7 +73,8 @@ class Consume:
 
     `behind_s`: for handlers whose store may forget its last moments: the group is told positions so far behind the
     work, and whenever the handler's store was away, or `epoch` (asked every second) answers something else than before,
-    the work goes back to where it was so long before the trouble.
+    the work goes back to where it was so long before the trouble. `reached` is told every second up to which time
+    (microseconds UTC) everything in each of our partitions is handled, also where no event came.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Consume:
         quarantine: Quarantine,
         behind_s: float = 0.0,
         epoch: Epoch | None = None,
+        reached: Reached | None = None,
         limit: Limit = LIMIT,
         at_once: int = 500,
     ) -> None:
@@ -96,6 +99,7 @@ class Consume:
         self._role = role
         self._quarantine = quarantine
         self._behind_s = behind_s
+        self._reached = reached
         self._watched = _Watched(epoch) if epoch is not None else None
         self._limit = limit
         self._at_once = at_once
@@ -317,11 +321,21 @@ class Consume:
             if now_s >= ends_at_s or self._progress.keys() - self._ends.keys():
                 ends_at_s = now_s + ENDS_EVERY_S
                 with contextlib.suppress(PlauditError):
-                    self._ends = dict(await self._consumer.ends())
                     now_us = self._clock.now_us()
+                    self._ends = dict(await self._consumer.ends())
                     for partition, progress in self._progress.items():
                         progress.ends(self._ends.get(partition, 0), now_us)
+            await self._say_reached()
             await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _say_reached(self) -> None:
+        if self._reached is None:
+            return
+        found = {at: us for at, progress in self._progress.items() if (us := progress.reached_us) is not None}
+        try:
+            await self._reached(found)
+        except PlauditError as error:
+            log.warning("%s: nobody could be told how far the work is: %s", self._role, error)
 
     def _lag_events(self) -> dict[tuple[str, ...], float]:
         return {

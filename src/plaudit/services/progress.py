@@ -24,6 +24,7 @@ class Progress:
         self._handled_us = 0  # when the newest handled record was appended
         self._clear_us = 0  # when we last saw that there was nothing to handle
         self._since_us: int | None = None  # when we first looked
+        self._through_us = 0  # when we last knew that everything in the partition was handled
         self._trail: deque[tuple[float, int]] = deque()  # (by when, handled up to), at most one a second
 
     def read(self, record: Record) -> None:
@@ -65,11 +66,19 @@ class Progress:
         return None if keep is None or self.done is None else Mark(keep, self.done)
 
     def ends(self, end: int, now_us: int) -> None:
-        """The partition ends there."""
+        """The partition ended there, at this time or later."""
+        if end == 0 if self.done is None else end <= self.done:
+            self._through_us = now_us
         if self._since_us is None:
             self._since_us = now_us
         if self.done is None or end <= self.done:
             self._clear_us = now_us
+
+    @property
+    def reached_us(self) -> int | None:
+        """A time up to which everything that was appended is handled; None if there is none yet."""
+        # Another record may have been appended in the same millisecond as the newest that was handled.
+        return max(self._through_us, self._handled_us - 1000, 0) or None
 
     def lag_s(self, end: int, now_us: int) -> float:
         """How old the oldest record is that was not handled. Of one that was not even read this is the most it can be:

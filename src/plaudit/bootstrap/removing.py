@@ -1,0 +1,58 @@
+"""Builds deletion and erasure in the cluster: for API processes, which begin jobs, and whoever goes on with them."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from plaudit.bootstrap.engines import Engines
+from plaudit.ports.clock import Clock
+from plaudit.services.alter import Alter
+from plaudit.services.caught_up import CaughtUp
+from plaudit.services.directory import CellDirectory
+from plaudit.services.near import NearCache
+from plaudit.services.removals import CellRemovals
+from plaudit.services.remove import Remove
+
+
+class Removing(NamedTuple):
+    """The directory, what takes things away, and the jobs that do."""
+
+    directory: CellDirectory
+    removals: CellRemovals
+    remove: Remove
+
+
+@asynccontextmanager
+async def removing(
+    held: Engines,
+    near: NearCache,
+    clock: Clock,
+    trusted: Callable[[], bool] = lambda: True,
+    look_every_s: float | None = None,
+) -> AsyncIterator[Removing]:
+    """`look_every_s`: also carry out jobs that other processes left behind."""
+    alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), trusted)
+    directory = CellDirectory(alter, held.users, held.users, clock)
+
+    async def forget(user: str) -> None:
+        directory.forget(user)
+        await held.mine.forget([user])
+
+    removals = CellRemovals(
+        alter,
+        held.cells,
+        held.cells,
+        held.publish,
+        held.jobs,
+        held.users,
+        held.lists,
+        clock,
+        caught_up=CaughtUp(held.debts, held.indexed, clock),
+        forget=[forget],
+    )
+    try:
+        async with Remove(removals, held.jobs, near, clock, held.leases, look_every_s) as remove:
+            yield Removing(directory, removals, remove)
+    finally:
+        await alter.drain()

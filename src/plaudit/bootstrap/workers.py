@@ -1,0 +1,181 @@
+"""Builds the workers: whoever derives something from the log, and whoever looks after what is left behind."""
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+from plaudit.adapters.cassandra import CassandraCounts, CassandraSweep
+from plaudit.adapters.journal import FileJournals
+from plaudit.adapters.kafka import KafkaConsumer
+from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap.engines import Engines, engines
+from plaudit.bootstrap.removing import removing
+from plaudit.bootstrap.roles import Role
+from plaudit.ports.clock import Clock
+from plaudit.ports.consumer import Handler
+from plaudit.services.audit_cells import AuditWorker, CellAuditor, Derived, Drift
+from plaudit.services.consume import Consume
+from plaudit.services.flush import Flush
+from plaudit.services.index import IndexReactions
+from plaudit.services.near import NearCache
+from plaudit.services.rebuild import Rebuild
+from plaudit.services.recover import Recover
+from plaudit.services.sweep import Sweep
+from plaudit.services.update_counters import UpdateCounters
+from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.worker")
+
+# A failover of Redis may forget what it has acknowledged: whoever writes there goes back by so much.
+BEHIND_S = 60.0
+LOOK_FOR_JOBS_EVERY_S = 10.0
+NEAR_ENTRIES = 100  # nobody reads here
+
+
+class Work(NamedTuple):
+    """A role that follows the log."""
+
+    handler: Handler
+    behind_s: float = 0.0
+    epoch: Callable[[], Awaitable[object]] | None = None
+    reached: Callable[..., Awaitable[None]] | None = None
+
+
+class Working:
+    """Roles at work in this process. A role that cannot go on ends the process, gently, and is the reason it gives."""
+
+    def __init__(self) -> None:
+        self.following: list[Consume] = []
+        self.error: BaseException | None = None
+
+    def unready(self) -> str | None:
+        """Why this process is no good at the moment, or None."""
+        for consume in self.following:
+            if (why := consume.unready()) is not None:
+                return why
+        return None
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Called when a role has ended."""
+        if not task.cancelled() and (error := task.exception()) is not None and self.error is None:
+            self.error = error
+            log.critical("%s ends: %s", task.get_name(), error)
+            signal.raise_signal(signal.SIGTERM)
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, held: Engines, roles: Sequence[Role], clock: Clock, metrics: Metrics
+) -> AsyncIterator[Working]:
+    """These roles, until closed: what is in hand is finished then."""
+    state = Working()
+    async with AsyncExitStack() as stack:
+        for role in roles:
+            if role == "notify":
+                continue
+            if role == "audit":
+                auditor = await stack.enter_async_context(_auditor(held, clock, metrics, repair=True))
+                await stack.enter_async_context(AuditWorker(auditor))
+            elif role == "repair":
+                await _repair(stack, settings, held, clock, metrics)
+            else:
+                work = await _work(stack, role, held, clock)
+                await _follow(stack, state, role, work, held, clock, metrics)
+        yield state
+
+
+async def _work(stack: AsyncExitStack, role: Role, held: Engines, clock: Clock) -> Work:
+    """What a role makes of events."""
+    if role == "counters":
+        return Work(UpdateCounters(held.totals), BEHIND_S, held.redis.epoch)
+    if role == "index":
+        index = IndexReactions(held.lists, held.mine, held.indexed, clock)
+        return Work(index, BEHIND_S, held.redis.epoch, index.reached)
+    counts = await stack.enter_async_context(CassandraCounts(held.session))
+    flush = await stack.enter_async_context(Flush(counts, held.lists, clock))
+    return Work(flush, flush.behind_s, flush.epoch)
+
+
+async def _follow(
+    stack: AsyncExitStack,
+    state: Working,
+    role: Role,
+    work: Work,
+    held: Engines,
+    clock: Clock,
+    metrics: Metrics,
+) -> None:
+    consumer = await stack.enter_async_context(KafkaConsumer(held.kafka, held.kafka.group(role)))
+    consume = Consume(
+        consumer,
+        work.handler,
+        clock,
+        metrics,
+        role=role,
+        quarantine=held.quarantine,
+        behind_s=work.behind_s,
+        epoch=work.epoch,
+        reached=work.reached,
+    )
+    await stack.enter_async_context(consume)
+    task = asyncio.create_task(consume.run(), name=f"worker {role}")
+    task.add_done_callback(state.ended)
+    state.following.append(consume)
+
+
+async def _repair(
+    stack: AsyncExitStack, settings: Settings, held: Engines, clock: Clock, metrics: Metrics
+) -> None:
+    """Pays what is owed to the log, finishes what killed processes with this data folder had under way, and carries out
+    the jobs they left."""
+    enter = stack.enter_async_context
+    await enter(Sweep(held.publish, held.debts, held.leases, metrics, random.SystemRandom()))
+    await enter(recover(settings, held, metrics))
+    near = NearCache(held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts)
+    await enter(removing(held, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
+
+
+def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
+    """Finishes what killed processes with this data folder had under way."""
+    return Recover(FileJournals(settings.data), held.cells, held.publish, metrics, random.SystemRandom())
+
+
+@asynccontextmanager
+async def _auditor(
+    held: Engines, clock: Clock, metrics: Metrics, **options: Any
+) -> AsyncIterator[CellAuditor]:
+    async with CassandraSweep(held.session) as sweep, CassandraCounts(held.session) as counts:
+        derived = Derived(held.totals, counts, sweep)
+        yield CellAuditor(held.cells, sweep, sweep, derived, held.publish, clock, metrics, **options)
+
+
+@asynccontextmanager
+async def auditing(
+    settings: Settings, repair: bool, rows_per_s: float, report: Callable[[Drift], None]
+) -> AsyncIterator[CellAuditor]:
+    """For the command."""
+    clock = SystemClock()
+    async with (
+        engines(settings, clock) as held,
+        _auditor(held, clock, Metrics(), repair=repair, rows_per_s=rows_per_s, report=report) as auditor,
+    ):
+        yield auditor
+
+
+@asynccontextmanager
+async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Rebuild]:
+    """For the command."""
+    clock = SystemClock()
+    async with (
+        engines(settings, clock) as held,
+        CassandraSweep(held.session) as sweep,
+        CassandraCounts(held.session) as counts,
+    ):
+        yield Rebuild(
+            held.cells, sweep, sweep, sweep, held.totals, held.lists, counts, clock, rows_per_s=rows_per_s
+        )
