@@ -6,6 +6,7 @@ proposes by itself; who is refused reads and proposes again after a random pause
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import uvloop
 
@@ -37,7 +38,7 @@ class PlainCommitter:
         random: random.Random,
         publish: Publish,
         limits: Limits,
-        **_: object,
+        wrote: Callable[[str, str, int, int], None],
     ) -> None:
         self._proposer = proposer
         self._near = near
@@ -46,6 +47,7 @@ class PlainCommitter:
         self._random = random
         self._publish = publish
         self._limits = limits
+        self._wrote = wrote
         self._backoff = Backoff()
         self._tasks: set[asyncio.Task[Committed]] = set()
         self.open = 0
@@ -89,6 +91,8 @@ class PlainCommitter:
         shown = self._near.publish(key.target, result.target)
         if (plan := result.wrote) is not None:
             self._metrics.committed(1, 1)
+            for t in plan.transitions:
+                self._wrote(t.user, key.target, t.after, t.at)
             registration = result.target.registration
             await self._publish.commit(key, plan.header, plan.transitions, registration=registration)
         self._proposer.published(result.entry)

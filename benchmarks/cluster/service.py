@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
 from benchmarks.cluster import mix
 from benchmarks.cluster.engines import Place, Unused
 from benchmarks.load import HERE, RESULT, Server, running
@@ -21,8 +18,9 @@ from plaudit.http.server import free_port
 SECRET = "benchmark-" * 4
 PLAUDIT = str(Path(sys.executable).with_name("plaudit"))
 PARTITIONS = 8
-ROLES: tuple[str, ...] = ()
-TOPIC = "plaudit.reactions"
+# Whoever follows the log, and whoever pays what is owed to it. The auditor follows nothing, and would spend the whole
+# run on telling derived stores of what the fill wrote into the ledger alone.
+ROLES = ("counters", "index", "notify", "flush", "repair")
 
 
 def environment(place: Place, name: str) -> dict[str, str]:
@@ -48,10 +46,12 @@ def environment(place: Place, name: str) -> dict[str, str]:
 
 def migrate(place: Place) -> None:
     """Create what the service needs and is not there. Raises `CalledProcessError`."""
-    admin = AdminClient({"bootstrap.servers": place.kafka, "log_level": 0})
-    if TOPIC not in admin.list_topics(timeout=10).topics:
-        admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
-    subprocess.run([PLAUDIT, "migrate"], env={**os.environ, **environment(place, "api")}, check=True)
+    subprocess.run(
+        [PLAUDIT, "migrate"],
+        env={**os.environ, **environment(place, "api")},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 @contextmanager
