@@ -13,6 +13,7 @@ from plaudit.adapters.kafka import KafkaConfig, KafkaConsumer, KafkaQuarantine
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Header
 from plaudit.domain.events import Committed, committed
+from plaudit.ports.consumer import Handler
 from plaudit.services.consume import LIMIT, Consume, Epoch, Limit
 from plaudit.telemetry import Metrics
 from tests.engines.kafka import Kafka
@@ -122,7 +123,7 @@ class Notes:
 @asynccontextmanager
 async def working(
     log: Log,
-    handler: Notes,
+    handler: Handler,
     metrics: Metrics | None = None,
     *,
     role: str = "test",

@@ -1,8 +1,8 @@
 """The only place that builds: settings in, a running service out."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from plaudit.bootstrap.embedded import embedded
 from plaudit.bootstrap.front import Service
@@ -12,18 +12,23 @@ from plaudit.bootstrap.process import configure_logging, spare_the_collector
 from plaudit.bootstrap.roles import ROLES, Role
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
+from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.rebuild import Rebuild
 from plaudit.settings import Settings
 
 __all__ = [
     "Role",
     "Service",
+    "auditing",
     "backup",
     "configure_logging",
     "dead_letters",
+    "drivers",
     "embedded",
     "export_file",
     "import_file",
     "migrate",
+    "rebuilding",
     "resend",
     "restore",
     "run",
@@ -39,7 +44,7 @@ async def run(settings: Settings, *, everything: bool = False) -> None:
     `everything`: the workers of the cluster in the same process. The embedded profile always has its own.
     """
     if settings.clustered:
-        with _drivers():
+        with drivers():
             from plaudit.bootstrap.cluster import cluster
         profile = cluster(settings, ROLES if everything else ())
         words = "cluster profile: Cassandra, Kafka and Redis Cluster"
@@ -58,7 +63,7 @@ async def work(settings: Settings, role: Role) -> None:
         raise Invalid(
             "invalid_setting", "cassandra_hosts is not set: the embedded profile does all work itself"
         )
-    with _drivers():
+    with drivers():
         from plaudit.bootstrap.cluster import worker
     async with worker(settings, role) as service:
         log.info("worker of the cluster profile: %s", role)
@@ -77,13 +82,43 @@ async def migrate(settings: Settings) -> list[str]:
             "invalid_setting",
             "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
         )
-    with _drivers():
+    with drivers():
         from plaudit.bootstrap.cluster import migrate_engines
     return await migrate_engines(settings)
 
 
+@asynccontextmanager
+async def auditing(
+    settings: Settings, repair: bool, rows_per_s: float, report: Callable[[Drift], None]
+) -> AsyncIterator[CellAuditor]:
+    """The auditor of the cluster, for the command. Raises `PlauditError`."""
+    _needs_cluster(settings)
+    with drivers():
+        from plaudit.bootstrap import workers
+    async with workers.auditing(settings, repair, rows_per_s, report) as auditor:
+        yield auditor
+
+
+@asynccontextmanager
+async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Rebuild]:
+    """What fills the derived stores of the cluster again, for the command. Raises `PlauditError`."""
+    _needs_cluster(settings)
+    with drivers():
+        from plaudit.bootstrap import workers
+    async with workers.rebuilding(settings, rows_per_s) as rebuild:
+        yield rebuild
+
+
+def _needs_cluster(settings: Settings) -> None:
+    if not settings.clustered:
+        raise Invalid(
+            "invalid_setting",
+            "cassandra_hosts is not set: in the embedded profile nothing is derived that could differ",
+        )
+
+
 @contextmanager
-def _drivers() -> Iterator[None]:
+def drivers() -> Iterator[None]:
     """Importing what builds the cluster: its drivers are an extra. Raises `Invalid`."""
     try:
         yield

@@ -114,6 +114,7 @@ async def _api(
         )
         stack.push_async_callback(committer.close)
         metrics.gauge("plaudit_open_commits", lambda: committer.open)
+        metrics.gauge("plaudit_journal_open", lambda: journal.open)
 
         absent: Any = None
         back = Back(

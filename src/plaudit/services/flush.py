@@ -52,6 +52,7 @@ class Flush:
         self._notes: dict[str, Target | None] = {}
         self._since_s = 0.0  # of the oldest note
         self._writing = asyncio.Lock()
+        self.written = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -118,6 +119,7 @@ class Flush:
         if len(states) < len(notes):
             states |= await self._counters.targets([t for t, state in notes.items() if state is None])
         await self._flushed.put(states)
+        self.written += len(states)
 
     def _note(self, event: Committed) -> None:
         state = Target(event.header) if event.bucket == 0 and event.lanes == 1 else None

@@ -7,6 +7,7 @@ import pytest
 
 from plaudit.adapters.cassandra import CassandraConfig, Session
 from plaudit.adapters.cassandra.inspect import CassandraFacts, Node, Table
+from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig
 from plaudit.adapters.redis import RedisConfig
 from plaudit.adapters.redis import Session as RedisSession
 from plaudit.adapters.redis.inspect import RedisFacts
@@ -18,6 +19,7 @@ from plaudit.domain.errors import Unavailable
 from plaudit.ports.clock import Clock
 from tests.conftest import needs
 from tests.engines.cassandra import DATACENTER, Cassandra
+from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.cassandra import config, open_session
 from tests.support.redis import open_session as open_redis
@@ -138,6 +140,27 @@ async def test_wrong_settings_of_redis_are_found(session: Session, redis: Redis)
             for node in range(6):
                 redis.ask(node, "CONFIG", "SET", setting, right)
         assert seen(findings)[check] != "ok"
+
+
+async def test_a_real_topic_is_looked_at(session: Session, redis: Redis, kafka: Kafka) -> None:
+    admin = KafkaAdmin(KafkaConfig([kafka.bootstrap], "doctored", partitions=3, replication=1))
+
+    async def the_redis() -> RedisFacts:
+        async with open_redis(redis) as opened:
+            return await inspect_redis(opened)
+
+    for partitions, there, wanted in (
+        (3, False, {"topic": "fault"}),
+        (3, True, {"topic": "ok", "events": "note", "retention": "ok"}),
+        (6, True, {"topic": "note", "events": "note", "retention": "ok"}),
+    ):
+        if there:
+            await admin.create()
+        findings = await examine_cluster(
+            session.config, admin.describe, the_redis, SystemClock(), partitions=partitions
+        )
+        assert {check: state for check, state in seen(findings).items() if check in wanted} == wanted
+        assert "deletions" not in seen(findings)
 
 
 async def test_an_engine_that_is_away_does_not_hide_the_others(session: Session) -> None:

@@ -300,9 +300,10 @@ async def test_the_indexer_begins_nothing_and_erasure_and_import_end_it(parts: P
     user, target = fresh_target(), fresh_target()
     await parts.indexer.handle([event(target, Transition(user, NONE, LIKE, 5, 5))])
     assert (await parts.states.recall(user, [target])).states == {}
-    for cause, after in (("import", HAHA), ("erase", NONE)):
+    endings: list[tuple[Cause, int]] = [("import", HAHA), ("erase", NONE)]
+    for cause, after in endings:
         await parts.states.note([Change(user, target, State(LIKE, 6))], create=True)
-        await parts.indexer.handle([event(target, Transition(user, None, after, 5, 7), cause=cause)])  # type: ignore[arg-type]
+        await parts.indexer.handle([event(target, Transition(user, None, after, 5, 7), cause=cause)])
         assert (await parts.states.recall(user, [target])).states == {}
     assert await parts.own.mine(user, [target]) == {}
 
