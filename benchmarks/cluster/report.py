@@ -184,7 +184,8 @@ were stored before and that no process has seen.
 - **plain in place**: the same instead of our commit, behind the same HTTP, Kafka and consumers.
 - **PostgreSQL**: one function per toggle keeps row, counts and outbox row in one transaction, pgbench with 16 and 64
   clients, fsync on.
-- **Plaudit**: taps over HTTP from wrk with 64 and 256 connections; every consumer is a process of its own. Worst lag:
-  how far behind the slowest of them was at any moment of the case.
+- **Plaudit**: taps over HTTP from wrk with 64 and 256 connections. Each worker is a process of its own: counters,
+  index, notify, flush, repair; not the auditor, which would spend the run on telling lists and Redis of what the fill
+  wrote into the ledger alone. Worst lag: how far behind the slowest of them was at any moment of the case.
 
 All share the machine's cores with whatever loads them. Java runs with the full compiler and is warmed up."""
