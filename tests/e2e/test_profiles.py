@@ -68,6 +68,7 @@ def story() -> Iterator[Call]:
     yield from taps()
     yield from refusals()
     yield from reads()
+    yield from notifications()
     yield from removals()
 
 
@@ -112,6 +113,12 @@ def reads() -> Iterator[Call]:
     yield get("/api/v1/reactions/p1/reactors?limit=100&type=love")
     yield get("/api/v1/me/reactions?limit=100", "fan")
     yield get("/api/v1/me/reactions", "u0")
+
+
+def notifications() -> Iterator[Call]:
+    yield get("/api/v1/me/notifications", "owner")
+    yield Call("PUT", "/api/v1/me/notification-settings", "owner", {"muted_targets": ["p1"]})
+    yield get("/api/v1/me/notification-settings", "owner")
 
 
 def removals() -> Iterator[Call]:

@@ -13,7 +13,7 @@ from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.server import PLAUDIT, ServerProcess
 
-ROLES = ("counters", "index", "flush", "repair")
+ROLES = ("counters", "index", "notify", "flush", "repair")
 SECRET = "a secret that is only good enough for tests"
 PARTITIONS = 6
 

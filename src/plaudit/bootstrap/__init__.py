@@ -1,17 +1,19 @@
 """The only place that builds: settings in, a running service out."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+from plaudit.bootstrap import notifications
 from plaudit.bootstrap.embedded import embedded
 from plaudit.bootstrap.front import Service
 from plaudit.bootstrap.moving import backup, export_file, import_file, restore
-from plaudit.bootstrap.notifications import dead_letters, resend
 from plaudit.bootstrap.process import configure_logging, spare_the_collector
 from plaudit.bootstrap.roles import ROLES, Role
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
+from plaudit.ports.notifications import Parcel
 from plaudit.services.audit_cells import CellAuditor, Drift
 from plaudit.services.rebuild import Rebuild
 from plaudit.settings import Settings
@@ -115,6 +117,24 @@ def _needs_cluster(settings: Settings) -> None:
             "invalid_setting",
             "cassandra_hosts is not set: in the embedded profile nothing is derived that could differ",
         )
+
+
+def dead_letters(settings: Settings, after: int, limit: int) -> list[Parcel]:
+    """Pushes that were given up, the oldest first. Raises `PlauditError`."""
+    if not settings.clustered:
+        return notifications.dead_letters(settings, after, limit)
+    with drivers():
+        from plaudit.bootstrap import letters
+    return asyncio.run(letters.dead_letters(settings, after, limit))
+
+
+def resend(settings: Settings, numbers: Sequence[int] | None) -> int:
+    """Have dead letters sent again (None: all), also while a server is running; how many. Raises `PlauditError`."""
+    if not settings.clustered:
+        return notifications.resend(settings, numbers)
+    with drivers():
+        from plaudit.bootstrap import letters
+    return asyncio.run(letters.resend(settings, numbers))
 
 
 @contextmanager

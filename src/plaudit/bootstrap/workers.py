@@ -13,13 +13,16 @@ from plaudit.adapters.journal import FileJournals
 from plaudit.adapters.kafka import KafkaConsumer
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, engines
+from plaudit.bootstrap.letters import letters, notifier
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
 from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Handler
+from plaudit.services.alter import Alter
 from plaudit.services.audit_cells import AuditWorker, CellAuditor, Derived, Drift
 from plaudit.services.consume import Consume
+from plaudit.services.directory import CellDirectory
 from plaudit.services.flush import Flush
 from plaudit.services.index import IndexReactions
 from plaudit.services.near import NearCache
@@ -78,8 +81,6 @@ async def working(
     state = Working()
     async with AsyncExitStack() as stack:
         for role in roles:
-            if role == "notify":
-                continue
             if role == "audit":
                 auditor = await stack.enter_async_context(
                     _auditor(settings, held, clock, metrics, repair=True)
@@ -88,18 +89,26 @@ async def working(
             elif role == "repair":
                 await _repair(stack, settings, held, clock, metrics)
             else:
-                work = await _work(stack, role, held, clock)
+                work = await _work(stack, role, settings, held, clock, metrics)
                 await _follow(stack, state, role, work, held, clock, metrics)
         yield state
 
 
-async def _work(stack: AsyncExitStack, role: Role, held: Engines, clock: Clock) -> Work:
+async def _work(
+    stack: AsyncExitStack, role: Role, settings: Settings, held: Engines, clock: Clock, metrics: Metrics
+) -> Work:
     """What a role makes of events."""
     if role == "counters":
         return Work(UpdateCounters(held.totals), BEHIND_S, held.redis.epoch)
     if role == "index":
         index = IndexReactions(held.lists, held.mine, held.indexed, clock)
         return Work(index, BEHIND_S, held.redis.epoch, index.reached)
+    if role == "notify":
+        alter = Alter(held.cells, held.publish, clock, random.SystemRandom())
+        directory = CellDirectory(alter, held.users, held.users, clock)
+        held.noticed.append(directory.forget)
+        handler = await stack.enter_async_context(notifier(settings, held, directory, clock, metrics))
+        return Work(handler, BEHIND_S, held.redis.epoch)
     counts = await stack.enter_async_context(CassandraCounts(held.session))
     flush = await stack.enter_async_context(Flush(counts, held.lists, clock))
     return Work(flush, flush.behind_s, flush.epoch)
@@ -141,7 +150,8 @@ async def _repair(
     await enter(Sweep(held.publish, held.debts, held.leases, metrics, random.SystemRandom()))
     await enter(recover(settings, held, metrics))
     near = NearCache(held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts)
-    await enter(removing(held, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
+    post = await enter(letters(held))
+    await enter(removing(held, post, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
 
 
 def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
