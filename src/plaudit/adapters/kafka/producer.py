@@ -16,7 +16,6 @@ from plaudit.adapters.kafka.errors import of, write_failed
 from plaudit.domain.errors import Unavailable
 
 DELIVERY_TIMEOUT_MS = 10_000
-LINGER_MS = 5
 FLUSH_S = 5.0
 
 
@@ -29,8 +28,10 @@ class Appender:
                 **config.options(),
                 "acks": "all",
                 "enable.idempotence": True,
-                # What a request costs the broker is the same for one event and for many; and a commit takes longer.
-                "linger.ms": LINGER_MS,
+                # Natural batching, as with commits: an event that finds nothing under way goes at once, and whatever
+                # comes meanwhile rides in the next request. A request costs the broker far more than an event.
+                "linger.ms": 0,
+                "max.in.flight.requests.per.connection": 1,
                 "compression.type": "lz4",
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
             }
