@@ -97,7 +97,7 @@ def against_postgres(_: Place) -> Found:
 
 def in_place(place: Place) -> Found:
     """Peer (i), in the place of our commit."""
-    return ours.taps(place, [("uniform", 0, 256, SECONDS), ("one", 0, 256, SECONDS)], plain=True)
+    return ours.taps(place, [("uniform", 0, 256, SECONDS)], plain=True)
 
 
 def taps(place: Place) -> Found:

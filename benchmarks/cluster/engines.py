@@ -31,8 +31,6 @@ CASSANDRA = {
     "file_cache_size": "512MiB",
     "concurrent_reads": 32,
     "concurrent_writes": 32,
-    # Rows are read by name: a block of rows is decoded for each, and most are not there.
-    "column_index_size": "1KiB",
 }
 PLACE = jars.CACHE / "cluster-benchmark.json"
 
