@@ -7,6 +7,7 @@ found before. Results go to benchmarks/results/cluster.json and docs/cluster-per
 
 import argparse
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from benchmarks.cluster.processes import Meter
 from plaudit.adapters.cassandra import CassandraCells, Session, migrate
 
 WORKERS = (64, 256)
-WARM_S, SECONDS, OURS_S = 50, 12, 60
+WARM_S, SECONDS, OURS_S = 50, 12, 30
 
 Found = ours.Found
 
@@ -61,10 +62,15 @@ async def _plain(place: Place, work: Iterable[tuple[mix.Spread, int, float]]) ->
             wishes = mix.wishes(spread, unused.phase(spread), unused.viral(0, 0))
             meter = Meter({"Cassandra": [place.cassandra_pid]})
             figures = await bare.measure(cells, wishes, workers, seconds)
+            elsewhere = meter.elsewhere()
             if spread == "one":
                 unused.viral(0, figures.taps + figures.failed + workers)
             cpu = {"workers": figures.client_us, **meter.each_us(figures.taps)}
-            found[f"plain, {spread}, {workers}"] = {**figures._asdict(), "cpu_us": cpu}
+            found[f"plain, {spread}, {workers}"] = {
+                **figures._asdict(),
+                "cpu_us": cpu,
+                "elsewhere": elsewhere,
+            }
     return found
 
 
@@ -90,8 +96,14 @@ def against_postgres(_: Place) -> Found:
         server.measure("uniform", 16, 5)
         for spread in ("uniform", "one"):
             for clients in postgres.CLIENTS:
+                meter = Meter({})
                 figures = server.measure(spread, clients, SECONDS)
-                found[f"PostgreSQL, {spread}, {clients}"] = {**figures._asdict(), "version": server.version}
+                used = figures.rate * figures.cpu_us / 1e6 / (os.cpu_count() or 1)
+                found[f"PostgreSQL, {spread}, {clients}"] = {
+                    **figures._asdict(),
+                    "version": server.version,
+                    "elsewhere": max(0.0, meter.elsewhere() - used),
+                }
     return found
 
 

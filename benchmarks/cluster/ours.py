@@ -85,7 +85,12 @@ def taps(place: Place, work: Iterable[tuple[mix.Spread, int, int, float]], *, pl
             used, lag = _meter(place, server, working), Lag(working)
             figures = sending.run(server, connections, seconds)
             cpu = used.each_us(figures["taps"])
-            found[f"{label}, {spread}, {connections}"] = {**figures, "cpu_us": cpu, "lag_s": lag.stop()}
+            found[f"{label}, {spread}, {connections}"] = {
+                **figures,
+                "cpu_us": cpu,
+                "elsewhere": used.elsewhere(),
+                "lag_s": lag.stop(),
+            }
     return found
 
 

@@ -1,6 +1,7 @@
 """What processes cost: CPU time and children, from proc(5)."""
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,12 +22,34 @@ def group(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def _busy_s() -> float:
+    """CPU seconds that the machine was busy since it started (the first line of proc(5)/stat)."""
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def _loaders_s() -> float:
+    """CPU seconds of this process and of those it has started and that have ended."""
+    return sum(os.times()[:4])
+
+
 class Meter:
-    """CPU time of some processes, by name, from its making on."""
+    """CPU time of some processes, by name, from its making on; and what the machine did besides."""
 
     def __init__(self, processes: Mapping[str, Iterable[int]]) -> None:
         self._processes = {name: list(pids) for name, pids in processes.items()}
         self._before = self._now()
+        self._busy_s, self._loaders_s, self._began_s = _busy_s(), _loaders_s(), time.monotonic()
+
+    def elsewhere(self) -> float:
+        """The share of the machine's cores that neither these processes used nor whoever loads them. A case during
+        which it was large was not alone on the machine.
+        """
+        elapsed_s = time.monotonic() - self._began_s
+        ours_s = sum(self._now().values()) - sum(self._before.values()) + _loaders_s() - self._loaders_s
+        return max(0.0, (_busy_s() - self._busy_s - ours_s) / elapsed_s / (os.cpu_count() or 1))
 
     def each_us(self, operations: float) -> dict[str, float]:
         """Microseconds per operation, by name."""

@@ -19,7 +19,16 @@ from tests.engines import jars
 RESULTS = Path(__file__).parents[1] / "results" / "cluster.json"
 DOCS = Path(__file__).parents[2] / "docs" / "cluster-performance.md"
 Found = dict[str, dict[str, Any]]
-COLUMNS = ("case", "taps/s", "p50 ms", "p99 ms", "failed", "worst lag", "CPU µs per tap, of each process")
+COLUMNS = (
+    "case",
+    "taps/s",
+    "p50 ms",
+    "p99 ms",
+    "failed",
+    "worst lag",
+    "elsewhere",
+    "CPU µs per tap, of each process",
+)
 READS = ("case", "calls/s", "p50 ms", "p99 ms", "errors", "API CPU µs per call")
 
 
@@ -90,7 +99,15 @@ def _lines(cases: Found) -> Iterator[tuple[str, ...]]:
             else f"{cpu:,.0f}"
         )
         lag = f"{max(case['lag_s'].values()):.1f} s" if case.get("lag_s") else ""
-        yield name, f"{case['rate']:,.0f}", *latency, f"{case['failed']:,}", lag, each
+        yield (
+            name,
+            f"{case['rate']:,.0f}",
+            *latency,
+            f"{case['failed']:,}",
+            lag,
+            f"{case['elsewhere']:.0%}",
+            each,
+        )
 
 
 def _reads(cases: Found) -> Iterator[tuple[str, ...]]:
@@ -188,4 +205,5 @@ were stored before and that no process has seen.
   index, notify, flush, repair; not the auditor, which would spend the run on telling lists and Redis of what the fill
   wrote into the ledger alone. Worst lag: how far behind the slowest of them was at any moment of the case.
 
-All share the machine's cores with whatever loads them. Java runs with the full compiler and is warmed up."""
+Elsewhere: the share of the machine's cores that something else used meanwhile. All share the cores with whatever
+loads them. Java runs with the full compiler and is warmed up."""
