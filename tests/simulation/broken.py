@@ -76,16 +76,6 @@ class AnswersFromMemory(Proposer):
         return await super().attempt(key, taps)
 
 
-class BelievesOldReads(Proposer):
-    """Takes rows read ahead for newer than what its own commit wrote meanwhile."""
-
-    async def look_ahead(self, key: CellKey, users: Collection[str]) -> None:
-        state = await self._cells.read(key, users)
-        belief = self._known.belief(key)
-        if belief is not None:
-            belief.rows.update({user: state.rows.get(user) for user in users})
-
-
 class _Cells(SimulatedCells):
     """Wraps another process's way to the store."""
 
@@ -150,7 +140,6 @@ BROKEN: dict[str, ProposerMaker] = {
         OneIdIsProof,
         FoldsAgainBlindly,
         AnswersFromMemory,
-        BelievesOldReads,
     )
 } | {kind.__name__: cells(kind) for kind in (Unconditional, AppliesTwice, TwoMoments, SettlesByQuorum)}
 

@@ -54,9 +54,6 @@ class _Cell(msgspec.Struct):
 
     queue: deque[_Waiting]
     busy: bool = False
-    under_way: bool = False  # a proposal is; only one is at a time
-    came: list[str] = []  # whose taps came since it began, and whose rows nobody has looked for
-    looking: bool = False
     failures: int = 0
     error: PlauditError | None = None  # why the last attempt stored nothing
 
@@ -124,11 +121,6 @@ class CellCommitter:
         self._idle.clear()
         if not cell.busy:
             self._ready_again(key, cell)
-        elif cell.under_way:
-            cell.came.append(tap.user)
-            if not cell.looking:
-                cell.looking = True
-                self._begin(self._look_ahead(key, cell), [])
         if self._expiry is None:
             self._expiry = loop.call_later(EXPIRE_EVERY_S, self._expire)
         return future
@@ -212,20 +204,8 @@ class CellCommitter:
         else:
             self._ready_again(key, cell)
 
-    async def _look_ahead(self, key: CellKey, cell: _Cell) -> None:
-        """While a commit of the cell is under way, read what the next one needs: as with commits, whoever comes during
-        one read rides in the next. The next commit waits for none of them.
-        """
-        try:
-            while cell.came and cell.under_way:
-                users, cell.came = cell.came, []
-                await self._proposer.look_ahead(key, users)
-        finally:
-            cell.looking = False
-
     async def _attempt(self, key: CellKey, cell: _Cell, batch: list[_Waiting]) -> None:
         """One proposal: from the queue to the answers, or back to the queue."""
-        cell.came, cell.under_way = [], True
         result: Settled | Lost | Moved | Open | PlauditError
         try:
             result = await self._proposer.attempt(key, [waiting.tap for waiting in batch])
@@ -280,7 +260,6 @@ class CellCommitter:
         self, key: CellKey, cell: _Cell, batch: list[_Waiting], result: Settled | Lost | Moved | PlauditError
     ) -> None:
         """Answer; what was not stored and still has time goes back to the front of the queue."""
-        cell.under_way = False
         failed = not isinstance(result, Settled)
         cell.failures = cell.failures + 1 if failed else 0
         cell.error = result if isinstance(result, Unavailable) else None

@@ -16,11 +16,8 @@ from plaudit.ports.cells import CellKey, CellState
 SHARE_OF_ONE_CELL = 4
 
 
-class Belief(msgspec.Struct):
-    """The newest state, and rows of it: None for a user who has none.
-
-    Rests on an unbroken chain of this process's own commits; every row that one of them wrote is there.
-    """
+class _Belief(msgspec.Struct):
+    """The newest state, and rows of it: None for a user who has none."""
 
     state: CellState
     rows: dict[str, Row | None]
@@ -31,7 +28,7 @@ class Known:
 
     def __init__(self, max_rows: int = 200_000) -> None:
         self._max_rows = max_rows
-        self._beliefs: OrderedDict[CellKey, Belief] = OrderedDict()
+        self._beliefs: OrderedDict[CellKey, _Belief] = OrderedDict()
         self._rows = 0
 
     def __len__(self) -> int:
@@ -51,31 +48,13 @@ class Known:
                 rows[user] = row
         return CellState(belief.state.header, belief.state.registration, rows)
 
-    def belief(self, key: CellKey) -> Belief | None:
-        """What is believed of a cell; for `extend`."""
-        return self._beliefs.get(key)
-
-    def extend(self, key: CellKey, belief: Belief, users: Collection[str], state: CellState) -> None:
-        """Add the rows of `users`, of a read that began when `belief` was held already.
-
-        It does not matter how many commits ago that was, nor whether the read shows the commit that is under way: only
-        commits of this process can have come between, or the next proposal is refused, and what they wrote is in the
-        belief already.
-        """
-        if self._beliefs.get(key) is not belief or self._too_big(belief, users):
-            return
-        before = len(belief.rows)
-        for user in users:
-            belief.rows.setdefault(user, state.rows.get(user))
-        self._rows += len(belief.rows) - before
-
     def learn(self, key: CellKey, before: CellState, header: Header, rows: dict[str, Row | None]) -> None:
         """A commit of this process led from `before` to `header`; `rows` are its users' rows as they are now."""
         belief = self._beliefs.pop(key, None)
         if belief is not None:
             self._rows -= len(belief.rows) + 1
         if belief is None or belief.state.seq != before.seq or self._too_big(belief, rows):
-            belief = Belief(before, {})
+            belief = _Belief(before, {})
         belief.state = CellState(header, before.registration, {})
         belief.rows.update(rows)
         self._beliefs[key] = belief
@@ -90,5 +69,5 @@ class Known:
         if belief is not None:
             self._rows -= len(belief.rows) + 1
 
-    def _too_big(self, belief: Belief, rows: Collection[str]) -> bool:
+    def _too_big(self, belief: _Belief, rows: dict[str, Row | None]) -> bool:
         return len(belief.rows) + len(rows) > self._max_rows // SHARE_OF_ONE_CELL

@@ -100,9 +100,10 @@ class Proposer:
         erased: Collection[str] = ()
         if self._erased is not None and (suspects := self._erased.suspects(users)):
             erased = await self._erased.verified(suspects)
-        state, believed = await self._state(key, users)
+        belief = self._known.recall(key, users)
+        state = belief or await self._cells.read(key, users)
         taps, plan = self._fold(state, taps, erased)
-        if not plan.changed and (believed or any(isinstance(a, Answer) for a in plan.answers)):
+        if not plan.changed and (belief is not None or any(isinstance(a, Answer) for a in plan.answers)):
             # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
             # comes from a read may stay: it says nothing about what is stored.
             state = await self._cells.settle(key, users)
@@ -130,23 +131,6 @@ class Proposer:
         if self._journal is not None and entry is not None:
             self._journal.end(entry)
 
-    async def look_ahead(self, key: CellKey, users: Collection[str]) -> None:
-        """Read the rows of users whose taps wait while a commit of the cell is under way, for the next attempt.
-
-        Where nothing is known of the cell there is nothing to add to; the next attempt reads it. Nothing is raised.
-        """
-        belief = self._known.belief(key)
-        if belief is None:
-            return
-        unknown = [user for user in users if user not in belief.rows]
-        if not unknown:
-            return
-        try:
-            state = await self._cells.read(key, unknown)
-        except (Unavailable, Corrupt):
-            return
-        self._known.extend(key, belief, unknown, state)
-
     async def settle(self, key: CellKey, open_: Open) -> Settled | Moved | None:
         """Find out what became of a proposal; None if that is not known yet: pause, and ask again.
 
@@ -168,23 +152,6 @@ class Proposer:
         except (Unavailable, OutcomeUnknown):
             return None
         return self._applied(key, open_.before, open_.taps, open_.plan, open_.entry) if applied else None
-
-    async def _state(self, key: CellKey, users: Collection[str]) -> tuple[CellState, bool]:
-        """The cell with these users' rows, and whether any of that is believed only. Reads what is not known."""
-        known = self._known.recall(key, users)
-        if known is not None:
-            return known, True
-        belief = self._known.belief(key)
-        unknown = [user for user in users if belief is None or user not in belief.rows]
-        state = await self._cells.read(key, unknown)
-        if len(unknown) == len(users) or belief is None:
-            return state, False
-        if belief.state.seq == state.seq:
-            self._known.extend(key, belief, unknown, state)
-            known = self._known.recall(key, users)
-            if known is not None:
-                return known, True
-        return await self._cells.read(key, users), False
 
     def _fold(
         self, state: CellState, taps: Sequence[Tap], erased: Collection[str]

@@ -131,45 +131,6 @@ async def test_a_chain_of_own_commits_needs_no_further_read() -> None:
     assert bench.cells.reads == 1
 
 
-async def test_rows_for_the_next_commit_are_read_while_one_is_under_way() -> None:
-    bench = Bench()
-    await bench.tap("a", "ann")
-    bench.cells.shut()
-    under_way = bench.tap("a", "bob")
-    await bench.proposals(2)
-    others = [bench.tap("a", user) for user in ("bob", "cid", "dan")]
-    async with asyncio.timeout(5):
-        while bench.cells.reads < 3:  # ann's, bob's, and one ahead for the others
-            await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
-    bench.cells.open()
-    answers = [answer.answer for answer in await asyncio.gather(under_way, *others)]
-    created = Answer(Outcome.CREATED, 0, 1)
-    assert answers == [created, Answer(Outcome.UNCHANGED, 1, 1), created, created]
-    assert (await bench.proposals(3))[2] == ["cid", "dan"]
-    assert bench.cells.reads == 3, "the third commit had nothing left to read"
-
-
-async def test_rows_read_ahead_are_good_for_nothing_once_another_process_has_committed() -> None:
-    bench = Bench()
-    await bench.tap("a", "ann")
-    bench.cells.shut()
-    under_way = bench.tap("a", "bob")
-    await bench.proposals(2)
-    other = bench.another().submit("a", Tap("cid", Verb.SET, 2, b"8 bytes!"))
-    await bench.proposals(3)
-    late = bench.tap("a", "cid")
-    async with asyncio.timeout(5):
-        while bench.cells.reads < 4:
-            await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
-    bench.cells.open()
-    shown = [await future for future in (under_way, other, late)]
-    assert sorted(answer.shown.seq for answer in shown) == [2, 3, 4]
-    outcomes = {a.answer.outcome for a in shown[1:] if isinstance(a.answer, Answer)}
-    assert outcomes == {Outcome.CREATED, Outcome.SWITCHED}
-
-
 async def test_a_commit_takes_128_users_and_4_taps_of_each_in_order() -> None:
     bench = Bench()
     bench.cells.shut()

@@ -39,31 +39,6 @@ def test_a_broken_chain_forgets_it() -> None:
     assert known.recall(A, ["bob"]) is None
 
 
-def test_rows_read_ahead_are_believed_and_never_in_the_place_of_what_a_commit_wrote() -> None:
-    known = Known()
-    known.learn(A, state(0), Header(seq=1), {"ann": Row(1)})
-    belief = known.belief(A)
-    assert belief is not None
-    known.learn(A, state(1), Header(seq=2), {"bob": Row(2)})
-    read_before = CellState(Header(seq=1), None, {"ann": Row(1), "cid": Row(3)})
-    known.extend(A, belief, ["ann", "bob", "cid", "dan"], read_before)
-    rows = {"ann": Row(1), "bob": Row(2), "cid": Row(3)}
-    assert known.recall(A, ["ann", "bob", "cid", "dan"]) == CellState(Header(seq=2), None, rows)
-
-
-def test_rows_read_ahead_of_a_chain_that_broke_are_dropped() -> None:
-    known = Known()
-    known.learn(A, state(0), Header(seq=1), {"ann": Row(1)})
-    belief = known.belief(A)
-    assert belief is not None
-    known.forget(A)
-    known.extend(A, belief, ["bob"], state(1))
-    assert known.belief(A) is None
-    known.learn(A, state(3), Header(seq=4), {"ann": Row(1)})
-    known.extend(A, belief, ["bob"], state(1))
-    assert known.recall(A, ["bob"]) is None
-
-
 def test_it_is_bounded_and_forgets_what_was_used_longest_ago() -> None:
     known = Known(max_rows=8)
     for key in (A, B, C):
