@@ -115,13 +115,16 @@ def fresh(place: Place, peak: float) -> Found:
     """From a tap's answer to the new count through another API process, at a share of the peak; and what a tap adds to
     each store.
     """
-    connections = 64
+    connections = 128
     with _service(place) as (here, working), api(place, name="api-2") as there:
         sending = Load(place, "uniform")
         answer_ms = sending.run(here, connections, WARM_S, 1000 * connections / (peak * SHARE_OF_PEAK))[
             "p50_ms"
         ]
         delay_ms = max(0.0, 1000 * connections / (peak * SHARE_OF_PEAK) - answer_ms)
+        # What is flushed is what taps add; compaction of what was there before would hide it.
+        place.nodetool("disableautocompaction")
+        place.nodetool("stop", "COMPACTION")
         before = _sizes(place)
         with ExitStack() as stack:
             lag = Lag(working)
@@ -136,8 +139,9 @@ def fresh(place: Place, peak: float) -> Found:
             figures = sending.run(here, connections, FRESH_S, delay_ms)
             watching.join()
         after = _sizes(place)
+        place.nodetool("enableautocompaction")
     taps_ = figures["taps"] + seen[0].samples
-    sizes = {name: (after[name] - before[name]) / taps_ for name in after}
+    sizes = {name: (after[name] - was) / taps_ for name, was in before.items() if after[name] != was}
     offered = {"share_of_peak": figures["rate"] / peak, "taps_per_s": figures["rate"]}
     return {"freshness": {**seen[0]._asdict(), **offered}, "bytes per tap": sizes}
 
