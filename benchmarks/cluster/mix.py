@@ -26,7 +26,7 @@ STEP = 38_197
 USERS = 1_000_000
 # Nine digits are enough for the users of all phases.
 NEW_USERS = 5_000_000
-PHASES = {"uniform": 18, "one": 180}
+PHASES = {"uniform": PER_TARGET, "one": 180}
 NEW = 0.60
 
 

@@ -131,7 +131,7 @@ def fresh(place: Place, peak: float) -> Found:
             stack.callback(lag.stop)
             seen: list[freshness.Figures] = []
             until_s = time.monotonic() + FRESH_S
-            phase = Unused(place).phase("uniform")
+            phase = Unused(place).phase("one")  # for the names of its users
             watching = threading.Thread(
                 target=lambda: seen.append(freshness.watch(here, there, token(), phase, until_s))
             )

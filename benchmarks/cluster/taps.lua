@@ -26,7 +26,7 @@ function request()
   if one then
     target, user, reaction = viral, used % viral_rows, 1 + used % viral_rows % 6
   else
-    local t, j = (tap + phase * 7000) * 38197 % targets, (phase + math.floor(tap / targets) * 18) % per_target
+    local t, j = (tap + phase * 7000) * 38197 % targets, phase
     target, user, reaction = string.format("p%09d", t), (t * 13 + j * 7919) % 1000000, 1 + (t + j) % 6
   end
   local dice = math.random()
