@@ -28,6 +28,10 @@ COMMIT_EVERY_S = 1.0
 ASK_S = 5.0  # a question that is not answered by then has failed
 PREFETCH_KIB = 16 * 1024  # of all partitions together; one may exceed it by its last fetch
 FETCH_BYTES = 1024 * 1024  # of one partition at a time
+# The broker answers when there is so much to fetch, or after so long: an answer for every event would cost broker and
+# consumer far more than the events themselves, and what is derived from them may be a moment old.
+FETCH_MIN_BYTES = 128 * 1024
+FETCH_WAIT_MS = 100
 
 
 def options(config: KafkaConfig, group: str, session_s: float, silent_s: float) -> Options:
@@ -44,6 +48,8 @@ def options(config: KafkaConfig, group: str, session_s: float, silent_s: float) 
         "queued.min.messages": 1000,  # by default 100,000 of each partition
         "fetch.message.max.bytes": FETCH_BYTES,
         "fetch.max.bytes": 8 * FETCH_BYTES,
+        "fetch.min.bytes": FETCH_MIN_BYTES,
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
         "fetch.queue.backoff.ms": 50,  # by default a full queue rests for a second
         "topic.metadata.refresh.interval.ms": 60_000,  # new partitions are noticed within a minute
     }
