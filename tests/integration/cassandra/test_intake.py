@@ -150,7 +150,7 @@ async def test_a_target_of_many_reads_is_told_of_once_more_if_it_changed(parts: 
     source = CellSource(parts.cells, parts.sweep, parts.users, parts.users, process.erased, rows_at_once=10)
     found: list[Record] = []
     tapped = False
-    async with source.records() as (total, pages):
+    async with process.erased, source.records() as (total, pages):
         assert total == 0
         async for page in pages:
             found += [
