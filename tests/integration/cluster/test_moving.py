@@ -85,7 +85,7 @@ def test_the_commands_move_a_cluster_that_serves(
     target = f"{settings['cassandra_keyspace']}-moved"
     lines = [
         '{"kind":"user","user_id":"mover0","name":"Ann"}',
-        '{"kind":"target","target_id":"%s","version":7,"registered":true,"owner_id":"o"}',
+        '{"kind":"target","target_id":"%s","target_type":"post","version":7,"registered":true,"owner_id":"o"}',
         *('{"target_id":"%s","user_id":"mover' + str(n) + '","reaction":"love","created_at":"2026-05-01T12:30:'
           + f'{n % 60:02}Z","target_type":"post"' + "}" for n in range(150)),
     ]  # fmt: skip
