@@ -71,9 +71,23 @@ class Publish:
 
         A debt would not do: it is paid from the rows. Raises `Unavailable`: the log does not take it now.
         """
+        try:
+            await self.at_once(key, header, transitions, cause, registration)
+        except Unavailable as error:
+            raise Unavailable("rows go only when the log of events has been told") from error
+
+    async def at_once(
+        self,
+        key: CellKey,
+        header: Header,
+        transitions: Sequence[Transition],
+        cause: Cause,
+        registration: Registration | None = None,
+    ) -> None:
+        """Publish a commit's event and owe it to nobody, for who can make it again. Raises `Unavailable`."""
         event = committed(key.target, header, cause, list(transitions), key.bucket, registration)
         if not await self._publish(key, event):
-            raise Unavailable("the log of events is away, and rows go only when it has been told")
+            raise Unavailable("the log of events is away")
 
     async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
         """Publish the state of these users in the cell as it is now; what their reactions were before is not known.
