@@ -53,6 +53,7 @@ from plaudit.domain.events import committed
 from plaudit.domain.windows import Pace
 from plaudit.services.deliver import Deliver
 from plaudit.services.notify import Notify
+from plaudit.services.tell import Sources, Tell
 from plaudit.services.wording import Wording
 from plaudit.telemetry import Metrics
 
@@ -121,20 +122,18 @@ class Store:
         self.lists = SqliteLists(database)
         self.directory = SqliteDirectory(database, numbers)
         self.deliveries = SqliteDeliveries(database, clock)
-        self.notify = Notify(
-            SqliteLog(database),
+        metrics = Metrics()
+        tell = Tell(
             SqliteBatches(database, clock),
-            self.lists,
-            self.lists,
-            self.directory,
-            SqliteAudience(database),
+            Sources(self.lists, self.lists, self.directory, SqliteAudience(database)),
             SqliteInbox(database),
             clock,
-            Metrics(),
+            metrics,
             pace=Pace(),
             channels=["webhook"],
             made=self.made,
         )
+        self.notify = Notify(SqliteLog(database), tell, clock, metrics)
 
     async def follow(self, numbers: list[int]) -> dict[str, float]:
         """Write these transitions into the log and follow them; what that cost."""

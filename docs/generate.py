@@ -172,7 +172,7 @@ def commands() -> str:
     about = f"{(cli.__doc__ or '').partition('Exit codes: ')[2].strip()}\n"
     return page(
         "The command line",
-        "src/plaudit/cli.py",
+        "src/plaudit/cli/",
         "Every command reads [the settings](settings.md).\n",
         *parts,
         "## Exit codes\n",

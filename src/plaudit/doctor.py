@@ -34,14 +34,15 @@ def examine(settings: Settings) -> list[Finding]:
     found = inspect(settings.data, SAMPLE, MAX_ROWS)
     return [
         Finding("program", "ok", f"Python {platform.python_version()}, SQLite {found.sqlite}"),
-        *_tokens(settings),
+        *tokens(settings),
         *_folder(settings.data, found),
         *_database(found),
-        _server(settings),
+        server(settings),
     ]
 
 
-def _tokens(settings: Settings) -> list[Finding]:
+def tokens(settings: Settings) -> list[Finding]:
+    """What tokens are verified with."""
     if settings.jwks is not None:
         return [Finding("tokens", "ok", f"verified with the keys at {settings.jwks}")]
     if settings.auth_secret is not None:
@@ -121,7 +122,8 @@ def _database(found: Inspection) -> list[Finding]:
     ]
 
 
-def _server(settings: Settings) -> Finding:
+def server(settings: Settings) -> Finding:
+    """Whether a server answers at the address of the settings."""
     url = f"http://{settings.host}:{settings.port}/readyz"
     try:
         with urllib.request.urlopen(url, timeout=2):

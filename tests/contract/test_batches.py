@@ -1,14 +1,34 @@
 """What `plaudit.ports.batches.Batches` promises."""
 
-import msgspec
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
+import msgspec
+import pytest
+
+from plaudit.adapters.redis import RedisBatches
 from plaudit.domain.windows import Watch, Window
 from plaudit.ports.batches import Change, Stored
 from tests.support.clock import ManualClock
 from tests.support.notifying import own
-from tests.support.stores import Stores
+from tests.support.redis import emptied, open_session
+from tests.support.stores import Stores, sqlite_stores
 
 HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def stores(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
+) -> AsyncIterator[Stores]:
+    async with sqlite_stores(tmp_path, clock) as embedded:
+        if request.param == "sqlite":
+            yield embedded
+            return
+        async with open_session(emptied(request.getfixturevalue("redis"))) as session:
+            yield replace(embedded, batches=RedisBatches(session, clock))
 
 
 def watch(level: int = 0, due: int | None = None) -> Watch:
@@ -44,10 +64,6 @@ async def test_a_save_wins_only_over_the_version_it_knows(stores: Stores) -> Non
     assert await stores.batches.save([change("a", 1, level=2)]) == []
     assert (await stores.batches.load(["a", "b"]))["a"] == Stored(watch(2), 2)
     assert "b" in await stores.batches.load(["b"])
-
-
-async def test_a_target_that_does_not_exist_is_lost(stores: Stores) -> None:
-    assert await stores.batches.save([change("nowhere")]) == ["nowhere"]
 
 
 async def test_due_windows_come_oldest_first_and_to_one_holder(stores: Stores) -> None:
@@ -87,6 +103,24 @@ async def test_a_lease_ends_with_a_save_and_the_late_holder_loses(stores: Stores
     assert await stores.batches.save([change("a", other.version, due=2)]) == []
     assert await stores.batches.save([change("a", mine.version, due=3)]) == ["a"]
     assert await due_targets(stores, 2) == ["a"]
+
+
+async def test_claims_of_many_at_once_share_what_is_due(stores: Stores) -> None:
+    names = [f"t{n}" for n in range(300)]
+    await own(stores, *names)
+    assert await stores.batches.save([change(name, due=n) for n, name in enumerate(names)]) == []
+    claims = await asyncio.gather(*(due_targets(stores, 1000, limit=40) for _ in range(20)))
+    while more := await due_targets(stores, 1000):
+        claims.append(more)
+    assert sorted(target for claimed in claims for target in claimed) == sorted(names)
+
+
+async def test_saves_at_once_over_one_version_are_won_by_one(stores: Stores) -> None:
+    await own(stores, "a")
+    lost = await asyncio.gather(*(stores.batches.save([change("a", level=n)]) for n in range(10)))
+    assert sorted(map(len, lost)) == [0] + [1] * 9
+    winner = lost.index([])
+    assert await stores.batches.load(["a"]) == {"a": Stored(watch(winner), 1)}
 
 
 async def test_only_watches_without_a_window_are_forgotten(stores: Stores) -> None:

@@ -238,3 +238,14 @@ async def test_somebody_who_keeps_switching_is_always_seen_once(stores: Stores) 
             assert [e.key for e in await stores.reactors.reactors("t", ALL, None, 10)] == ["bob", "ann"]
 
     await asyncio.gather(switch(), look(), look())
+
+
+async def test_the_reactions_of_many_are_read_by_target_and_user(stores: Stores) -> None:
+    await stores.tap("a", set_to("ann", LIKE), set_to("bob", LOVE))
+    await stores.tap("b", set_to("ann", HAHA), set_to("bob", LIKE))
+    await stores.tap("b", set_to("bob", NONE))
+    pairs = [("a", "ann"), ("a", "bob"), ("b", "ann"), ("b", "bob"), ("a", "cid"), ("c", "ann")]
+    wanted = {("a", "ann"): LIKE, ("a", "bob"): LOVE, ("b", "ann"): HAHA}
+    assert await stores.reactions.reactions(pairs) == wanted
+    assert await stores.reactions.reactions([*pairs, *pairs]) == wanted
+    assert await stores.reactions.reactions([]) == {}

@@ -1,16 +1,32 @@
 """What the ports in `plaudit.ports.notifications` promise."""
 
+from collections.abc import AsyncIterator
 from datetime import time
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from plaudit.domain.errors import Conflict
 from plaudit.domain.quiet import Quiet, Wishes
 from plaudit.ports.notifications import Address, Settled
+from tests.support.cassandra_notices import notice_stores
 from tests.support.clock import ManualClock
 from tests.support.installation import job
 from tests.support.notifying import OWNER, device, message
-from tests.support.stores import Stores
+from tests.support.stores import Stores, sqlite_stores
+
+
+@pytest.fixture(params=["sqlite", "cassandra"])
+async def stores(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
+) -> AsyncIterator[Stores]:
+    async with sqlite_stores(tmp_path, clock) as embedded:
+        if request.param == "sqlite":
+            yield embedded
+            return
+        async with notice_stores(request.getfixturevalue("cassandra"), embedded, clock) as opened:
+            yield opened
 
 
 async def ids(
@@ -124,16 +140,43 @@ async def test_pushes_come_when_due_to_one_holder_and_go_when_settled(
     assert await claimed(stores, 50, channel="console") == []
     [first] = await stores.deliveries.claim("webhook", 50, 30, 1)
     [second] = await stores.deliveries.claim("webhook", 50, 30, 9)
-    assert (first.notification.id, second.notification.id) == ("a", "b")
+    name = second.notification.id
+    assert {first.notification.id, name} == {"a", "b"}
     await stores.deliveries.settle(
         [Settled(parcel=first, reason="delivered"), Settled(parcel=second, reason="slow_down", due=80)]
     )
     assert await claimed(stores, 79, channel="webhook") == []
     [again] = await stores.deliveries.claim("webhook", 80, 30, 9)
-    assert (again.notification.id, again.tries, again.reason) == ("b", 1, "slow_down")
+    assert (again.notification.id, again.tries, again.reason) == (name, 1, "slow_down")
     clock.advance(31)
-    assert await claimed(stores, 80, channel="webhook") == ["b"]
+    assert await claimed(stores, 80, channel="webhook") == [name]
     assert await stores.deliveries.waiting() == {"webhook": 1, "dead": 0}
+
+
+async def test_a_push_that_was_not_tried_goes_back_as_it_was(stores: Stores) -> None:
+    await stores.inbox.put([message("a")], [Address("a", "webhook")], 50)
+    [parcel] = await stores.deliveries.claim("webhook", 50, 30, 9)
+    await stores.deliveries.settle([Settled(parcel=parcel, reason="", due=50)])
+    [again] = await stores.deliveries.claim("webhook", 50, 30, 9)
+    assert again == parcel
+
+
+async def test_the_oldest_come_first(stores: Stores) -> None:
+    for n in (3, 1, 2):
+        await stores.inbox.put([message(f"m{n}")], [Address(f"m{n}", "webhook")], n)
+    assert [await claimed(stores, 9, 2, "webhook") for _ in range(3)] == [["m1", "m2"], ["m3"], []]
+
+
+async def test_pushes_of_many_minutes_are_found(stores: Stores) -> None:
+    minute = 60_000_000
+    names = [f"m{n}" for n in range(30)]
+    for n, name in enumerate(names):
+        await stores.inbox.put([message(name)], [Address(name, "webhook")], n * 7 * minute)
+    assert await claimed(stores, 14 * 7 * minute, channel="webhook") == names[:15]
+    parcels = await stores.deliveries.claim("webhook", 30 * 7 * minute, 30, 100)
+    assert [parcel.notification.id for parcel in parcels] == names[15:]
+    await stores.deliveries.settle([Settled(parcel=parcel, reason="delivered") for parcel in parcels])
+    assert await stores.deliveries.waiting() == {"webhook": 15, "dead": 0}
 
 
 async def test_dead_letters_are_kept_and_sent_again_when_asked_for(stores: Stores) -> None:
@@ -168,9 +211,11 @@ async def test_a_gone_device_goes_with_its_pushes_unless_it_came_back_later(stor
 
 async def test_suspicion_is_counted_and_forgotten(stores: Stores) -> None:
     await stores.audience.put_device(device("d"))
+    number = count()
 
     async def settle(what: str) -> int:
-        await stores.inbox.put([message("m")], [Address("m", "fcm", "d")], 1)
+        name = f"m{next(number)}"
+        await stores.inbox.put([message(name)], [Address(name, "fcm", "d")], 1)
         [parcel] = await stores.deliveries.claim("fcm", 1, 30, 9)
         await stores.deliveries.settle([Settled(parcel=parcel, reason=what, device=what)])  # type: ignore[arg-type] # by name
         [found] = (await stores.audience.devices([OWNER]))[OWNER]
@@ -187,9 +232,25 @@ async def test_suspicion_is_counted_and_forgotten(stores: Stores) -> None:
     assert (await stores.audience.devices([OWNER]))[OWNER][0].suspect == 0
 
 
-async def test_pushes_to_a_device_that_is_gone_are_done_with(stores: Stores) -> None:
+async def test_pushes_to_a_device_that_is_gone_are_done_with(stores: Stores, clock: ManualClock) -> None:
     await stores.audience.put_device(device("d"))
     await stores.inbox.put([message("m")], [Address("m", "fcm", "d"), Address("m", "fcm", "never")], 1)
     assert await claimed(stores) == ["m"]
     await stores.audience.remove_device(OWNER, "d")
+    clock.advance(31)
+    assert await claimed(stores) == []
     assert await stores.deliveries.waiting() == {"dead": 0}
+
+
+async def test_an_inbox_of_hundreds_is_read_and_counted_in_pages(stores: Stores) -> None:
+    await stores.inbox.put([message(f"m{n:03}", at=n * 1_000_000) for n in range(250)], [], 1)
+    found, before = list[str](), None
+    while page := await stores.inbox.page(OWNER, before, 40):
+        found += [m.id for m in page]
+        before = (page[-1].at, page[-1].id)
+    assert found == [f"m{n:03}" for n in reversed(range(250))]
+    assert await stores.inbox.unread(OWNER, 1000) == 250
+    assert await stores.inbox.mark_read(OWNER, [], "m239") == 240
+    assert await stores.inbox.unread(OWNER, 1000) == 10
+    await stores.inbox.put([message("n", at=250_000_000)], [], 1)
+    assert await stores.inbox.unread(OWNER, 1000) == 11

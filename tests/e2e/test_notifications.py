@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.audit import audit_file
-from tests.support.providers import Answer
+from tests.support.provider import Answer
 from tests.support.server import PLAUDIT
 from tests.support.told import kill_while_telling, told
 

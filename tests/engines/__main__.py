@@ -1,6 +1,7 @@
 """Start real servers for experiments, say where they listen, and stop them again: `make engines`."""
 
 import argparse
+import json
 import signal
 import sys
 
@@ -24,6 +25,8 @@ def main() -> None:
         with Engines() as engines:
             for kind in kinds:
                 print(where(engines, kind, arguments.nodes), flush=True)
+            if set(kinds) == set(KINDS):
+                print(exports(engines, arguments.nodes), flush=True)
             print("Ctrl-C stops them; their data goes with them", flush=True)
             signal.pause()
     except KeyboardInterrupt:
@@ -41,6 +44,21 @@ def where(engines: Engines, kind: str, nodes: int) -> str:
     if kind == "kafka":
         return f"kafka     {engines.kafka(nodes).bootstrap}"
     return f"redis     {','.join(f'127.0.0.1:{port}' for port in engines.redis().ports)}"
+
+
+def exports(engines: Engines, nodes: int) -> str:
+    """The settings with which Plaudit finds them, to be pasted into a shell."""
+    cassandra, kafka = engines.cassandra(nodes), engines.kafka(nodes)
+    settings = {
+        "CASSANDRA_HOSTS": json.dumps(cassandra.hosts),
+        "CASSANDRA_PORT": str(cassandra.port),
+        "CASSANDRA_REPLICATION": str(nodes),
+        "KAFKA_BROKERS": json.dumps(kafka.bootstrap.split(",")),
+        "KAFKA_PARTITIONS": "6",
+        "KAFKA_REPLICATION": str(nodes),
+        "REDIS_NODES": json.dumps([f"127.0.0.1:{port}" for port in engines.redis().ports]),
+    }
+    return "\n".join(["", *(f"export PLAUDIT_{name}='{value}'" for name, value in settings.items()), ""])
 
 
 main()

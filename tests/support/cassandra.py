@@ -261,7 +261,7 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
             counters=parts.lists,
             own=parts.lists,
             reactors=parts.lists,
-            reactions=absent,
+            reactions=parts.lists,
             directory=process.directory,
             removals=process.removals,
             jobs=parts.jobs,

@@ -10,6 +10,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Channel, Device, DeviceKind, Notification
 from plaudit.services.notify import Notify
+from plaudit.services.tell import Sources, Tell
 from plaudit.telemetry import Metrics
 from tests.support.stores import Stores
 
@@ -26,21 +27,18 @@ def notifier(
     made: asyncio.Event | None = None,
 ) -> Notify:
     """A notifier that does nothing by itself."""
-    return Notify(
-        stores.log,
+    metrics = metrics or Metrics()
+    tell = Tell(
         stores.batches,
-        stores.counters,
-        stores.reactions,
-        stores.directory,
-        stores.audience,
+        Sources(stores.counters, stores.reactions, stores.directory, stores.audience),
         stores.inbox,
         clock,
-        metrics or Metrics(),
+        metrics,
         pace=pace,
         channels=channels,
         made=made,
-        every_s=0.01,
     )
+    return Notify(stores.log, tell, clock, metrics, every_s=0.01)
 
 
 async def own(stores: Stores, *targets: str, owner: str = OWNER) -> None:

@@ -3,192 +3,25 @@
 Each answers what a test has put into `answers`, else yes, and notes every fault it finds in `problems`.
 """
 
-import asyncio
 import base64
 import hmac
 import re
-import socket
-import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 import http_ece  # type: ignore[import-untyped] # it has no stubs
-import hypercorn.asyncio
 import jwt
 import msgspec
-import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.config import Config
 
 from plaudit.adapters.push.webpush import b64, point, unb64
 from plaudit.ports.clock import Clock
+from tests.support.provider import Answer, Asked, Provider
 
 Json = dict[str, Any]
 SECOND = 1_000_000
-
-
-class Answer(NamedTuple):
-    """What a provider says instead of yes. `hang` never says anything."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    hang: bool = False
-    repeat_body: int = 1
-
-
-class Asked(NamedTuple):
-    """One request."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    http: str
-
-
-class Certificates:
-    """An authority of the test, and what trusts it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.file = folder / "ca.pem"
-        self.authority.cert_pem.write_to_path(str(self.file))
-        self._folder = folder
-
-    @property
-    def pem(self) -> bytes:
-        """What a client that trusts it is given."""
-        return self.authority.cert_pem.bytes()
-
-    def server(self) -> tuple[str, str]:
-        """Certificate and key files for localhost."""
-        made = self.authority.issue_cert("localhost", "127.0.0.1")
-        chain, key = self._folder / "chain.pem", self._folder / "key.pem"
-        made.private_key_pem.write_to_path(str(key))
-        chain.write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
-        return str(chain), str(key)
-
-
-class Provider:
-    """A server that answers POSTs. Subclasses check them in `check`, which returns the answer for a good one."""
-
-    http = "2"
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.url = ""
-        self.asked: list[Asked] = []
-        self.answers: list[Answer] = []
-        self.always: Answer | None = None
-        self.problems: list[str] = []
-        self.seen: dict[str, str] = {}  # (device) -> what it shows by collapse id
-        self.changed = asyncio.Event()
-        self.connections: set[int] = set()  # the ports they came from
-
-    def want(self, true: object, what: str) -> None:
-        """Note a fault unless this is so."""
-        if not true:
-            self.problems.append(what)
-
-    def check(self, asked: Asked) -> Answer:
-        """Look at one request."""
-        raise NotImplementedError
-
-    def count(self, path: str = "") -> int:
-        """How many requests there were for a path that starts so."""
-        return sum(asked.path.startswith(path) for asked in self.asked)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            while True:
-                message = await receive()
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        self.connections.add(scope["client"][1])
-        asked = Asked(scope["path"], headers, body, scope["http_version"])
-        self.want(scope["method"] == "POST", f"{scope['method']} {asked.path}")
-        self.want(asked.http == self.http, f"HTTP/{asked.http} {asked.path}")
-        try:
-            answer = self.check(asked)
-        except Exception as error:
-            self.problems.append(f"{asked.path}: {type(error).__name__}: {error}")
-            answer = Answer(500)
-        self.asked.append(asked)
-        self.changed.set()
-        await self._say(send, answer)
-
-    async def _say(self, send: Any, answer: Answer) -> None:
-        if answer.hang:
-            await asyncio.sleep(3600)
-        headers = [(name.encode(), value.encode()) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        for _ in range(answer.repeat_body - 1):
-            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    def scripted(self) -> Answer | None:
-        """What the test wants said now."""
-        return self.answers.pop(0) if self.answers else self.always
-
-    async def until(self, true: Callable[[], bool], what: str, within_s: float = 20) -> None:
-        """Wait until something is so, looking again after each request."""
-        try:
-            async with asyncio.timeout(within_s):
-                while not true():
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"{what}: not within {within_s} s; {self.problems}") from None
-
-
-async def _close(self: TCPServer) -> None:
-    """Close a connection of hypercorn, which forgets that the other side may say more after its farewell."""
-    try:
-        await _closes(self)
-    except ssl.SSLError:
-        pass
-
-
-_closes = TCPServer._close
-TCPServer._close = _close  # type: ignore[method-assign] # as said above
-
-
-@asynccontextmanager
-async def served(provider: Provider, certificates: Certificates, port: int = 0) -> AsyncIterator[None]:
-    """The provider on a port of this machine, with TLS."""
-    listening = socket.create_server(("127.0.0.1", port))
-    config = Config()
-    bound = int(listening.getsockname()[1])
-    config.bind = [f"fd://{listening.detach()}"]  # hypercorn closes it
-    config.certfile, config.keyfile = certificates.server()
-    config.alpn_protocols = ["h2"] if provider.http == "2" else ["http/1.1"]
-    config.graceful_timeout = config.shutdown_timeout = 0.2
-    config.errorlog = None
-    config.h2_max_concurrent_streams = 1000
-    provider.url = f"https://localhost:{bound}"
-    stop = asyncio.Event()
-    task = asyncio.create_task(hypercorn.asyncio.serve(provider, config, shutdown_trigger=stop.wait))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait({task}, timeout=5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class FcmServer(Provider):

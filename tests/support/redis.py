@@ -26,6 +26,14 @@ async def open_session(redis: Redis) -> AsyncIterator[Session]:
         yield session
 
 
+def emptied(redis: Redis) -> Redis:
+    """Without any key, for tests that look at all there is."""
+    for node in range(len(redis.ports)):
+        if "role:master" in redis.ask(node, "INFO", "replication"):
+            redis.ask(node, "FLUSHALL")
+    return redis
+
+
 def fresh_target() -> str:
     """An id that no other test of this run has."""
     return f"c{next(_targets)}"

@@ -14,7 +14,8 @@ import httpx
 import msgspec
 
 from plaudit.adapters.system import SystemClock
-from tests.support.providers import Certificates, FcmServer, WebhookReceiver, served
+from tests.support.provider import Certificates, served
+from tests.support.providers import FcmServer, WebhookReceiver
 from tests.support.server import ServerProcess
 
 KEY = b"k" * 32

@@ -1,29 +1,36 @@
 """The only place that builds: settings in, a running service out."""
 
+import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
+from plaudit.bootstrap import notifications
 from plaudit.bootstrap.embedded import embedded
 from plaudit.bootstrap.front import Service
 from plaudit.bootstrap.moving import backup, export_file, import_file, restore
-from plaudit.bootstrap.notifications import dead_letters, resend
 from plaudit.bootstrap.process import configure_logging, spare_the_collector
 from plaudit.bootstrap.roles import ROLES, Role
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
+from plaudit.ports.notifications import Parcel
+from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.rebuild import Rebuild
 from plaudit.settings import Settings
 
 __all__ = [
     "Role",
     "Service",
+    "auditing",
     "backup",
     "configure_logging",
     "dead_letters",
+    "drivers",
     "embedded",
     "export_file",
     "import_file",
     "migrate",
+    "rebuilding",
     "resend",
     "restore",
     "run",
@@ -39,7 +46,7 @@ async def run(settings: Settings, *, everything: bool = False) -> None:
     `everything`: the workers of the cluster in the same process. The embedded profile always has its own.
     """
     if settings.clustered:
-        with _drivers():
+        with drivers():
             from plaudit.bootstrap.cluster import cluster
         profile = cluster(settings, ROLES if everything else ())
         words = "cluster profile: Cassandra, Kafka and Redis Cluster"
@@ -58,7 +65,7 @@ async def work(settings: Settings, role: Role) -> None:
         raise Invalid(
             "invalid_setting", "cassandra_hosts is not set: the embedded profile does all work itself"
         )
-    with _drivers():
+    with drivers():
         from plaudit.bootstrap.cluster import worker
     async with worker(settings, role) as service:
         log.info("worker of the cluster profile: %s", role)
@@ -77,13 +84,61 @@ async def migrate(settings: Settings) -> list[str]:
             "invalid_setting",
             "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
         )
-    with _drivers():
+    with drivers():
         from plaudit.bootstrap.cluster import migrate_engines
     return await migrate_engines(settings)
 
 
+@asynccontextmanager
+async def auditing(
+    settings: Settings, repair: bool, rows_per_s: float, report: Callable[[Drift], None]
+) -> AsyncIterator[CellAuditor]:
+    """The auditor of the cluster, for the command. Raises `PlauditError`."""
+    _needs_cluster(settings)
+    with drivers():
+        from plaudit.bootstrap import workers
+    async with workers.auditing(settings, repair, rows_per_s, report) as auditor:
+        yield auditor
+
+
+@asynccontextmanager
+async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Rebuild]:
+    """What fills the derived stores of the cluster again, for the command. Raises `PlauditError`."""
+    _needs_cluster(settings)
+    with drivers():
+        from plaudit.bootstrap import workers
+    async with workers.rebuilding(settings, rows_per_s) as rebuild:
+        yield rebuild
+
+
+def _needs_cluster(settings: Settings) -> None:
+    if not settings.clustered:
+        raise Invalid(
+            "invalid_setting",
+            "cassandra_hosts is not set: in the embedded profile nothing is derived that could differ",
+        )
+
+
+def dead_letters(settings: Settings, after: int, limit: int) -> list[Parcel]:
+    """Pushes that were given up, the oldest first. Raises `PlauditError`."""
+    if not settings.clustered:
+        return notifications.dead_letters(settings, after, limit)
+    with drivers():
+        from plaudit.bootstrap import letters
+    return asyncio.run(letters.dead_letters(settings, after, limit))
+
+
+def resend(settings: Settings, numbers: Sequence[int] | None) -> int:
+    """Have dead letters sent again (None: all), also while a server is running; how many. Raises `PlauditError`."""
+    if not settings.clustered:
+        return notifications.resend(settings, numbers)
+    with drivers():
+        from plaudit.bootstrap import letters
+    return asyncio.run(letters.resend(settings, numbers))
+
+
 @contextmanager
-def _drivers() -> Iterator[None]:
+def drivers() -> Iterator[None]:
     """Importing what builds the cluster: its drivers are an extra. Raises `Invalid`."""
     try:
         yield

@@ -14,6 +14,8 @@ from plaudit.adapters.kafka import KafkaAdmin
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, cassandra_config, engines, kafka_config
 from plaudit.bootstrap.front import Back, Service, front
+from plaudit.bootstrap.letters import letters
+from plaudit.bootstrap.notifications import make_wording
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
 from plaudit.bootstrap.workers import Working, recover, working
@@ -23,7 +25,6 @@ from plaudit.ports.clock import Clock
 from plaudit.services.aging import AgingNearCache
 from plaudit.services.clock_guard import ClockGuard
 from plaudit.services.commit_cells import CellCommitter
-from plaudit.services.erased import Erased
 from plaudit.services.known import Known
 from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
@@ -100,10 +101,10 @@ async def _api(
         await enter(Watch(near))
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
         chance = random.SystemRandom()
-        taking = await enter(removing(held, near, clock, guard.trusted))
-        erased = await enter(Erased(held.users, clock, taking.directory.forget))
+        post = await enter(letters(held))
+        taking = await enter(removing(held, post, near, clock, guard.trusted))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        proposer = Proposer(held.cells, Known(), clock, rules, guard.trusted, journal, erased)
+        proposer = Proposer(held.cells, Known(), clock, rules, guard.trusted, journal, held.erased)
         limits = Limits(
             max_waiting=settings.max_waiting_taps,
             max_waiting_per_target=settings.max_waiting_per_target,
@@ -114,6 +115,7 @@ async def _api(
         )
         stack.push_async_callback(committer.close)
         metrics.gauge("plaudit_open_commits", lambda: committer.open)
+        metrics.gauge("plaudit_journal_open", lambda: journal.open)
 
         absent: Any = None
         back = Back(
@@ -123,9 +125,9 @@ async def _api(
             reactors=held.lists,
             directory=taking.directory,
             remove=taking.remove,
-            inbox=absent,
-            audience=absent,
-            wording=absent,
+            inbox=post.inbox,
+            audience=post.audience,
+            wording=make_wording(settings),
             intake=absent,
             writable=_writable(guard, state),
         )

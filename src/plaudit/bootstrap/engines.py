@@ -4,8 +4,9 @@ Importing this needs the drivers of `plaudit[cluster]`.
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine, RedisTo
 from plaudit.adapters.redis import Session as RedisSession
 from plaudit.domain.errors import Invalid
 from plaudit.ports.clock import Clock
+from plaudit.services.erased import Erased
 from plaudit.services.publish import Publish
 from plaudit.settings import Settings
 
@@ -49,6 +51,9 @@ class Engines(NamedTuple):
     quarantine: KafkaQuarantine
     admin: KafkaAdmin
     publish: Publish
+    erased: Erased
+    noticed: list[Callable[[str], None]]
+    """Called with each user whose mark of erasure is new here."""
 
 
 @asynccontextmanager
@@ -67,6 +72,8 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
         leases = await enter(CassandraLeases(session, secrets.token_hex(8)))
         events = await enter(KafkaEvents(kafka))
         quarantine = await enter(KafkaQuarantine(kafka))
+        noticed: list[Callable[[str], None]] = []
+        erased = await enter(Erased(users, clock, partial(_each, noticed)))
         yield Engines(
             session=session,
             redis=redis,
@@ -84,7 +91,14 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
             quarantine=quarantine,
             admin=KafkaAdmin(kafka),
             publish=Publish(events, debts, cells, clock),
+            erased=erased,
+            noticed=noticed,
         )
+
+
+def _each(told: list[Callable[[str], None]], user: str) -> None:
+    for tell in told:
+        tell(user)
 
 
 def cassandra_config(settings: Settings) -> CassandraConfig:

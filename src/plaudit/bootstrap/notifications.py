@@ -42,6 +42,7 @@ from plaudit.ports.notifications import Parcel
 from plaudit.ports.push import Sender
 from plaudit.services.deliver import Deliver
 from plaudit.services.notify import Notify
+from plaudit.services.tell import Sources, Tell
 from plaudit.services.wording import Wording
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
@@ -55,25 +56,21 @@ async def notifications(
     settings: Settings, database: Database, numbers: Numbers, clock: Clock, metrics: Metrics
 ) -> AsyncIterator[Wording]:
     """A running notifier. Raises `Invalid` with the name of a setting that cannot work."""
-    wording = Wording(_texts(settings.notification_texts))
+    wording = make_wording(settings)
     lists, directory = SqliteLists(database), SqliteDirectory(database, numbers)
     made = asyncio.Event()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            PushClient(_authorities(settings.push_ca), clock, private=settings.push_private_addresses)
+            PushClient(authorities(settings.push_ca), clock, private=settings.push_private_addresses)
         )
-        senders = _senders(settings, client, clock)
+        senders = make_senders(settings, client, clock)
         catalogue = settings.catalogue()
         deliveries = SqliteDeliveries(database, clock)
         deliver = Deliver(deliveries, directory, senders, wording, catalogue, clock, metrics, made)
         await stack.enter_async_context(deliver)
-        notify = Notify(
-            SqliteLog(database),
+        tell = Tell(
             SqliteBatches(database, clock),
-            lists,
-            lists,
-            directory,
-            SqliteAudience(database),
+            Sources(lists, lists, directory, SqliteAudience(database)),
             SqliteInbox(database),
             clock,
             metrics,
@@ -81,8 +78,13 @@ async def notifications(
             channels=[sender.channel for sender in senders],
             made=made,
         )
-        await stack.enter_async_context(notify)
+        await stack.enter_async_context(Notify(SqliteLog(database), tell, clock, metrics))
         yield wording
+
+
+def make_wording(settings: Settings) -> Wording:
+    """Our texts, and the host app's own. Raises `Invalid`."""
+    return Wording(_texts(settings.notification_texts))
 
 
 def dead_letters(settings: Settings, after: int, limit: int) -> list[Parcel]:
@@ -95,7 +97,8 @@ def resend(settings: Settings, numbers: Sequence[int] | None) -> int:
     return SqliteDeadLetters(settings.data).resend(numbers, SystemClock().now_us())
 
 
-def _senders(settings: Settings, client: PushClient, clock: Clock) -> list[Sender]:
+def make_senders(settings: Settings, client: PushClient, clock: Clock) -> list[Sender]:
+    """Those whose settings are there. Raises `Invalid` with the name of one that cannot work."""
     found: list[Sender] = [Console()] if settings.push_console else []
     if settings.webhook_url is not None:
         secrets = [secret.get_secret_value() for secret in settings.webhook_secrets]
@@ -121,7 +124,7 @@ def _senders(settings: Settings, client: PushClient, clock: Clock) -> list[Sende
     return found
 
 
-def _authorities(file: Path | None) -> bytes | None:
+def authorities(file: Path | None) -> bytes | None:
     """What to trust besides the system's authorities."""
     if file is None:
         return None

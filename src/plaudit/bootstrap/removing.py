@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from plaudit.bootstrap.engines import Engines
+from plaudit.bootstrap.letters import Letters
 from plaudit.ports.clock import Clock
 from plaudit.services.alter import Alter
 from plaudit.services.caught_up import CaughtUp
@@ -26,6 +27,7 @@ class Removing(NamedTuple):
 @asynccontextmanager
 async def removing(
     held: Engines,
+    letters: Letters,
     near: NearCache,
     clock: Clock,
     trusted: Callable[[], bool] = lambda: True,
@@ -34,10 +36,12 @@ async def removing(
     """`look_every_s`: also carry out jobs that other processes left behind."""
     alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), trusted)
     directory = CellDirectory(alter, held.users, held.users, clock)
+    held.noticed.append(directory.forget)
 
     async def forget(user: str) -> None:
         directory.forget(user)
         await held.mine.forget([user])
+        await letters.forget(user)
 
     removals = CellRemovals(
         alter,

@@ -13,12 +13,16 @@ from plaudit.adapters.journal import FileJournals
 from plaudit.adapters.kafka import KafkaConsumer
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, engines
+from plaudit.bootstrap.letters import letters, notifier
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
+from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Handler
+from plaudit.services.alter import Alter
 from plaudit.services.audit_cells import AuditWorker, CellAuditor, Derived, Drift
 from plaudit.services.consume import Consume
+from plaudit.services.directory import CellDirectory
 from plaudit.services.flush import Flush
 from plaudit.services.index import IndexReactions
 from plaudit.services.near import NearCache
@@ -34,6 +38,7 @@ log = logging.getLogger("plaudit.worker")
 # A failover of Redis may forget what it has acknowledged: whoever writes there goes back by so much.
 BEHIND_S = 60.0
 LOOK_FOR_JOBS_EVERY_S = 10.0
+ASK_LAG_EVERY_S = 10.0
 NEAR_ENTRIES = 100  # nobody reads here
 
 
@@ -76,26 +81,34 @@ async def working(
     state = Working()
     async with AsyncExitStack() as stack:
         for role in roles:
-            if role == "notify":
-                continue
             if role == "audit":
-                auditor = await stack.enter_async_context(_auditor(held, clock, metrics, repair=True))
+                auditor = await stack.enter_async_context(
+                    _auditor(settings, held, clock, metrics, repair=True)
+                )
                 await stack.enter_async_context(AuditWorker(auditor))
             elif role == "repair":
                 await _repair(stack, settings, held, clock, metrics)
             else:
-                work = await _work(stack, role, held, clock)
+                work = await _work(stack, role, settings, held, clock, metrics)
                 await _follow(stack, state, role, work, held, clock, metrics)
         yield state
 
 
-async def _work(stack: AsyncExitStack, role: Role, held: Engines, clock: Clock) -> Work:
+async def _work(
+    stack: AsyncExitStack, role: Role, settings: Settings, held: Engines, clock: Clock, metrics: Metrics
+) -> Work:
     """What a role makes of events."""
     if role == "counters":
         return Work(UpdateCounters(held.totals), BEHIND_S, held.redis.epoch)
     if role == "index":
         index = IndexReactions(held.lists, held.mine, held.indexed, clock)
         return Work(index, BEHIND_S, held.redis.epoch, index.reached)
+    if role == "notify":
+        alter = Alter(held.cells, held.publish, clock, random.SystemRandom())
+        directory = CellDirectory(alter, held.users, held.users, clock)
+        held.noticed.append(directory.forget)
+        handler = await stack.enter_async_context(notifier(settings, held, directory, clock, metrics))
+        return Work(handler, BEHIND_S, held.redis.epoch)
     counts = await stack.enter_async_context(CassandraCounts(held.session))
     flush = await stack.enter_async_context(Flush(counts, held.lists, clock))
     return Work(flush, flush.behind_s, flush.epoch)
@@ -137,7 +150,8 @@ async def _repair(
     await enter(Sweep(held.publish, held.debts, held.leases, metrics, random.SystemRandom()))
     await enter(recover(settings, held, metrics))
     near = NearCache(held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts)
-    await enter(removing(held, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
+    post = await enter(letters(held))
+    await enter(removing(held, post, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
 
 
 def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
@@ -147,11 +161,44 @@ def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
 
 @asynccontextmanager
 async def _auditor(
-    held: Engines, clock: Clock, metrics: Metrics, **options: Any
+    settings: Settings, held: Engines, clock: Clock, metrics: Metrics, **options: Any
 ) -> AsyncIterator[CellAuditor]:
-    async with CassandraSweep(held.session) as sweep, CassandraCounts(held.session) as counts:
+    reactions = [reaction.code for reaction in settings.catalogue().reactions]
+    async with (
+        CassandraSweep(held.session) as sweep,
+        CassandraCounts(held.session) as counts,
+        _lag(held) as lag_s,
+    ):
         derived = Derived(held.totals, counts, sweep)
-        yield CellAuditor(held.cells, sweep, sweep, derived, held.publish, clock, metrics, **options)
+        yield CellAuditor(
+            *(held.cells, sweep, sweep, derived, held.publish, clock, metrics),
+            reactions=reactions,
+            lag_s=lag_s,
+            **options,
+        )
+
+
+@asynccontextmanager
+async def _lag(held: Engines) -> AsyncIterator[Callable[[], float]]:
+    """How far the slowest follower that an audit looks at is behind, in seconds, asked now and then."""
+    behind = 0.0
+
+    async def ask() -> None:
+        nonlocal behind
+        while True:
+            try:
+                lags = [await held.admin.lag(held.kafka.group(role)) for role in ("counters", "index")]
+                behind = max((lag.seconds for found in lags for lag in found.values()), default=0.0)
+            except PlauditError as error:
+                log.warning("how far the workers are behind cannot be asked: %s", error)
+            await asyncio.sleep(ASK_LAG_EVERY_S)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield lambda: behind
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -162,7 +209,9 @@ async def auditing(
     clock = SystemClock()
     async with (
         engines(settings, clock) as held,
-        _auditor(held, clock, Metrics(), repair=repair, rows_per_s=rows_per_s, report=report) as auditor,
+        _auditor(
+            settings, held, clock, Metrics(), repair=repair, rows_per_s=rows_per_s, report=report
+        ) as auditor,
     ):
         yield auditor
 

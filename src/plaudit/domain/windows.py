@@ -81,6 +81,11 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag_field="watch", tag
     message_at: int = 0
     told: dict[str, int] = {}
 
+    @property
+    def users(self) -> int:
+        """How many it knows by name: what its size goes by."""
+        return len(self.told) + (len(self.window.seen) if self.window is not None else 0)
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A message as the window knows it: how many reacted, how many with which reaction, and the newest of them as
@@ -167,6 +172,29 @@ def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
     split = {code: count for code, count in split.items() if count > 0}
     total = sum(split.values())
     return Draft(draft.window, total, split, tuple(sample)) if total else None
+
+
+def retold(watch: Watch, told: Watch) -> Watch:
+    """The watch without what its owner was told by a message that it does not know of, because the store forgot it or
+    whoever made it died: `told` is the watch as the last message left it. The same object if it knows of that.
+
+    Who has not been told of stays, in a window that is named by the first of them.
+    """
+    if told.message_at <= watch.message_at:
+        return watch
+    pairs = sorted({**watch.told, **told.told}.items(), key=lambda pair: pair[1])
+    cells = dict(watch.cells)
+    for bucket, cell in told.cells.items():
+        known = cells.get(bucket, cell)
+        cells[bucket] = msgspec.structs.replace(known, seq=max(known.seq, cell.seq))
+    window = watch.window
+    if window is not None:
+        seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
+        news = [seen.at for seen in seen.values() if seen.now and not seen.before]
+        # By how much the counts grew says nothing now: it has those in it who were told of.
+        window = msgspec.structs.replace(window, opened_at=min(news), seen=seen, more=False) if news else None
+    after = Watch(cells, watch.window, told.level, told.message_at, dict(pairs[-TOLD:]))
+    return _ended(after) if window is None else msgspec.structs.replace(after, window=window)
 
 
 def postpone(watch: Watch, until: int) -> Watch:

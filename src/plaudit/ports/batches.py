@@ -1,11 +1,12 @@
 """Where watches are kept between events: one value per target, found by name or by when its window ends.
 
-Fits one value with a version in any store that can compare and set: a row, or a Redis hash with a sorted set of due
+Fits one value with a version in any store that can compare and set: a row, or a value in Redis with a sorted set of due
 times in the same slot. The rules are in `plaudit.domain.windows`; a store knows none of them. All methods raise
-`Unavailable` (nothing happened) and, where they write, `OutcomeUnknown`.
+`Unavailable` and, where they write, `OutcomeUnknown`. A store that tells them apart means by the first that nothing
+happened; where none of it is the only copy, the first may stand for both. Load again and do it again: versions tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -40,7 +41,8 @@ class Batches(Protocol):
     async def save(self, changes: Sequence[Change]) -> list[str]:
         """Store each watch, durably, unless its target's version has moved on; returns the targets where it had.
 
-        Atomic per target. A target that does not exist counts as moved on. Ends the lease of what it stores.
+        Atomic per target. A target that the store could know of and does not counts as moved on. Ends the lease of what
+        it stores.
         """
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
@@ -55,3 +57,14 @@ class Batches(Protocol):
 
     async def forget(self, now: int, limit: int) -> int:
         """Remove up to `limit` watches without a window whose time has come; returns how many."""
+
+
+class Told(Protocol):
+    """Whom owners were told of, where the ledger is: for a store of watches that may forget. Each raises `Unavailable`;
+    `remember` also `OutcomeUnknown`, and may be repeated."""
+
+    async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
+        """The watches as their last messages left them, where there was one within a day."""
+
+    async def remember(self, watches: Mapping[str, Watch]) -> None:
+        """Keep these watches, which have just become messages, each in place of an earlier one; durable on return."""

@@ -83,10 +83,11 @@ class Inbox(Protocol):
     """What owners were told."""
 
     async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
-        """Store messages with the pushes that are to be made of them, all or nothing.
+        """Store messages with the pushes that are to be made of them. Where it raises some may be there: do it again.
 
         Idempotent by id: a message that is there takes the new content and keeps its time and its read mark; a push
-        that is there stays as it is. An erased owner's are left out, and of each owner only the newest 500 stay.
+        that is there stays as it is, and one that is done with need not be made again. An erased owner's are left out,
+        and of each owner only the newest 500 stay.
         """
 
     async def page(self, owner: str, before: tuple[int, str] | None, limit: int) -> list[Notification]:
@@ -117,7 +118,7 @@ class Audience(Protocol):
         stay. Raises `Conflict` for an erased user."""
 
     async def remove_device(self, owner: str, device_id: str) -> bool:
-        """Forget it, with the pushes to it; whether it was there and theirs."""
+        """Forget it, and have the pushes to it never made; whether it was there and theirs."""
 
 
 class Deliveries(Protocol):
@@ -128,7 +129,7 @@ class Deliveries(Protocol):
         them or dies. Without a device or message to go with they are done with."""
 
     async def settle(self, results: Sequence[Settled]) -> None:
-        """Store what came of tries, all or nothing."""
+        """Store what came of tries. Where it raises some may be stored; the rest comes up again when its lease ends."""
 
     async def dead(self, after: int, limit: int) -> list[Parcel]:
         """Dead letters with a number above `after`, the oldest first."""
@@ -137,4 +138,5 @@ class Deliveries(Protocol):
         """Make these dead letters (None: all of them) due again with fresh tries; returns how many."""
 
     async def waiting(self) -> Mapping[str, int]:
-        """How many pushes are under way in each channel, and under `dead` how many dead letters there are."""
+        """How many pushes are under way in each channel, and under `dead` how many dead letters there are. Where many
+        processes deliver, each answers for a part, and the parts add up."""

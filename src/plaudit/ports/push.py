@@ -29,8 +29,8 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a try. `detail` is the provider's own word, for the log. `gone_at`: the token was not valid any more
-    at that time (microseconds UTC), so a later registration of it counts. `only_device`: it says nothing of the
-    provider."""
+    at that time (microseconds UTC; None: when it was sent), so a later registration of it counts. `only_device`:
+    it says nothing of the provider."""
 
     reason: Reason
     detail: str = ""

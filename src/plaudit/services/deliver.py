@@ -254,6 +254,7 @@ class Deliver:
         if any(self._flying[key] >= most for key, most in shares.items()):
             return Settled(parcel=parcel, reason="", due=self._clock.now_us() + CROWDED_US)
         self._flying.update(shares.keys())
+        sent_at = self._clock.now_us()
         try:
             verdict = await self._try(sender, push)
             if POLICY[verdict.reason].push == "now":
@@ -265,7 +266,7 @@ class Deliver:
             breaker.well()
         else:
             breaker.unwell(self._clock.monotonic_s(), verdict.retry_after_s)
-        return self._settled(parcel, verdict)
+        return self._settled(parcel, verdict, sent_at)
 
     def _shares(self, sender: Sender, provider: str, owner: str) -> dict[tuple[str, str, str], int]:
         """How many pushes may be under way to this provider and for this owner, or one of them with many dead devices
@@ -292,7 +293,7 @@ class Deliver:
             log.info("%s %s: %s", sender.channel, verdict.reason, verdict.detail)
         return verdict
 
-    def _settled(self, parcel: Parcel, verdict: Verdict) -> Settled:
+    def _settled(self, parcel: Parcel, verdict: Verdict, sent_at: int) -> Settled:
         policy, now = POLICY[verdict.reason], self._clock.now_us()
         device = policy.device
         if device == "suspect" and parcel.device is not None and parcel.device.suspect + 1 >= SUSPECT_MOST:
@@ -310,7 +311,8 @@ class Deliver:
             due=due if again and not late else None,
             dead=policy.push == "dead" or late,
             device=device,
-            gone_at=verdict.gone_at,
+            # A provider that names no time speaks of what was sent: not of a token registered again meanwhile.
+            gone_at=verdict.gone_at if verdict.gone_at is not None else sent_at,
         )
 
     def _push(self, parcel: Parcel, profiles: Mapping[str, Profile]) -> Push:

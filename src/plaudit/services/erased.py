@@ -125,6 +125,11 @@ class Erased:
         marked = await asyncio.gather(*map(self._marks.marked_at, suspects))
         return {user for user, at in zip(suspects, marked, strict=True) if at is not None}
 
+    async def among(self, users: Iterable[str]) -> Collection[str]:
+        """Those of the users who were erased. Raises `Unavailable`."""
+        suspects = self.suspects(users)
+        return await self.verified(suspects) if suspects else ()
+
     async def refresh(self) -> None:
         """Learn the marks that are new. Raises `Unavailable`: what was known stays, and gets older."""
         since_us = self._read_at_us

@@ -81,6 +81,17 @@ function make(name, attributes = {}, ...inner) {
   return element;
 }
 
+/** Whose token it is (its `sub`), null where that cannot be told. @param {Token | undefined} token */
+function userOf(token) {
+  if (typeof token !== "string") return null;
+  try {
+    const [, claims] = token.split(".");
+    return /** @type {{sub?: string}} */ (JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/")))).sub ?? null;
+  } catch {
+    return null;
+  }
+}
+
 function bellIcon() {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -145,8 +156,9 @@ export class PlauditBell extends HTMLElement {
 
   /** A token, or a function that gets one; it wins over the attribute. @param {Token | undefined} token */
   set token(token) {
+    const before = this.token;
     this.#token = token;
-    this.#start();
+    this.#changed(before);
   }
 
   /** @returns {Token} */
@@ -187,11 +199,15 @@ export class PlauditBell extends HTMLElement {
     clearTimeout(this.#timer);
   }
 
-  /** @param {string} name */
-  attributeChangedCallback(name) {
+  /** @param {string} name @param {string | null} before */
+  attributeChangedCallback(name, before) {
     if (!this.#life) return;
     if (name === "lang") this.#speak();
-    else this.#start();
+    else if (name === "token") this.#changed(this.#token ?? before);
+    else {
+      this.#forget();
+      this.#start();
+    }
   }
 
   /** Show the inbox, and mark as read what is seen. */
@@ -231,13 +247,24 @@ export class PlauditBell extends HTMLElement {
   #start() {
     clearTimeout(this.#timer);
     if (!this.#life) return;
-    if (this.token === null || this.token === undefined) {
-      [this.#etag, this.#messages, this.#cursor, this.#loaded] = ["", [], null, false];
-      this.#count(0);
-      this.close(false);
-      return;
-    }
-    if (document.visibilityState === "visible") void this.#look();
+    if (this.token === null || this.token === undefined) this.#forget();
+    else if (document.visibilityState === "visible") void this.#look();
+  }
+
+  /** There is a token in place of another: unless both are surely one user's, nothing of before is shown any more.
+   * @param {Token | undefined} before */
+  #changed(before) {
+    const token = this.token;
+    if (token !== before && (userOf(token) === null || userOf(token) !== userOf(before))) this.#forget();
+    this.#start();
+  }
+
+  #forget() {
+    this.close(false);
+    [this.#etag, this.#messages, this.#cursor, this.#loaded, this.#failures] = ["", [], null, false, 0];
+    this.#list.replaceChildren();
+    this.#say.textContent = "";
+    this.#count(0);
   }
 
   #plan() {
@@ -278,6 +305,7 @@ export class PlauditBell extends HTMLElement {
         await this.#mark();
       }
     } catch {
+      if (this.token !== asked) return;
       this.#failures += 1;
       if (this.open) this.#draw();
     }
@@ -299,19 +327,23 @@ export class PlauditBell extends HTMLElement {
   async #mark() {
     const newest = this.#messages[0];
     if (!newest || !this.#unread) return;
+    const asked = this.token;
     const body = JSON.stringify({ up_to: newest.id });
     const response = await this.#call(`${INBOX}/read`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    const { unread } = await response.json();
+    if (this.token !== asked) return;
     this.#etag = "";
     for (const message of this.#messages) message.read = true; // it stays marked as new until the panel closes
-    this.#count((await response.json()).unread);
+    this.#count(unread);
   }
 
   async #loadOlder() {
     if (!this.#cursor) return;
     this.#older = true;
-    const first = this.#messages.length;
+    const [asked, first] = [this.token, this.#messages.length];
     try {
       const page = await (await this.#call(`${INBOX}?limit=${PAGE}&cursor=${this.#cursor}`)).json();
+      if (this.token !== asked) return;
       this.#cursor = page.next_cursor;
       this.#messages.push(...page.notifications);
       this.#draw();

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from plaudit.cli_cluster import Report, Tools, add_commands
+from plaudit.cli.cluster import Report, Tools, add_commands
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.walk import Look

@@ -1,108 +1,27 @@
 """Pushes from the store to providers: what each reason does, outages, and processes that die on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from plaudit.adapters.push import Apns, ApnsAccount, Fcm, PushClient, Webhook, WebPush, service_account
+from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.adapters.sqlite import Database
-from plaudit.domain.catalogue import Catalogue
-from plaudit.ports.notifications import Address, Channel, Device
+from plaudit.ports.notifications import Address, Channel, Device, DeviceKind
 from plaudit.ports.push import Push, Sender, Verdict
-from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker, Deliver
-from plaudit.services.wording import Wording
-from plaudit.telemetry import Metrics
+from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
 from tests.support.clock import ManualClock
+from tests.support.delivering import delivering, devices, fcm, reached, registered, settled, told
 from tests.support.notifying import OWNER, message
-from tests.support.providers import (
-    Answer,
-    ApnsServer,
-    Certificates,
-    FcmServer,
-    Provider,
-    WebhookReceiver,
-    WebPushServer,
-    served,
-)
+from tests.support.provider import Answer, Certificates
+from tests.support.providers import ApnsServer, FcmServer, WebhookReceiver, WebPushServer
 from tests.support.stores import Stores, stores_on
 from tests.support.wait import until
 
 KEY = b"k" * 24
 TOKEN = "ab" * 32
-
-
-@pytest.fixture
-async def stores(tmp_path: Path, clock: ManualClock, anyio_backend: str) -> AsyncIterator[Stores]:
-    async with Database(tmp_path / "data") as database:
-        yield stores_on(database, clock)
-
-
-@asynccontextmanager
-async def reached(
-    clock: ManualClock, certificates: Certificates, *servers: Provider
-) -> AsyncIterator[PushClient]:
-    """These providers, and a client that reaches them."""
-    async with AsyncExitStack() as stack:
-        for server in servers:
-            await stack.enter_async_context(served(server, certificates))
-        yield await stack.enter_async_context(PushClient(certificates.pem, clock, private=True))
-
-
-@asynccontextmanager
-async def delivering(
-    stores: Stores, clock: ManualClock, *senders: Sender, metrics: Metrics | None = None
-) -> AsyncIterator[Metrics]:
-    """Deliveries going on in the background."""
-    metrics = metrics or Metrics()
-    deliver = Deliver(
-        stores.deliveries,
-        stores.directory,
-        senders,
-        Wording(),
-        Catalogue(),
-        clock,
-        metrics,
-        asyncio.Event(),
-        look_every_s=0.01,
-    )
-    async with deliver:
-        yield metrics
-
-
-async def told(
-    stores: Stores, clock: ManualClock, channel: Channel, count: int = 1, devices: Sequence[str] = ("",)
-) -> None:
-    """Messages with pushes to these devices."""
-    now = clock.now_us()
-    messages = [message(f"m{n:05}", at=now) for n in range(count)]
-    await stores.inbox.put(messages, [Address(m.id, channel, d) for m in messages for d in devices], now)
-
-
-async def settled(stores: Stores, *, dead: int = 0, clock: ManualClock | None = None) -> None:
-    """Wait until nothing is under way; a clock makes the time pass meanwhile."""
-    async with asyncio.timeout(30):
-        while await stores.deliveries.waiting() != {"dead": dead}:
-            if clock is not None:
-                clock.advance(1)
-            await asyncio.sleep(0.01)
-
-
-async def registered(stores: Stores, device: Device) -> str:
-    await stores.audience.put_device(device)
-    return device.id
-
-
-async def devices(stores: Stores) -> list[str]:
-    return [device.id for device in (await stores.audience.devices([OWNER])).get(OWNER, [])]
-
-
-def fcm(client: PushClient, clock: ManualClock, server: FcmServer) -> Fcm:
-    return Fcm(client, clock, service_account(server.account()), server.url)
 
 
 async def test_every_channel_at_once(stores: Stores, clock: ManualClock, certificates: Certificates) -> None:
@@ -171,6 +90,30 @@ async def test_a_gone_token_goes_and_one_that_came_back_stays(
         async with delivering(stores, clock, sender) as metrics:
             await settled(stores)
     assert await devices(stores) == ["d1"]
+    assert metrics.pushes == {"gone": 2}
+
+
+@pytest.mark.parametrize("kind", ["fcm", "webpush"])
+async def test_a_token_registered_after_the_push_was_sent_stays_where_the_provider_names_no_time(
+    stores: Stores, clock: ManualClock, certificates: Certificates, kind: DeviceKind
+) -> None:
+    google, browser = FcmServer(clock), WebPushServer(clock)
+    google.answers = [FcmServer.error(404, "NOT_FOUND", "UNREGISTERED")] * 2
+    browser.answers = [Answer(410), Answer(404)]
+    async with reached(clock, certificates, google, browser) as client:
+        senders: dict[str, Sender] = {
+            "fcm": fcm(client, clock, google),
+            "webpush": WebPush(client, clock, ec.generate_private_key(ec.SECP256R1()), browser.subject),
+        }
+        for name, at in (("before", clock.now_us()), ("after", clock.now_us() + 1)):
+            its = browser.subscribe(name)
+            token, more = (its["token"], its["keys"]) if kind == "webpush" else (f"phone-{name}", {})
+            device = Device(id=name, owner=OWNER, kind=kind, token=token, more=more, registered_at=at)
+            await registered(stores, device)
+        await told(stores, clock, kind, 1, ["before", "after"])
+        async with delivering(stores, clock, senders[kind]) as metrics:
+            await settled(stores)
+    assert await devices(stores) == ["after"]
     assert metrics.pushes == {"gone": 2}
 
 
@@ -253,98 +196,6 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(
             await stores.inbox.put([message("n")], [Address("n", "webpush", "d1")], clock.now_us())
             # Before the slow one is given up.
             await quick.until(lambda: len(quick.seen) == 1, "the quick one", within_s=WITHIN_S - 0.5)
-
-
-class Crowd:
-    """Devices by name: a push to one whose token begins with dead hangs until `back`. The host is the provider."""
-
-    channel: Channel = "webpush"
-    at_once = 100
-
-    def __init__(self) -> None:
-        self.back = asyncio.Event()
-        self.hanging = 0
-        self.most = 0
-        self.down = False
-        self.seen: list[str] = []
-
-    def provider(self, push: Push) -> str:
-        assert push.device is not None
-        return push.device.token.partition("/")[0]
-
-    async def send(self, push: Push) -> Verdict:
-        assert push.device is not None
-        if self.down:
-            return Verdict(reason="unreachable")
-        if push.device.token.startswith("dead") and not self.back.is_set():
-            self.hanging += 1
-            self.most = max(self.most, self.hanging)
-            await self.back.wait()
-            self.hanging -= 1
-        self.seen.append(push.device.token)
-        return Verdict(reason="delivered")
-
-
-async def crowded(stores: Stores, clock: ManualClock, *tokens: tuple[str, str]) -> None:
-    """A message for each (owner, token), due in this order."""
-    for n, (owner, token) in enumerate(tokens):
-        await registered(stores, Device(id=token, owner=owner, kind="webpush", token=token))
-        at = clock.now_us() - 1000 + n
-        id_ = f"{n} {token}"
-        await stores.inbox.put([message(id_, owner, at)], [Address(id_, "webpush", token)], at)
-
-
-@pytest.mark.parametrize("whose", ["one owner on many hosts", "many owners on one host"])
-async def test_many_dead_devices_do_not_hold_up_the_others(
-    stores: Stores, clock: ManualClock, whose: str
-) -> None:
-    sender, by_owner = Crowd(), whose == "one owner on many hosts"
-    dead = [("mallory", f"dead{n % 20}/") if by_owner else (f"u{n}", f"dead/{n}") for n in range(150)]
-    await crowded(stores, clock, *dead, ("ann", "good/"))
-    async with delivering(stores, clock, sender):
-        await until(lambda: sender.seen == ["good/"], "the good push")
-        assert (sender.hanging, sender.most) == (12, 12)
-        clock.advance(1.1)
-        other = stores_on(stores.deliveries._database, clock)  # type: ignore[attr-defined] # knows no leases
-        waiting = await other.deliveries.claim("webpush", clock.now_us(), 60, 200)
-        assert {(parcel.tries, parcel.reason) for parcel in waiting} == {(0, "")}
-        sender.back.set()
-        await settled(stores, clock=clock)
-    assert sorted(sender.seen) == sorted([*(token for _, token in dead), "good/"])
-
-
-async def test_a_provider_that_answers_has_half_of_the_places(stores: Stores, clock: ManualClock) -> None:
-    sender = Crowd()
-    sender.back.set()
-    await crowded(stores, clock, ("ann", "dead/first"))
-    async with delivering(stores, clock, sender):
-        await settled(stores)
-        sender.back.clear()
-        await crowded(stores, clock, *((f"u{n}", f"dead/{n}") for n in range(150)))
-        await until(lambda: sender.hanging == 50, "half of the places")
-        await crowded(stores, clock, ("ann", "good/"))
-        await until(lambda: "good/" in sender.seen, "the good push")
-        assert sender.most == 50
-        sender.back.set()
-        await settled(stores, clock=clock)
-
-
-async def test_a_provider_that_is_down_gets_one_push_at_a_time(stores: Stores, clock: ManualClock) -> None:
-    sender = Crowd()
-    sender.down = True
-    await crowded(stores, clock, *((f"u{n}", f"dead/{n}") for n in range(50)))
-    async with delivering(stores, clock, sender) as metrics:
-        await until(lambda: metrics.pushes == {"unreachable": TRIPS_AT}, "the first tries")
-        sender.down = False
-        while not sender.hanging:
-            clock.advance(1)
-            await asyncio.sleep(0.01)
-        clock.advance(60)
-        await crowded(stores, clock, ("ann", "good/"))
-        await until(lambda: "good/" in sender.seen, "the good push")
-        assert sender.most == 1
-        sender.back.set()
-        await settled(stores, clock=clock)
 
 
 async def test_killed_between_sending_and_settling_a_device_shows_one_entry(

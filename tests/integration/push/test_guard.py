@@ -11,7 +11,8 @@ import pytest
 from plaudit.adapters.push import PushClient, Webhook
 from plaudit.adapters.push.client import is_public
 from tests.support.clock import ManualClock
-from tests.support.providers import Certificates, WebhookReceiver, served
+from tests.support.provider import Certificates, served
+from tests.support.providers import WebhookReceiver
 from tests.support.pushes import push
 
 KEY = b"k" * 24

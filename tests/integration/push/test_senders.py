@@ -22,16 +22,8 @@ from plaudit.adapters.push import (
 from plaudit.adapters.push.client import MAX_RETRY_AFTER_S
 from plaudit.ports.push import Verdict
 from tests.support.clock import ManualClock
-from tests.support.providers import (
-    Answer,
-    ApnsServer,
-    Certificates,
-    FcmServer,
-    Provider,
-    WebhookReceiver,
-    WebPushServer,
-    served,
-)
+from tests.support.provider import Answer, Certificates, Provider, served
+from tests.support.providers import ApnsServer, FcmServer, WebhookReceiver, WebPushServer
 from tests.support.pushes import ID, push
 
 KEYS = (b"k" * 24, b"o" * 32)

@@ -1,21 +1,16 @@
 """The notifier over SQLite: from taps in the log to messages in the inbox."""
 
 import asyncio
-import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
-import msgspec
 import pytest
 
 from plaudit.adapters.sqlite import Database
-from plaudit.domain.cell import Header, Transition
-from plaudit.domain.events import Committed, committed
 from plaudit.domain.quiet import Quiet, Wishes
-from plaudit.domain.windows import Draft, Watch, close, collapse_id, follow, unpack
+from plaudit.domain.windows import Watch, collapse_id
+from plaudit.ports.batches import Change
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Notification
-from plaudit.services import notify as service
 from plaudit.services.audit import Auditor
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
@@ -271,6 +266,11 @@ async def test_two_notifiers_never_tell_twice(opened: Database, clock: ManualClo
     assert len({message.id for message in found}) == 50
 
 
+async def test_a_watch_of_a_target_that_does_not_exist_is_not_kept(stores: Stores) -> None:
+    assert await stores.batches.save([Change("nowhere", 0, Watch(), None, 1)]) == ["nowhere"]
+    assert await stores.batches.load(["nowhere"]) == {}
+
+
 async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock) -> None:
     from plaudit.ports.audit import Drift
 
@@ -304,100 +304,3 @@ async def test_it_runs_by_itself_and_forgets(stores: Stores, clock: ManualClock)
             clock.advance(2 * DAY_S)
             while await stores.batches.load(["t"]):
                 await asyncio.sleep(0.005)
-
-
-class Turns:
-    """Counts the turns of the event loop, and notes in which one something is done."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.noted: list[int] = []
-
-    async def __aenter__(self) -> "Turns":
-        self._task = asyncio.create_task(self._count())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _count(self) -> None:
-        while True:
-            self.now += 1
-            await asyncio.sleep(0)
-
-
-async def test_a_crowd_at_one_target_leaves_the_loop_to_others(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A turn of no length is over after every step: so each event has its own turn, and none takes two."""
-    await own(stores, "t")
-    now = clock.now_us()
-    users = [[Transition(f"u{(n + m) % 1500}", 0, LIKE, now, now) for m in range(16)] for n in range(2000)]
-    header = Header(type="post", lanes=1, seq=0, counts=(16,), rows=16, born=now, recent=())
-    found = [
-        (n, committed("t", msgspec.structs.replace(header, seq=n + 10), "tap", those))
-        for n, those in enumerate(users)
-    ]
-
-    async def read(*_: object) -> list[tuple[int, bytes]]:
-        return found
-
-    notify = notifier(stores, clock)
-    async with Turns() as turns:
-
-        def noted(watch: Watch, events: Sequence[Committed], *more: object) -> Watch:
-            turns.noted.append(turns.now)
-            assert len(events) == 1
-            return follow(watch, events, *more)  # type: ignore[arg-type] # handed on
-
-        monkeypatch.setattr(stores.log, "read", read)
-        monkeypatch.setattr(service, "follow", noted)
-        monkeypatch.setattr(service, "TURN_S", 0.0)
-        await notify.follow()
-    assert len(set(turns.noted)) == len(turns.noted) == 2000
-    watch = (await stores.batches.load(["t"]))["t"].watch
-    assert watch.window is not None
-    assert (len(watch.window.seen), watch.window.more) == (1000, True)
-
-
-async def test_many_windows_that_end_leave_the_loop_to_others(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"t{n}" for n in range(100)]
-    await own(stores, *names)
-    notify = notifier(stores, clock)
-    for name in names:
-        await stores.tap(name, set_to("ann", LIKE))
-    await notify.follow()
-    clock.advance(31)
-    await notify.follow()
-    async with Turns() as turns:
-
-        def noted(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
-            turns.noted.append(turns.now)
-            return close(watch, owner, now)
-
-        monkeypatch.setattr(service, "close", noted)
-        monkeypatch.setattr(service, "TURN_S", 0.0)
-        await notify.close()
-    assert len(set(turns.noted)) == len(turns.noted) == 100
-
-
-async def test_watches_are_unpacked_beside_the_loop(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await own(stores, "t")
-    await stores.tap("t", set_to("ann", LIKE))
-    await notifier(stores, clock).follow()
-    where: list[int] = []
-
-    def noted(body: bytes) -> Watch:
-        where.append(threading.get_ident())
-        return unpack(body)
-
-    monkeypatch.setattr("plaudit.adapters.sqlite.batches.unpack", noted)
-    clock.advance(31)
-    assert len(await stores.batches.claim(clock.now_us(), 30, 10)) == 1
-    assert where
-    assert threading.get_ident() not in where

@@ -54,11 +54,12 @@ NEWEST_REACTED = """
 SELECT target, reaction, created_at, WRITETIME(reaction) FROM $keyspace.reactions_by_user WHERE user = ? LIMIT ?
 """
 MINE = "SELECT reaction, updated_at FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ?"
+MINE_OF_MANY = "SELECT user, reaction FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user IN ?"
 TARGET = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ''"
 
 
 class CassandraLists:
-    """See `plaudit.ports.lists` (all three), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
+    """See `plaudit.ports.lists` (all four), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
     async context manager.
 
     Lists are of targets that are not split: bucket 0.
@@ -80,6 +81,7 @@ class CassandraLists:
             REACTED,
             NEWEST_REACTED,
             MINE,
+            MINE_OF_MANY,
             TARGET,
         ):
             self._prepared[query] = await self._session.prepare(query)
@@ -140,6 +142,17 @@ class CassandraLists:
 
         targets = list(dict.fromkeys(targets))
         return dict(zip(targets, await _all(map(on, targets)), strict=True))
+
+    async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        async def on(target: str, users: list[str]) -> list[tuple[tuple[str, str], int]]:
+            lines = await self._rows(MINE_OF_MANY, target, users)
+            return [((target, user), reaction) for user, reaction in lines if reaction]
+
+        by_target: dict[str, list[str]] = {}
+        for target, user in dict.fromkeys(pairs):
+            by_target.setdefault(target, []).append(user)
+        found = await _all(on(target, users) for target, users in by_target.items())
+        return dict(line for lines in found for line in lines)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         async def one(target: str) -> Target | None:

@@ -82,7 +82,7 @@ def add_commands(cli: typer.Typer, tools: Tools) -> None:
         """Empty everything derived and fill it again from the ledger (cluster profile).
 
         For after a restore of Cassandra: what was derived from the lost state would refuse the older one for ever.
-        Empty Redis before (FLUSHALL on every master), or counters of targets that are not in the restored ledger stay.
+        Stop every `worker index` first, and empty Redis (FLUSHALL on every master); docs/cluster.md has the steps.
         Taps may go on meanwhile; lists are incomplete until it is done. One that was interrupted goes on where it was.
         """
         settings = tools.settings()

@@ -1,0 +1,233 @@
+"""Pushes under way and dead letters in Cassandra.
+
+Which process may claim a push is decided by shard (`shares`), which of its own it has claimed already it remembers
+itself: a claim writes nothing. A push that is put off is written to its new slice before it goes from the old one, so
+one that is doubled by a crash is possible and one that is lost is not.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from plaudit.adapters.cassandra.audience import CassandraAudience
+from plaudit.adapters.cassandra.inbox import CassandraInbox
+from plaudit.adapters.cassandra.pushes import SECOND, Line, Place, Pushes, hour_of
+from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.shares import Shares
+from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.ports.clock import Clock
+from plaudit.ports.notifications import Channel, Parcel, Settled
+
+RESCAN_S = 10.0  # so long a push may be overlooked that came in late, before what was read already
+LATE_US = 5 * SECOND
+PAGE = 500
+COUNT_AT_MOST = 0.05  # of the time may go into counting
+
+BURY = """
+INSERT INTO $keyspace.dead_letter (hour, no, message, device, channel, owner, at, created_at, tries, reason)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+OPEN_HOUR = "INSERT INTO $keyspace.dead_hour (all_, hour) VALUES (0, ?)"
+HOURS = "SELECT hour FROM $keyspace.dead_hour WHERE all_ = 0 AND hour >= ?"
+DEAD = """
+SELECT channel, no, message, device, owner, at, created_at, tries, reason FROM $keyspace.dead_letter
+WHERE hour = ? AND no > ? LIMIT ?
+"""
+DEAD_BY_NO = """
+SELECT channel, no, message, device, owner, at, created_at, tries, reason FROM $keyspace.dead_letter
+WHERE hour = ? AND no = ?
+"""
+COUNT_DEAD = "SELECT count(*) FROM $keyspace.dead_letter WHERE hour = ?"
+RAISE = "DELETE FROM $keyspace.dead_letter WHERE hour = ? AND no = ? AND message = ? AND device = ?"
+
+
+class CassandraDeliveries(Statements):
+    """See `plaudit.ports.notifications.Deliveries`; use as an async context manager inside an open session.
+
+    `dead` and `resend` need no shares, so the command line may use them beside running workers.
+    """
+
+    queries = (BURY, OPEN_HOUR, HOURS, DEAD, DEAD_BY_NO, COUNT_DEAD, RAISE)
+
+    def __init__(
+        self,
+        session: Session,
+        pushes: Pushes,
+        inbox: CassandraInbox,
+        audience: CassandraAudience,
+        shares: Shares,
+        clock: Clock,
+    ) -> None:
+        super().__init__(session)
+        self._pushes = pushes
+        self._inbox = inbox
+        self._audience = audience
+        self._shares = shares
+        self._clock = clock
+        self._leases: dict[Place, float] = {}  # when a claim ends, in monotonic seconds
+        self._since: dict[tuple[str, int, int], int] = {}  # nothing is due in a slice before this
+        self._rescan_s = 0.0
+        self._counted: tuple[float, dict[str, int]] = (float("-inf"), {})
+
+    async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
+        """Of many that are due, an equal part of each shard."""
+        now_s = self._clock.monotonic_s()
+        self._leases = {place: end for place, end in self._leases.items() if end > now_s}
+        if now_s >= self._rescan_s:
+            self._since, self._rescan_s = {}, now_s + RESCAN_S
+        held = await self._shares.held()
+        part = min(limit, 2 * -(-limit // max(1, len(held))) + 8)
+        found = await all_of(self._free(channel, shard, now, part) for shard in held)
+        # Another claim of this process may have been quicker.
+        free = [line for lines in found for line in lines if line.place not in self._leases]
+        free = sorted(free, key=lambda line: (line.due, line.no))[:limit]
+        self._leases |= {line.place: now_s + lease_s for line in free}
+        return await self._parcels(free)
+
+    async def _free(self, channel: Channel, shard: int, now: int, limit: int) -> list[Line]:
+        found: list[Line] = []
+        for slice_ in await self._pushes.slices(channel, shard, now):
+            key = (channel, shard, slice_)
+            since = self._since.get(key, 0)
+            claimed = sum(place[:3] == key for place in self._leases)
+            lines = await self._pushes.due(channel, shard, slice_, since, now, limit + claimed)
+            self._since[key] = lines[0].place.due if lines else max(since, now - LATE_US)
+            if not lines and not since:
+                await self._pushes.close(channel, shard, slice_, now)
+            found += [line for line in lines if line.place not in self._leases]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def settle(self, results: Sequence[Settled]) -> None:
+        await all_of(map(self._settle, results))
+
+    async def _settle(self, result: Settled) -> None:
+        parcel = result.parcel
+        before = _line(parcel)
+        tried = bool(result.reason)
+        after = before._replace(
+            due=result.due, tries=before.tries + tried, reason=result.reason or before.reason
+        )
+        if result.dead:
+            await self._bury(after)
+        elif result.due is not None:
+            await self._pushes.add([after])
+        if result.due is None or after.place != before.place:
+            await self._pushes.drop(before.place)
+        if parcel.device is not None and result.device != "keep":
+            await self._audience.settle(parcel.device, result.device, result.gone_at)
+        self._leases.pop(before.place, None)
+
+    async def dead(self, after: int, limit: int) -> list[Parcel]:
+        parcels: list[Parcel] = []
+        while len(parcels) < limit:
+            lines = await self._dead_lines(after, limit - len(parcels))
+            parcels += await self._parcels(lines)
+            if not lines:
+                break
+            after = lines[-1].no
+        return parcels
+
+    async def resend(self, numbers: Sequence[int] | None, now: int) -> int:
+        if numbers is not None:
+            found = await all_of(self._rows(DEAD_BY_NO, hour_of(no), no) for no in dict.fromkeys(numbers))
+            return await self._raise([_dead_line(row) for rows in found for row in rows], now)
+        resent, after = 0, 0
+        while lines := await self._dead_lines(after, PAGE):
+            resent += await self._raise(lines, now)
+            after = lines[-1].no
+        return resent
+
+    async def waiting(self) -> Mapping[str, int]:
+        """Those of the shards that are this process's; dead letters are counted by who has the first shard. A count
+        that took long is kept for a while."""
+        until_s, found = self._counted
+        began_s = time.monotonic()
+        if self._clock.monotonic_s() < until_s:
+            return found
+        held = await self._shares.held()
+        found = await self._pushes.count(held)
+        dead = await self._count_dead() if 0 in held else 0
+        took_s = time.monotonic() - began_s
+        if took_s >= 1:
+            self._counted = (self._clock.monotonic_s() + took_s / COUNT_AT_MOST, {**found, "dead": dead})
+        return {**found, "dead": dead}
+
+    async def _count_dead(self) -> int:
+        hours = [hour for (hour,) in await self._rows(HOURS, 0)]
+        return sum([number for hour in hours for (number,) in await self._rows(COUNT_DEAD, hour)])
+
+    async def _dead_lines(self, after: int, limit: int) -> list[Line]:
+        lines: list[Line] = []
+        for (hour,) in await self._rows(HOURS, hour_of(after)):
+            rows = await self._rows(DEAD, hour, after, limit - len(lines))
+            lines += [_dead_line(row) for row in rows]
+            if len(lines) >= limit:
+                break
+        return lines
+
+    async def _bury(self, line: Line) -> None:
+        await self._write(OPEN_HOUR, line.hour)
+        values = (line.channel, line.owner, line.at, line.created_at, line.tries, line.reason)
+        await self._write(BURY, line.hour, line.no, line.message, line.device, *values)
+
+    async def _raise(self, lines: Iterable[Line], now: int) -> int:
+        lines = list(lines)
+        await self._pushes.add(
+            line._replace(due=now, created_at=now, tries=0, reason="resent") for line in lines
+        )
+        await all_of(self._write(RAISE, line.hour, line.no, line.message, line.device) for line in lines)
+        return len(lines)
+
+    async def _parcels(self, lines: Sequence[Line]) -> list[Parcel]:
+        """These pushes with their messages and devices. One that lacks either is done with."""
+        messages = await self._inbox.read((line.owner, line.at, line.message) for line in lines)
+        devices = await self._audience.by_id([line.device for line in lines if line.device])
+        parcels: list[Parcel] = []
+        gone: list[Line] = []
+        for line in lines:
+            message, device = messages.get(line.message), devices.get(line.device)
+            if message is None or (line.device and (device is None or device.owner != message.owner)):
+                gone.append(line)
+                continue
+            parcels.append(
+                Parcel(
+                    no=line.no,
+                    channel=line.channel,
+                    notification=message,
+                    device=device,
+                    created_at=line.created_at,
+                    due=line.due,
+                    tries=line.tries,
+                    reason=line.reason,
+                )
+            )
+        await all_of(
+            self._write(RAISE, line.hour, line.no, line.message, line.device)
+            if line.due is None
+            else self._pushes.drop(line.place)
+            for line in gone
+        )
+        return parcels
+
+
+def _line(parcel: Parcel) -> Line:
+    message, device = parcel.notification, parcel.device
+    return Line(
+        parcel.channel,
+        parcel.due,
+        parcel.no,
+        message.id,
+        device.id if device is not None else "",
+        message.owner,
+        message.at,
+        parcel.created_at,
+        parcel.tries,
+        parcel.reason,
+    )
+
+
+def _dead_line(row: tuple[Any, ...]) -> Line:
+    channel, *rest = row
+    return Line(channel, None, *rest)

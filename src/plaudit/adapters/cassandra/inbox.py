@@ -1,0 +1,140 @@
+"""The inbox in Cassandra: one partition an owner, newest first.
+
+A message keeps the place it got first: whoever puts it again finds it among the owner's ids. Two who put one message
+for the first time within the same milliseconds could give it two places; a claim of its window keeps them apart.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+from plaudit.adapters.cassandra.notices import at_place, pack_message, unpack_message, without
+from plaudit.adapters.cassandra.pushes import Pushes, new_line
+from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.ports.notifications import Address, Notification
+
+KEEP = 500
+PAGE = 100
+MARKED_AT_ONCE = 100
+# A message is put within seconds of its time; this much later nothing older comes in.
+SETTLED_AFTER_US = 60_000_000
+NEWEST = (2**63 - 1, "")
+
+Erased = Callable[[Collection[str]], Awaitable[Collection[str]]]
+"""Those of these users who were erased. Raises `Unavailable`."""
+
+IDS = "SELECT at, id, pushed FROM $keyspace.inbox WHERE owner = ?"
+PUT = "INSERT INTO $keyspace.inbox (owner, at, id, message) VALUES (?, ?, ?, ?)"
+PUSHED = "UPDATE $keyspace.inbox SET pushed = true WHERE owner = ? AND at = ? AND id = ?"
+OLD = "DELETE FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?)"
+LINES = "SELECT at, id, message, read FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?) LIMIT ?"
+MARKS = "SELECT at, id, read, read_to FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?) LIMIT ?"
+ALL_MARKS = "SELECT at, id, read FROM $keyspace.inbox WHERE owner = ?"
+READ = "UPDATE $keyspace.inbox SET read = true WHERE owner = ? AND at = ? AND id = ?"
+READ_TO = "UPDATE $keyspace.inbox SET read_to = ? WHERE owner = ?"
+ONE = "SELECT message, read FROM $keyspace.inbox WHERE owner = ? AND at = ? AND id = ?"
+FORGET = "DELETE FROM $keyspace.inbox WHERE owner = ?"
+
+
+class CassandraInbox(Statements):
+    """See `plaudit.ports.notifications.Inbox`; use as an async context manager inside an open session."""
+
+    queries = (IDS, PUT, PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, FORGET)
+
+    def __init__(self, session: Session, pushes: Pushes, erased: Erased) -> None:
+        super().__init__(session)
+        self._pushes = pushes
+        self._erased = erased
+
+    async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
+        """Each message, then its pushes, then that they were written: whoever does it again goes on from there."""
+        by_owner: dict[str, list[Notification]] = {}
+        for message in messages:
+            by_owner.setdefault(message.owner, []).append(message)
+        by_message: dict[str, list[Address]] = {}
+        for address in addresses:
+            by_message.setdefault(address.message, []).append(address)
+        erased = await self._erased(by_owner.keys())
+        await all_of(
+            self._put(owner, those, by_message, now)
+            for owner, those in by_owner.items()
+            if owner not in erased
+        )
+
+    async def _put(
+        self, owner: str, messages: list[Notification], addresses: dict[str, list[Address]], now: int
+    ) -> None:
+        known = {id_: (at, pushed) for at, id_, pushed in await self._rows(IDS, owner) if id_ is not None}
+        for message in messages:
+            at, pushed = known.setdefault(message.id, (message.at, None))
+            await self._write(PUT, owner, at, message.id, pack_message(message))
+            to = addresses.get(message.id, ()) if not pushed else ()
+            if to:
+                kept = at_place(message, at)
+                await self._pushes.add(new_line(kept, a.channel, a.device, now) for a in to)
+                await self._write(PUSHED, owner, at, message.id)
+        if len(known) > KEEP:
+            newest = sorted(((at, id_) for id_, (at, _) in known.items()), reverse=True)[:KEEP]
+            await self._write(OLD, owner, *newest[-1])
+
+    async def page(self, owner: str, before: tuple[int, str] | None, limit: int) -> list[Notification]:
+        lines = await self._rows(LINES, owner, *(before or NEWEST), limit)
+        found = [
+            unpack_message(message, owner, at, id_, read=bool(read))
+            for at, id_, message, read in lines
+            if message is not None
+        ]
+        return await self._without_erased(found)
+
+    async def unread(self, owner: str, most: int) -> int:
+        if await self._erased([owner]):
+            return 0
+        count, before = 0, NEWEST
+        while True:
+            lines = await self._rows(MARKS, owner, *before, PAGE)
+            for at, id_, read, read_to in lines:
+                if id_ is None or (read_to is not None and at <= read_to):
+                    return count
+                count += not read
+                if count == most:
+                    return count
+            if len(lines) < PAGE:
+                return count
+            before = lines[-1][:2]
+
+    async def mark_read(self, owner: str, ids: Sequence[str], up_to: str | None) -> int:
+        lines = [line for line in await self._rows(ALL_MARKS, owner) if line[1] is not None]
+        last = next(((at, id_) for at, id_, _ in lines if id_ == up_to), None)
+        wanted = set(ids)
+        places = [
+            (at, id_)
+            for at, id_, read in lines
+            if not read and (id_ in wanted or (last is not None and (at, id_) <= last))
+        ]
+        for start in range(0, len(places), MARKED_AT_ONCE):
+            some = places[start : start + MARKED_AT_ONCE]
+            await self._commit(self._bound(READ, owner, at, id_) for at, id_ in some)
+        if last is not None:
+            await self._write(READ_TO, last[0] - SETTLED_AFTER_US, owner)
+        return len(places)
+
+    async def read(self, places: Iterable[tuple[str, int, str]]) -> dict[str, Notification]:
+        """The messages at these (owner, at, id), by id, as the ports know them. Raises `Unavailable`."""
+
+        async def one(owner: str, at: int, id_: str) -> Notification | None:
+            for message, read in await self._rows(ONE, owner, at, id_):
+                if message is not None:
+                    return unpack_message(message, owner, at, id_, read=bool(read))
+            return None
+
+        found = await all_of(one(*place) for place in dict.fromkeys(places))
+        return {m.id: m for m in await self._without_erased([m for m in found if m is not None])}
+
+    async def forget(self, owner: str) -> None:
+        """Remove everything an erased user was told. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
+        await self._write(FORGET, owner)
+
+    async def _without_erased(self, messages: list[Notification]) -> list[Notification]:
+        """Erased owners have no messages, and erased users are in no sample."""
+        users = {user for m in messages for user, _ in m.sample} | {m.owner for m in messages}
+        erased = await self._erased(users) if users else ()
+        return [without(m, erased) for m in messages if m.owner not in erased] if erased else messages

@@ -1,0 +1,163 @@
+"""Watches in Redis Cluster. A watch shares its slot with the due times of its shard, so that each change of both is one
+script: there is no moment at which a window is open and nobody would come to close it.
+
+The price is that what belongs together is spread over 64 slots and not over all; why it is worth it says
+docs/decisions/0039. Claims are times of the notifiers' own clocks: one that is wrong makes work twice, and the version
+decides whose counts.
+"""
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+from plaudit.adapters.redis.session import Command, Script, Session, Value
+from plaudit.domain.errors import Corrupt
+from plaudit.domain.windows import UNSEEN, pack, unpack
+from plaudit.ports.batches import Change, Stored
+from plaudit.ports.clock import Clock
+
+log = logging.getLogger("plaudit.redis")
+
+SHARDS = 64
+SECOND = 1_000_000
+TRIES = 5  # of a claim, where others are always quicker
+UNPACKED_AT_ONCE_BYTES = 100_000  # 1 ms of the event loop
+_VERSION = struct.Struct(">Q")
+
+_SAVE, _DUE, _CLAIM, _FORGET = (Script(f"batch_{name}") for name in ("save", "due", "claim", "forget"))
+
+
+def shard_of(target: str) -> int:
+    """Where a watch is kept."""
+    return crc32(target.encode()) % SHARDS
+
+
+def watch_key(target: str) -> str:
+    """The key of a watch."""
+    return f"notification_batch:{{w{shard_of(target)}}}:{target}"
+
+
+class RedisBatches:
+    """See `plaudit.ports.batches.Batches`; lives inside an open session."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        session.know(_SAVE, _DUE, _CLAIM, _FORGET)
+
+    async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
+        """Those that are stored."""
+        found, unpacked = dict[str, Stored](), 0
+        for target, body in zip(targets, await self._session.mget([*map(watch_key, targets)]), strict=True):
+            if body is not None:
+                found[target] = _stored(target, body)
+                unpacked += len(body)
+            if unpacked >= UNPACKED_AT_ONCE_BYTES:
+                unpacked = 0
+                await asyncio.sleep(0)
+        return found
+
+    async def save(self, changes: Sequence[Change]) -> list[str]:
+        """Store those whose versions have not moved on."""
+        if len({change.target for change in changes}) != len(changes):
+            raise ValueError("a target is saved once per call")
+        answers = await self._session.run([_save(change) for change in changes])
+        return [change.target for change, answer in zip(changes, answers, strict=True) if not answer]
+
+    async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
+        """Watches whose windows have ended, but those that are claimed. Of many, an equal share of each shard."""
+        now = self._clock.now_us()
+        share = min(limit, 2 * -(-limit // SHARDS) + 8)
+        for _ in range(TRIES):
+            due = await self._due(until, now, share)
+            mine = await self._claimed(due[:limit], until, now, now + round(lease_s * SECOND))
+            if mine or not due:  # else others were quicker at all of them, and there may be more
+                stored = await self.load(mine)
+                return [(target, stored[target]) for target in mine if target in stored]
+        return []
+
+    async def _claimed(self, due: Sequence[tuple[int, str]], until: int, now: int, end: int) -> list[str]:
+        """Those of these targets that are the caller's now, in their order."""
+        by_shard: dict[int, list[Value]] = {}
+        for _, target in due:
+            by_shard.setdefault(shard_of(target), []).append(target)
+        claims = await self._session.run(
+            [
+                _run(_CLAIM, _due_keys(n), str(until), str(now), str(end), *targets)
+                for n, targets in by_shard.items()
+            ]
+        )
+        mine = {target.decode() for claimed in claims for target in claimed}
+        return [target for _, target in due if target in mine]
+
+    async def next_due(self) -> int | None:
+        """When the next window ends."""
+        commands: list[Command] = [["ZRANGE", _due_keys(n)[0], "0", "0", "WITHSCORES"] for n in range(SHARDS)]
+        times = [time for answer in await self._session.run(commands) for _, time in _pairs(answer)]
+        return min(times, default=None)
+
+    async def forget(self, now: int, limit: int) -> int:
+        """Remove watches without a window whose time has come."""
+        share = str(min(limit, 2 * -(-limit // SHARDS) + 8))
+        looks: list[Command] = [
+            ["ZRANGEBYSCORE", _forget_key(n), "-inf", str(now), "LIMIT", "0", share] for n in range(SHARDS)
+        ]
+        found = [target.decode() for answer in await self._session.run(looks) for target in answer]
+        gone = await self._session.run(
+            [
+                _run(_FORGET, [watch_key(target), _forget_key(shard_of(target))], target, str(now))
+                for target in found[:limit]
+            ]
+        )
+        return sum(gone)
+
+    async def _due(self, until: int, now: int, share: int) -> list[tuple[int, str]]:
+        """What is due and free, the oldest first, so much of each shard."""
+        looks = [_run(_DUE, _due_keys(n), str(until), str(now), str(share)) for n in range(SHARDS)]
+        answers = await self._session.run(looks)
+        return sorted((time, target) for answer in answers for target, time in _pairs(answer))
+
+
+def _save(change: Change) -> Command:
+    n = shard_of(change.target)
+    return _run(
+        _SAVE,
+        [watch_key(change.target), *_due_keys(n), _forget_key(n)],
+        change.target,
+        _VERSION.pack(change.version),
+        _VERSION.pack(change.version + 1) + pack(change.watch),
+        "" if change.due is None else str(change.due),
+        str(change.forget_at),
+    )
+
+
+def _run(script: Script, keys: Sequence[str], *arguments: Value) -> Command:
+    return ["EVALSHA", script.digest, str(len(keys)), *keys, *arguments]
+
+
+def _due_keys(shard: int) -> list[str]:
+    return [f"notification_due:{{w{shard}}}", f"notification_claims:{{w{shard}}}"]
+
+
+def _forget_key(shard: int) -> str:
+    return f"notification_forget:{{w{shard}}}"
+
+
+def _pairs(answer: object) -> Iterable[tuple[str, int]]:
+    """(member, score) of a sorted set's answer: a flat array of a script, or a map of a command."""
+    if isinstance(answer, dict):
+        return [(member.decode(), int(score)) for member, score in answer.items()]
+    flat = list(answer)  # type: ignore[call-overload] # an array then
+    return [(member.decode(), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _stored(target: str, body: bytes) -> Stored:
+    """The watch; one that cannot be read begins anew, or no window would ever be closed after it."""
+    version = _VERSION.unpack_from(body)[0]
+    try:
+        return Stored(unpack(body[_VERSION.size :]), version)
+    except Corrupt as error:
+        log.error("the watch of %s begins anew: %s", target, error)
+        return Stored(UNSEEN, version)

@@ -1,0 +1,84 @@
+"""Notifier: `Tell` where many processes share the work. A handler of events, whoever brings them, and a loop that
+closes windows, anybody's.
+
+A window of one process's target may be closed by another one, which does not know how far the events of that target
+were read. So windows are closed a little late, and not while what was handled last is older than that: after a restart,
+and when a store has forgotten something, old events come again and open old windows anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Self
+
+from plaudit.domain.errors import PlauditError, Unavailable
+from plaudit.domain.events import Committed
+from plaudit.ports.clock import Clock
+from plaudit.services.tell import Tell
+
+log = logging.getLogger("plaudit.notify")
+
+SECOND = 1_000_000
+TRIES = 20
+RETRY_S = 1.0
+FORGET_EVERY_S = 60.0
+GRACE_S = 2.0
+SILENT_S = 3.0  # without events so long there are none that are behind
+
+
+class Notifier:
+    """See the module. Use as an async context manager, or call `close` yourself."""
+
+    def __init__(self, tell: Tell, clock: Clock, *, every_s: float = 0.5, grace_s: float = GRACE_S) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._every_s = every_s
+        self._grace_us = round(grace_s * SECOND)
+        self._handled_at_s = float("-inf")
+        self._newest = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop between two steps; others go on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def handle(self, events: Sequence[Committed]) -> None:
+        """Take events into watches; durable on return. Raises `Unavailable` and `OutcomeUnknown`: the same again."""
+        newest = max((move.at for event in events for move in event.transitions), default=None)
+        if newest is not None:
+            self._newest, self._handled_at_s = newest, self._clock.monotonic_s()
+        for _ in range(TRIES):
+            if not await self._tell.take(events):
+                return
+        raise Unavailable(f"others changed the same watches {TRIES} times in a row")
+
+    async def close(self) -> bool:
+        """Make messages of windows that have ended; whether there may be more."""
+        return await self._tell.close(self._until())
+
+    def _until(self) -> int:
+        until = self._clock.now_us() - self._grace_us
+        silent = self._clock.monotonic_s() - self._handled_at_s > SILENT_S
+        return until if silent else min(until, self._newest)
+
+    async def _run(self) -> None:
+        forget_s = 0.0
+        while True:
+            try:
+                more = await self.close()
+                if not more and self._clock.monotonic_s() >= forget_s:
+                    forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
+                    await self._tell.forget()
+                await asyncio.sleep(0 if more else self._every_s)
+            except PlauditError as error:
+                log.warning("windows wait and will be closed: %s", error)
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("windows wait and will be closed")
+                await asyncio.sleep(RETRY_S)

@@ -1,0 +1,289 @@
+"""Tell: takes events into the watches of their targets, and makes a message of every window that has ended.
+
+Both profiles tell alike; where the events come from, and how far they have been read, is for others to know. Every step
+can be repeated: events guard themselves by `seq`, a message by its collapse id, a watch by its version. A message is in
+the inbox before its window is over, so whoever dies in between leaves it to another, who finds it there.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Deleted
+from plaudit.domain.events import Committed
+from plaudit.domain.quiet import Wishes, quiet_until
+from plaudit.domain.windows import (
+    Draft,
+    Pace,
+    Watch,
+    checked,
+    close,
+    collapse_id,
+    follow,
+    forget_at,
+    postpone,
+    retold,
+)
+from plaudit.ports.batches import Batches, Change, Stored, Told
+from plaudit.ports.clock import Clock
+from plaudit.ports.directory import Directory, Profile
+from plaudit.ports.ledger import Target
+from plaudit.ports.lists import Counters, Reactions
+from plaudit.ports.notifications import Address, Audience, Channel, Inbox, Notification
+from plaudit.telemetry import Metrics
+
+log = logging.getLogger("plaudit.notify")
+
+SAVED_AT_ONCE = 50  # a tap may wait behind one such transaction
+SAVED_USERS_AT_ONCE = 5_000  # to pack so many takes 1 ms, and half as much again to hand them over
+CLOSED_AT_ONCE = 100
+FORGOTTEN_AT_ONCE = 500
+TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
+LEASE_S = 30.0
+
+_NO_WISHES, _NO_PROFILE = Wishes(), Profile()
+
+
+class Sources(NamedTuple):
+    """What is asked about targets and owners. `told`: where watches may be lost, what their last messages left."""
+
+    counters: Counters
+    reactions: Reactions
+    directory: Directory
+    audience: Audience
+    told: Told | None = None
+
+
+class _Ready(NamedTuple):
+    """A window that has become a message."""
+
+    target: str
+    registration: Registration
+    owner: str
+    draft: Draft
+
+
+class Tell:
+    """See the module. `channels` are those without devices (webhook, console) and the kinds of devices that have a
+    sender. `made` is set whenever there are new pushes."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        sources: Sources,
+        inbox: Inbox,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        pace: Pace,
+        channels: Sequence[Channel] = (),
+        made: asyncio.Event | None = None,
+    ) -> None:
+        self._batches = batches
+        self._counters, self._reactions, self._directory, self._audience, self._told = sources
+        self._inbox = inbox
+        self._clock = clock
+        self._metrics = metrics
+        self._pace = pace
+        self._channels = frozenset(channels)
+        self._made = made
+
+    async def take(self, events: Iterable[Committed]) -> bool:
+        """Fold these events into watches and save those that changed; whether any had been changed by others
+        meanwhile: then the same events have to be taken again."""
+        turn = Turn()
+        by_target: dict[str, list[Committed]] = {}
+        for event in events:
+            if event.transitions or event.cause == "delete":
+                by_target.setdefault(event.target, []).append(event)
+        stored = await self._batches.load(list(by_target))
+        owners = await self._owners(by_target)
+        followed, now = dict[str, Watch](), self._clock.now_us()
+        for name, those in by_target.items():
+            there = stored.get(name, Stored())
+            if owners[name] is None and not there.version:
+                self._metrics.notified("unowned", sum(len(event.transitions) for event in those))
+                continue
+            watch = await self._followed(there.watch, those, owners[name], now, turn)
+            if watch is not there.watch:
+                followed[name] = watch
+        # What is new here may only be forgotten here.
+        new = [name for name in followed if name not in stored]
+        for name, told in (await self._recalled(new)).items():
+            followed[name] = await self._followed(told, by_target[name], owners[name], now, turn)
+        changes = [self._change(name, stored.get(name, Stored()), watch) for name, watch in followed.items()]
+        return bool(await self._save(changes, turn))
+
+    async def close(self, until: int) -> bool:
+        """Make messages of windows that ended by `until` (microseconds UTC); whether there may be more."""
+        due = await self._batches.claim(until, LEASE_S, CLOSED_AT_ONCE)
+        if not due:
+            return False
+        names = [name for name, _ in due]
+        targets = await self._counters.targets(names)
+        told = await self._recalled(names)
+        owners = sorted({owner for target in targets.values() if (owner := owner_of(target))})
+        wishes = await self._audience.wishes(owners)
+        profiles = await self._directory.profiles(owners)
+        changes: list[Change] = []
+        ready: list[_Ready] = []
+        now, turn = self._clock.now_us(), Turn()
+        for name, stored in due:
+            await turn.over()
+            target = targets.get(name, Target())
+            owner, registration, watch = owner_of(target), target.registration, stored.watch
+            if name in told:
+                watch = retold(watch, told[name])
+            its = wishes.get(owner or "", _NO_WISHES)
+            until_quiet = quiet_until(its.quiet, _zone(profiles.get(owner or "", _NO_PROFILE).time_zone), now)
+            if owner is not None and until_quiet is not None and its.enabled:
+                changes.append(self._change(name, stored, postpone(watch, until_quiet)))
+                continue
+            draft, watch = close(watch, owner or "", now)
+            changes.append(self._change(name, stored, watch))
+            if draft is None or owner is None or registration is None:
+                self._metrics.notified("nothing")
+            elif not its.enabled or name in its.muted:
+                self._metrics.notified("muted")
+            else:
+                ready.append(_Ready(name, registration, owner, draft))
+        await self._tell(ready, changes, now, turn)
+        return True
+
+    async def forget(self) -> None:
+        """Remove watches that have nothing to remember any more."""
+        while await self._batches.forget(self._clock.now_us(), FORGOTTEN_AT_ONCE):
+            pass
+
+    async def _tell(self, ready: Sequence[_Ready], changes: list[Change], now: int, turn: "Turn") -> None:
+        messages = await self._checked(ready, now)
+        await self._inbox.put(messages, await self._addresses(messages), now)
+        if self._told is not None and messages:
+            after, heard = {change.target: change.watch for change in changes}, {m.target for m in messages}
+            await self._told.remember({name: after[name] for name in heard})
+        lost = await self._save(changes, turn)
+        self._metrics.notified("told", len(messages))
+        if lost:
+            log.info("%s windows were closed by another notifier, or are open again", len(lost))
+        if messages and self._made is not None:
+            self._made.set()
+
+    async def _owners(self, by_target: Mapping[str, Sequence[Committed]]) -> dict[str, str | None]:
+        """Whom to tell of these targets: as their newest events say, and where those say nothing, as is known now."""
+        newest = {name: max(events, key=lambda event: event.seq) for name, events in by_target.items()}
+        owners = {
+            name: None if event.deleted else event.registration.owner
+            for name, event in newest.items()
+            if event.registration is not None
+        }
+        unsaid = [name for name in newest if name not in owners]
+        targets = await self._counters.targets(unsaid) if unsaid else {}
+        return owners | {name: owner_of(targets.get(name)) for name in unsaid}
+
+    async def _recalled(self, names: Sequence[str]) -> dict[str, Watch]:
+        return await self._told.told(names) if self._told is not None and names else {}
+
+    async def _followed(
+        self, watch: Watch, events: Sequence[Committed], owner: str | None, now: int, turn: "Turn"
+    ) -> Watch:
+        for event in events:
+            watch = follow(watch, (event,), owner or "", now, self._pace)
+            await turn.over()
+        return watch
+
+    async def _save(self, changes: Sequence[Change], turn: "Turn") -> list[str]:
+        """Save in portions that hold up neither taps nor the event loop; the targets that others had changed."""
+        lost, start, users = list[str](), 0, 0
+        for n, change in enumerate(changes):
+            users += change.watch.users
+            if n + 1 == len(changes) or n + 1 - start == SAVED_AT_ONCE or users >= SAVED_USERS_AT_ONCE:
+                lost += await self._batches.save(changes[start : n + 1])
+                start, users = n + 1, 0
+                await turn.over()
+        return lost
+
+    async def _checked(self, ready: Sequence[_Ready], now: int) -> list[Notification]:
+        """The messages of these drafts, as the ledger has their samples now."""
+        pairs = [(name, user) for name, _, _, draft in ready for user, _ in draft.sample]
+        current = await self._reactions.reactions(pairs)
+        messages = []
+        for name, registration, owner, draft in ready:
+            mine = {user: current.get((name, user), 0) for user, _ in draft.sample}
+            found = checked(draft, mine)
+            if found is None:
+                self._metrics.notified("nothing")
+                continue
+            messages.append(
+                Notification(
+                    id=collapse_id(name, owner, draft.window),
+                    owner=owner,
+                    at=now,
+                    target=name,
+                    type=registration.type,
+                    title=registration.title,
+                    total=found.total,
+                    split=found.split,
+                    sample=found.sample,
+                )
+            )
+        return messages
+
+    async def _addresses(self, messages: Sequence[Notification]) -> list[Address]:
+        """The pushes to be made of these messages."""
+        if not self._channels or not messages:
+            return []
+        devices = await self._audience.devices(sorted({message.owner for message in messages}))
+        everybody: list[Channel] = [c for c in ("webhook", "console") if c in self._channels]
+        return [
+            address
+            for message in messages
+            for address in (
+                *(Address(message.id, channel) for channel in everybody),
+                *(
+                    Address(message.id, device.kind, device.id)
+                    for device in devices.get(message.owner, ())
+                    if device.kind in self._channels
+                ),
+            )
+        ]
+
+    def _change(self, name: str, stored: Stored, watch: Watch) -> Change:
+        due = watch.window.closes_at if watch.window is not None else None
+        now = self._clock.now_us()
+        return Change(name, stored.version, watch, due, forget_at(watch, now, self._pace))
+
+
+class Turn:
+    """Gives the event loop back whenever a turn is over."""
+
+    def __init__(self) -> None:
+        self._end_s = time.perf_counter() + TURN_S
+
+    async def over(self) -> None:
+        """Wait for everybody else if the turn is over."""
+        if time.perf_counter() >= self._end_s:
+            await asyncio.sleep(0)
+            self._end_s = time.perf_counter() + TURN_S
+
+
+def owner_of(target: Target | None) -> str | None:
+    """Whom to tell of a target: nobody of one without an owner, or that is deleted."""
+    if target is None or target.registration is None:
+        return None
+    if target.header is not None and target.header.deleted != Deleted.NO:
+        return None
+    return target.registration.owner
+
+
+@lru_cache(1_000)
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError):  # the machine's time zones are older than the profile
+        return UTC

@@ -1,0 +1,163 @@
+"""Pushes in Cassandra: many processes share them, one of them dies, devices change hands, slices are closed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from plaudit.adapters.cassandra import Session, shares
+from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US
+from plaudit.ports.notifications import Address, Parcel, Settled
+from tests.engines.cassandra import Cassandra
+from tests.support.cassandra import open_session
+from tests.support.cassandra_notices import Notices, emptied, notices
+from tests.support.clock import ManualClock
+from tests.support.notifying import OWNER, device, message
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def session(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Session]:
+    async with open_session(cassandra) as opened:
+        await emptied(opened)
+        yield opened
+
+
+async def push(process: Notices, clock: ManualClock, count: int, device_id: str = "") -> None:
+    names = [f"m{n:04}" for n in range(count)]
+    channel = "fcm" if device_id else "webhook"
+    addresses = [Address(name, channel, device_id) for name in names]  # type: ignore[arg-type] # by name
+    await process.inbox.put([message(name, f"o {name}") for name in names], addresses, clock.now_us())
+
+
+async def claim(process: Notices, clock: ManualClock, limit: int = 1000) -> list[Parcel]:
+    return await process.deliveries.claim("webhook", clock.now_us(), 60, limit)
+
+
+async def test_processes_share_what_is_due_and_take_over_from_one_that_died(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "LEASE_S", 4)
+    monkeypatch.setattr(shares, "MARGIN_S", 1.0)
+    monkeypatch.setattr(shares, "ROUND_S", 1.0)
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(notices(session, clock)) for _ in range(2)]
+        assert await one.shares.held() == list(range(SHARDS))
+        assert await other.shares.held() == []
+        for _ in range(4):  # the one sees the other's seat and gives up half, which the other takes
+            clock.advance(1.1)
+            await one.shares.held()
+            await other.shares.held()
+        halves = [await process.shares.held() for process in (one, other)]
+        assert [len(half) for half in halves] == [SHARDS // 2] * 2
+        await push(one, clock, 200)
+        claims = [await claim(process, clock) for process in (one, other)]
+        names = [parcel.notification.id for parcels in claims for parcel in parcels]
+        assert sorted(names) == [f"m{n:04}" for n in range(200)]
+        assert min(map(len, claims)) > 50
+        await other.deliveries.settle([Settled(parcel=p, reason="delivered") for p in claims[1]])
+        # The one is not heard of any more. Its seat and its shares end by themselves, in Cassandra's time.
+        rest = list[Parcel]()
+
+        async def taken_over() -> None:
+            while len(rest) < len(claims[0]):
+                clock.advance(1.1)
+                rest.extend(await claim(other, clock))
+                await asyncio.sleep(0.2)
+
+        await asyncio.wait_for(taken_over(), 30)
+        assert sorted(p.notification.id for p in rest) == sorted(p.notification.id for p in claims[0])
+
+
+async def test_who_stops_gives_its_shares_back(session: Session, clock: ManualClock) -> None:
+    async with notices(session, clock) as one:
+        assert len(await one.shares.held()) == SHARDS
+    async with notices(session, clock) as other:
+        assert len(await other.shares.held()) == SHARDS
+
+
+async def test_who_has_not_renewed_in_time_holds_nothing(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notices(session, clock) as one:
+        await push(one, clock, 5)
+        assert len(await one.shares.held()) == SHARDS
+
+        async def away(now_s: float) -> None:
+            """Cassandra cannot be reached."""
+
+        monkeypatch.setattr(one.shares, "_go_round", away)
+        clock.advance(shares.LEASE_S - shares.MARGIN_S + 0.1)
+        assert await claim(one, clock) == []
+
+
+async def test_slices_are_closed_when_they_are_over_and_empty(session: Session, clock: ManualClock) -> None:
+    async with notices(session, clock) as one:
+        await push(one, clock, 40)
+        parcels = await claim(one, clock)
+        later = clock.now_us() + 10 * SLICE_US
+        await one.deliveries.settle(
+            [
+                Settled(parcel=parcel, reason="slow_down", due=later if n < 20 else None)
+                for n, parcel in enumerate(parcels)
+            ]
+        )
+        before = await slices(session)
+        clock.advance((SLICE_US + CLOSED_AFTER_US) / 1_000_000 + 11)
+        assert await claim(one, clock) == []
+        assert 0 < await slices(session) < before
+        clock.advance(600)
+        assert len(await claim(one, clock)) == 20
+
+
+async def test_a_put_that_was_cut_short_is_gone_on_with(session: Session, clock: ManualClock) -> None:
+    async with notices(session, clock) as one:
+        its = [message("m")]
+        to = [Address("m", "webhook")]
+        await one.inbox.put(its, [], clock.now_us())  # the message was written, its pushes were not
+        for _ in range(2):
+            await one.inbox.put(its, to, clock.now_us())
+        [parcel] = await claim(one, clock)
+        await one.deliveries.settle([Settled(parcel=parcel, reason="delivered")])
+        await one.inbox.put(its, to, clock.now_us())
+        clock.advance(60)
+        assert await claim(one, clock) == [], "what was delivered is not pushed again"
+        assert len(await one.inbox.page(OWNER, None, 10)) == 1
+
+
+async def test_a_device_that_is_registered_again_while_it_is_settled_stays(
+    session: Session, clock: ManualClock
+) -> None:
+    async with notices(session, clock) as one:
+        await one.audience.put_device(device("d", at=10))
+        known = (await one.audience.devices([OWNER]))[OWNER][0]
+        await one.audience.settle(known, "suspect", None)
+        await one.audience.put_device(device("d", at=20))
+        await one.audience.settle(known, "suspect", None)
+        await one.audience.settle(known, "gone", 15)
+        [found] = (await one.audience.devices([OWNER]))[OWNER]
+        assert (found.registered_at, found.suspect) == (20, 0)
+        await one.audience.settle(found, "gone", 20)
+        assert await one.audience.devices([OWNER]) == {}
+
+
+async def test_a_token_that_two_register_at_once_is_one_of_theirs(
+    session: Session, clock: ManualClock
+) -> None:
+    async with notices(session, clock) as one:
+        users = [f"u{n}" for n in range(8)]
+        await asyncio.gather(*(one.audience.put_device(device("d", user)) for user in users))
+        found = await one.audience.devices(users)
+        assert len(found) == 1
+
+
+async def slices(session: Session) -> int:
+    statement = await session.prepare("SELECT count(*) FROM $keyspace.push_slice")
+    return int((await session.read(statement.bind([]))).first().as_tuple()[0])

@@ -1,0 +1,62 @@
+"""A watch that was lost, or whose notifier died, and what its owner was told meanwhile."""
+
+import msgspec
+
+from plaudit.domain.windows import UNSEEN, Watch, close, follow, retold
+from tests.unit.domain.watching import OWNER, Watched
+
+
+def told(watched: Watched) -> Watch:
+    """End the window as another notifier does that dies before it has saved the watch; what it left elsewhere."""
+    watched.now += 31_000_000
+    draft, after = close(watched.watch, OWNER, watched.now)
+    assert draft is not None
+    return after
+
+
+def test_who_was_told_of_is_not_told_of_again() -> None:
+    watched = Watched()
+    watched.react("ann")
+    after = told(watched)
+    again = retold(watched.watch, after)
+    assert again == after
+    assert close(again, OWNER, watched.now)[0] is None
+
+
+def test_who_came_later_is_told_of_in_a_window_of_their_own() -> None:
+    watched = Watched()
+    watched.react("ann")
+    after = told(watched)
+    watched.react("bob")
+    assert watched.watch.window is not None
+    again = retold(watched.watch, after)
+    draft, last = close(again, OWNER, watched.now)
+    assert draft is not None
+    assert (draft.total, draft.sample) == (1, (("bob", 1),))
+    assert draft.window != watched.watch.window.opened_at, "or it would replace the message about ann"
+    assert list(last.told) == ["ann", "bob"]
+
+
+def test_a_lost_watch_passes_over_what_was_told_and_goes_on() -> None:
+    watched = Watched()
+    watched.react("ann")
+    watched.react("bob")
+    after = told(watched)
+    again = follow(after, watched.events, OWNER, watched.now, watched.pace)
+    assert again is after
+    watched.react("bob", 0)
+    watched.react("cid")
+    again = follow(after, watched.events, OWNER, watched.now, watched.pace)
+    assert again.window is not None
+    assert list(again.window.seen) == ["cid"]
+    assert again.level == 1
+
+
+def test_a_watch_that_knows_stays_as_it_is() -> None:
+    watched = Watched()
+    watched.react("ann")
+    after = told(watched)
+    assert retold(after, after) is after
+    assert retold(UNSEEN, UNSEEN) is UNSEEN
+    older = msgspec.structs.replace(after, message_at=1)
+    assert retold(after, older) is after
