@@ -12,5 +12,5 @@ parser.add_argument("--seed", default=secrets.token_hex(3), help="of the cluster
 options = parser.parse_args()
 if options.profile != "cluster":
     asyncio.run(embedded.main())
-if options.profile != "embedded":
-    cluster.main(options.seed)
+if options.profile != "embedded" and not cluster.main(options.seed):
+    raise SystemExit(1)

@@ -12,7 +12,7 @@ from tests.faults.check import audit, disagreements, healed, ledger
 from tests.faults.load import TARGETS, USERS, Crowd, Load
 from tests.faults.page import HEAD, Result, page
 from tests.faults.record import Explained, Record, explain, longest_gap_s
-from tests.faults.running import Running, started, watched
+from tests.faults.running import Processes, Running, started, watched
 from tests.faults.table import FAULTS, LONG, Fault, Timing, Under
 
 DOCS = Path(__file__).parents[2] / "docs" / "cluster-faults.md"
@@ -81,27 +81,24 @@ async def run_all(running: Running, faults: Sequence[Fault], timing: Timing, see
     return results
 
 
-def main(seed: str) -> None:
-    """Three nodes of each engine, every fault at its full length; writes the page."""
+def main(seed: str) -> bool:
+    """Three nodes of each engine, every fault at its full length; writes the page. Whether all was well."""
     say(f"seed {seed}")
     with Engines() as engines, TemporaryDirectory() as folder:
         cassandra, kafka, redis = engines.cassandra(3), engines.kafka(3), engines.redis()
 
-        async def all_of_it() -> list[Result]:
+        async def all_of_it(processes: Processes) -> tuple[list[Result], list[str]]:
             async with watched(processes, seed) as running:
                 results = await run_all(running, FAULTS, LONG, seed)
                 targets = [name for fault in FAULTS for name in crowd_of(running, fault, seed).targets]
-                unflushed = await flushed(running, targets)
-            if unflushed or any(result.problems for result in results):
-                engines.keep_logs = True
-                raise SystemExit(
-                    "\n".join([*unflushed, f"something is wrong; seed {seed}; {engines.folder}"])
-                )
-            return results
+                return results, await flushed(running, targets)
 
         with started(cassandra, kafka, redis, Path(folder)) as processes:
-            results = asyncio.run(all_of_it())
-    DOCS.write_text(page(results, seed))
+            results, unflushed = asyncio.run(all_of_it(processes))
+        engines.keep_logs = bool(unflushed) or any(result.problems for result in results)
+        say("\n".join(unflushed))
+        DOCS.write_text(page(results, unflushed, seed))
+        return not engines.keep_logs
 
 
 def say(line: str) -> None:

@@ -36,8 +36,7 @@ without an acknowledged tap, by any process. `healed after`: from the end of the
 {table}
 ```
 
-{acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. Afterwards the flusher was stopped, and
-the totals that it had written for every target equalled the ledger.
+{acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. {flushed}
 
 Seed {seed} (`make faults ARGS="cluster --seed {seed}"`). {cores} cores, {machine}, Linux {kernel},
 Python {python}. Every test run does the same in little: tests/e2e/test_cluster_faults.py.
@@ -72,10 +71,14 @@ HEAD = (
 )
 
 
-def page(results: Sequence[Result], seed: str) -> str:
+def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
     """What `make faults` writes."""
     acknowledged = sum(result.acknowledged for result in results)
-    table = "\n".join([HEAD, *(result.line() for result in results)])
+    table = [HEAD]
+    for result in results:
+        table += [result.line(), *(f"    {problem}" for problem in result.problems)]
+    flushed = "Afterwards the flusher was stopped, and\nthe totals that it had written for every target "
+    flushed += "\n".join(["did not equal the ledger:", *unflushed]) if unflushed else "equalled the ledger."
     return TEXT.format(
         users=USERS,
         targets=TARGETS,
@@ -83,7 +86,8 @@ def page(results: Sequence[Result], seed: str) -> str:
         frozen_s=LONG.freeze_s,
         away_s=LONG.away_s,
         change_s=LONG.change_every_s,
-        table=table,
+        table="\n".join(table),
+        flushed=flushed,
         acknowledged=acknowledged,
         lost=sum(result.lost for result in results),
         doubled=sum(result.doubled for result in results),

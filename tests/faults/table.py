@@ -26,7 +26,7 @@ class Timing(NamedTuple):
     patient: bool
 
 
-LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=6, taps=150, patient=True)
+LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=4, taps=150, patient=True)
 SHORT = Timing(freeze_s=5, away_s=5, change_every_s=2, changes=2, taps=40, patient=False)
 
 
