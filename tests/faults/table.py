@@ -10,7 +10,7 @@ from tests.engines.node import Node
 from tests.faults.distort import Distorted, Kind, consuming
 from tests.faults.load import Load
 from tests.faults.running import Running
-from tests.support.cluster import ROLES
+from tests.support.cluster import ROLES, environment
 from tests.support.server import ServerProcess
 
 
@@ -180,6 +180,21 @@ def distorted(kinds: Sequence[Kind]) -> Around:
     return around
 
 
+@asynccontextmanager
+async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
+    """The auditor as a worker, and only here: it would mend what others should."""
+    processes = running.processes
+    env = environment(processes.settings)
+    auditor = processes.workers["audit"] = ServerProcess(processes.folder / "audit", env=env, worker="audit")
+    try:
+        await asyncio.to_thread(auditor.start)
+        yield auditor
+        await asyncio.to_thread(auditor.stop)
+    finally:
+        auditor.kill()
+        del processes.workers["audit"]
+
+
 KILL_API = Fault("an API process killed", kill_api)
 KILL_REDIS = Fault("a Redis master killed", kill_redis_master)
 FLUSH_REDIS = Fault("FLUSHALL on every Redis master", flush_redis, 5.0)
@@ -194,6 +209,7 @@ KILL_CASSANDRA = Fault("a Cassandra node killed", kill_cassandra)
 FAULTS = [
     KILL_API,
     *(Fault(f"the worker {role} killed", partial(kill_workers, roles=[role]), 5.0) for role in ROLES),
+    Fault("the worker audit killed", partial(kill_workers, roles=["audit"]), 5.0, audited_meanwhile),
     KILL_REDIS,
     FLUSH_REDIS,
     JOIN_AND_LEAVE,
@@ -211,7 +227,7 @@ FAULTS = [
 SHORTENED = [
     KILL_CASSANDRA,
     FLUSH_REDIS,
-    Fault("every worker killed", partial(kill_workers, roles=ROLES), 5.0),
+    Fault("every worker killed", partial(kill_workers, roles=[*ROLES, "audit"]), 5.0, audited_meanwhile),
     KILL_API,
     KILL_BROKER,
     JOIN_AND_LEAVE,
