@@ -19,7 +19,10 @@ from tests.support.stores import Stores, sqlite_stores
 HOUR = 3600 * 1_000_000
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+PROFILES = ("sqlite", "redis")
+
+
+@pytest.fixture
 async def stores(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
 ) -> AsyncIterator[Stores]:

@@ -16,8 +16,10 @@ from tests.support.installation import job
 from tests.support.notifying import OWNER, device, message
 from tests.support.stores import Stores, sqlite_stores
 
+PROFILES = ("sqlite", "cassandra")
 
-@pytest.fixture(params=["sqlite", "cassandra"])
+
+@pytest.fixture
 async def stores(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
 ) -> AsyncIterator[Stores]:

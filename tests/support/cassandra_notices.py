@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from plaudit.adapters.cassandra import (
     CassandraDeliveries,
     CassandraInbox,
     CassandraTold,
+    CassandraUsers,
     Pushes,
     Session,
     Shares,
@@ -22,14 +23,14 @@ from tests.support.cassandra import open_session
 from tests.support.stores import Stores
 
 TABLES = (
-    *("inbox", "told", "wish", "device", "device_of"),
+    *("inbox", "told", "wish", "device", "device_of", "erased_user", "erased_lately"),
     *("push", "push_slice", "push_share", "dead_letter", "dead_hour"),
 )
 
 
 @dataclass
 class Notices:
-    """All of one process, and who was erased."""
+    """All of one process, and the marks of who was erased."""
 
     pushes: Pushes
     inbox: CassandraInbox
@@ -37,11 +38,11 @@ class Notices:
     told: CassandraTold
     shares: Shares
     deliveries: CassandraDeliveries
-    erased: set[str] = field(default_factory=set)
+    users: CassandraUsers
 
     async def mark_erased(self, user: str, job: Any) -> None:
         """What the job of an erasure does here, once the user is marked."""
-        self.erased.add(user)
+        await self.users.mark(user)
         await self.inbox.forget(user)
         await self.audience.forget(user)
 
@@ -54,12 +55,13 @@ async def emptied(session: Session) -> None:
 @asynccontextmanager
 async def notices(session: Session, clock: Clock) -> AsyncIterator[Notices]:
     """A process of its own on an open session."""
-    erased: set[str] = set()
-
-    async def among(users: Collection[str]) -> Collection[str]:
-        return erased.intersection(users)
-
     async with AsyncExitStack() as stack:
+        users = await stack.enter_async_context(CassandraUsers(session, clock))
+
+        async def among(names: Collection[str]) -> Collection[str]:
+            marked = await asyncio.gather(*map(users.marked_at, names))
+            return {name for name, at in zip(names, marked, strict=True) if at is not None}
+
         pushes = await stack.enter_async_context(Pushes(session))
         inbox = await stack.enter_async_context(CassandraInbox(session, pushes, among))
         audience = await stack.enter_async_context(CassandraAudience(session, among))
@@ -68,7 +70,7 @@ async def notices(session: Session, clock: Clock) -> AsyncIterator[Notices]:
         deliveries = await stack.enter_async_context(
             CassandraDeliveries(session, pushes, inbox, audience, shares, clock)
         )
-        yield Notices(pushes, inbox, audience, told, shares, deliveries, erased)
+        yield Notices(pushes, inbox, audience, told, shares, deliveries, users)
 
 
 @asynccontextmanager

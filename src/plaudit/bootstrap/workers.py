@@ -37,6 +37,8 @@ log = logging.getLogger("plaudit.worker")
 
 # A failover of Redis may forget what it has acknowledged: whoever writes there goes back by so much.
 BEHIND_S = 60.0
+# The notifier goes back over the windows that were open: the longest that grew is five minutes.
+WINDOW_S = 330.0
 LOOK_FOR_JOBS_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 10.0
 NEAR_ENTRIES = 100  # nobody reads here
@@ -108,7 +110,7 @@ async def _work(
         directory = CellDirectory(alter, held.users, held.users, clock)
         held.noticed.append(directory.forget)
         handler = await stack.enter_async_context(notifier(settings, held, directory, clock, metrics))
-        return Work(handler, BEHIND_S, held.redis.epoch)
+        return Work(handler, WINDOW_S, held.redis.epoch, handler.reached)
     counts = await stack.enter_async_context(CassandraCounts(held.session))
     flush = await stack.enter_async_context(Flush(counts, held.lists, clock))
     return Work(flush, flush.behind_s, flush.epoch)

@@ -8,7 +8,7 @@ and when a store has forgotten something, old events come again and open old win
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from plaudit.domain.errors import PlauditError, Unavailable
@@ -23,7 +23,8 @@ TRIES = 20
 RETRY_S = 1.0
 FORGET_EVERY_S = 60.0
 GRACE_S = 2.0
-SILENT_S = 3.0  # without events so long there are none that are behind
+SILENT_S = 3.0  # without events so long none come again
+BEHIND_US = 10 * SECOND  # who says how far the log was read may be so late with it
 
 
 class Notifier:
@@ -36,6 +37,7 @@ class Notifier:
         self._grace_us = round(grace_s * SECOND)
         self._handled_at_s = float("-inf")
         self._newest = 0
+        self._reached: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,14 +60,23 @@ class Notifier:
                 return
         raise Unavailable(f"others changed the same watches {TRIES} times in a row")
 
+    async def reached(self, partitions: Mapping[int, int]) -> None:
+        """Everything that was in these partitions of the log, which are ours, at these times (microseconds UTC) has
+        been handled. Who reads the log says so every few seconds; where the log is away, windows wait for it."""
+        self._reached = min(partitions.values(), default=None)
+
     async def close(self) -> bool:
         """Make messages of windows that have ended; whether there may be more."""
         return await self._tell.close(self._until())
 
     def _until(self) -> int:
-        until = self._clock.now_us() - self._grace_us
-        silent = self._clock.monotonic_s() - self._handled_at_s > SILENT_S
-        return until if silent else min(until, self._newest)
+        now = self._clock.now_us()
+        until = now - self._grace_us
+        if self._clock.monotonic_s() - self._handled_at_s <= SILENT_S:
+            until = min(until, self._newest)
+        if self._reached is not None and self._reached < now - BEHIND_US:
+            until = min(until, self._reached)
+        return until
 
     async def _run(self) -> None:
         forget_s = 0.0
