@@ -50,8 +50,9 @@ format: $(VENV)/.dev ## apply the formatter and the safe lint fixes
 docs: $(VENV)/.dev ## write the reference pages (settings, errors, metrics, command line, calls) from the code
 	@$(BIN)/python -m docs.generate
 
-faults: $(VENV)/.dev ## kill the server twenty times under load; writes docs/faults.md
-	@$(BIN)/python -m tests.faults
+faults: $(VENV)/.dev ## faults of both profiles under load; writes docs/faults.md and docs/cluster-faults.md (ARGS="cluster")
+	@sh tests/install-system.sh test
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev ## measure; prints hardware and versions beside each figure
 	@sh tests/install-system.sh bench

@@ -143,7 +143,8 @@ class Publish:
         except (PlauditError, TimeoutError) as error:
             self._failures += 1
             if self._failures == FAILURES:
-                log.warning("the log of events is away; commits are owed: %s", error)
+                reason = str(error) or "no answer in time"
+                log.warning("the log of events is away; commits are owed: %s", reason)
             self._probe_at_s = self._clock.monotonic_s() + PROBE_EVERY_S
             return False
         if self._failures >= FAILURES:
