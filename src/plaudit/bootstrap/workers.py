@@ -94,7 +94,11 @@ async def working(
             else:
                 work = await _work(stack, role, settings, held, clock, metrics)
                 await _follow(stack, state, role, work, held, clock, metrics)
-        yield state
+        try:
+            yield state
+        finally:
+            for consume in state.following:  # all at once: the stack waits for one after the other
+                consume.stop()
 
 
 async def _work(
