@@ -41,6 +41,7 @@ async def test_the_auditor_removes_what_an_erasure_did_not_find(cassandra: Cassa
         target, gone, back, other = fresh_target(), "left-gone", "left-back", "left-other"
         await town.tap(target, **{gone: LIKE, back: LOVE, other: LOVE})
         await town.tap(target, **{back: NONE})
+        await town.settled()
         async with cleaner(town, gone, back) as leftovers:
             drift: list[Drift] = []
             await town.auditor(drift.append, leftovers=leftovers).everything("looks only")
