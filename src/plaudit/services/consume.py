@@ -308,25 +308,27 @@ class Consume:
             self._trouble_s = at_s if self._trouble_s is None else min(at_s, self._trouble_s)
 
     async def _go_back(self) -> None:
-        trouble_s, self._trouble_s = self._trouble_s, None
+        trouble_s = self._trouble_s
         if trouble_s is None:
             return
         backs = {at: progress.back(trouble_s) for at, progress in self._progress.items()}
         positions = {
             at: back for at, back in backs.items() if back is not None and back != self._progress[at].done
         }
-        if not positions:
-            return
-        try:
-            await self._consumer.seek(positions)
-        except Unavailable as error:
-            log.warning("%s: going back waits: %s", self._role, error)
-            self._begin_trouble(trouble_s)
-            return
+        if positions:
+            try:
+                # In trouble until we are back: `reached` must not be told meanwhile of what is about to be undone. New
+                # trouble in this time is of nothing newer, for nothing is handled now.
+                await self._consumer.seek(positions)
+            except Unavailable as error:
+                log.warning("%s: going back waits: %s", self._role, error)
+                return
+        self._trouble_s = None
         for at, position in positions.items():
             self._progress[at].rewind(position)
-        self._metrics.went_back(self._role)
-        log.warning("%s: its store was away, so the last %s s are done again", self._role, self._behind_s)
+        if positions:
+            self._metrics.went_back(self._role)
+            log.warning("%s: its store was away, so the last %s s are done again", self._role, self._behind_s)
 
     async def _look(self) -> None:
         """Beside the loop: the epoch, and how far the log is."""
