@@ -166,15 +166,17 @@ def distorted(kinds: Sequence[Kind]) -> Around:
 
     @asynccontextmanager
     async def around(running: Running, seed: str) -> AsyncIterator[object]:
-        replaced = [running.processes.workers[role] for role in ("counters", "index")]
-        for worker in replaced:
+        workers = running.processes.workers
+        replaced = {role: workers.pop(role) for role in ("counters", "index")}
+        for worker in replaced.values():
             await asyncio.to_thread(worker.stop)
         try:
             async with consuming(running, seed, kinds) as handlers:
                 yield handlers
                 assert all(one.handled for one in handlers), "nothing was distorted: this proves nothing"
         finally:
-            for worker in replaced:
+            workers |= replaced
+            for worker in replaced.values():
                 await asyncio.to_thread(worker.start)
 
     return around
