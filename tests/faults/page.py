@@ -61,13 +61,13 @@ class Result(NamedTuple):
         healed = f"{self.healed_s:.1f} s" if not self.problems else "NO"
         return (
             f"{self.fault.name:<36}{self.acknowledged:>12,}{self.refused:>8}{self.unknown:>8}{self.lost:>6}"
-            f"{self.doubled:>8}{self.gap_s:>13.1f} s{healed:>13}"
+            f"{self.doubled:>9}{self.gap_s:>15.1f} s{healed:>14}"
         )
 
 
 HEAD = (
-    f"{'fault':<36}{'acknowledged':>12}{'refused':>8}{'unknown':>8}{'lost':>6}{'doubled':>8}"
-    f"{'unavailable for':>15}{'healed after':>13}"
+    f"{'fault':<36}{'acknowledged':>12}{'refused':>8}{'unknown':>8}{'lost':>6}{'doubled':>9}"
+    f"{'unavailable for':>17}{'healed after':>14}"
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.support.cluster import ROLES, environment, migrate, settings_of
 from tests.support.server import ServerProcess
 
 APIS = 2
+START_WITHIN_S = 120.0  # all at once, while the engines of a small machine are warming up
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> I
     running = Processes(cassandra, kafka, redis, settings, apis, workers, folder)
     with ThreadPoolExecutor(len(running.all)) as threads:
         try:
-            list(threads.map(ServerProcess.start, running.all))
+            list(threads.map(partial(ServerProcess.start, within_s=START_WITHIN_S), running.all))
             yield running
         finally:
             list(threads.map(_end, running.all))

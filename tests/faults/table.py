@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tests.engines.node import Node
 from tests.faults.distort import Distorted, Kind, consuming
 from tests.faults.load import Load
-from tests.faults.running import Running
+from tests.faults.running import START_WITHIN_S, Running
 from tests.support.cluster import ROLES, environment
 from tests.support.server import ServerProcess
 
@@ -122,7 +122,9 @@ async def _restart(under: Under, *processes: ServerProcess) -> None:
     for process in processes:
         process.kill()
     await under.load.progress(under.timing.taps // 2)
-    await asyncio.gather(*(asyncio.to_thread(process.start) for process in processes))
+    await asyncio.gather(
+        *(asyncio.to_thread(process.start, within_s=START_WITHIN_S) for process in processes)
+    )
 
 
 async def kill_api(under: Under) -> None:
@@ -166,16 +168,18 @@ def distorted(kinds: Sequence[Kind]) -> Around:
 
     @asynccontextmanager
     async def around(running: Running, seed: str) -> AsyncIterator[object]:
-        replaced = [running.processes.workers[role] for role in ("counters", "index")]
-        for worker in replaced:
+        workers = running.processes.workers
+        replaced = {role: workers.pop(role) for role in ("counters", "index")}
+        for worker in replaced.values():
             await asyncio.to_thread(worker.stop)
         try:
             async with consuming(running, seed, kinds) as handlers:
                 yield handlers
                 assert all(one.handled for one in handlers), "nothing was distorted: this proves nothing"
         finally:
-            for worker in replaced:
-                await asyncio.to_thread(worker.start)
+            workers |= replaced
+            for worker in replaced.values():
+                await asyncio.to_thread(worker.start, within_s=START_WITHIN_S)
 
     return around
 
@@ -187,7 +191,7 @@ async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
     env = environment(processes.settings)
     auditor = processes.workers["audit"] = ServerProcess(processes.folder / "audit", env=env, worker="audit")
     try:
-        await asyncio.to_thread(auditor.start)
+        await asyncio.to_thread(auditor.start, within_s=START_WITHIN_S)
         yield auditor
         await asyncio.to_thread(auditor.stop)
     finally:
