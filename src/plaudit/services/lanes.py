@@ -7,7 +7,8 @@ of those that this process taps on, so that an answer shows the whole target wit
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -35,18 +36,19 @@ class SplitCells:
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
-    async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
+    # Not `async`, so that cells of targets that are not split cost nothing more.
+    def read(self, key: CellKey, users: Iterable[str]) -> Coroutine[Any, Any, CellState]:
         if not key.bucket:
-            return await self._cells.read(key, users)
-        return await self._lane(key, tuple(users), self._cells.read)
+            return self._cells.read(key, users)
+        return self._lane(key, tuple(users), self._cells.read)
 
-    async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
+    def settle(self, key: CellKey, users: Iterable[str]) -> Coroutine[Any, Any, CellState]:
         if not key.bucket:
-            return await self._cells.settle(key, users)
-        return await self._lane(key, tuple(users), self._cells.settle)
+            return self._cells.settle(key, users)
+        return self._lane(key, tuple(users), self._cells.settle)
 
-    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
-        return await self._cells.propose(key, proposal)
+    def propose(self, key: CellKey, proposal: Proposal) -> Coroutine[Any, Any, bool]:
+        return self._cells.propose(key, proposal)
 
     async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
         lane = await look(key, users)  # first: what the root says after it is at least as new

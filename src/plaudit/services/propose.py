@@ -116,19 +116,22 @@ class Proposer:
             erased = await self._erased.verified(suspects)
         belief = self._known.recall(key, users)
         state = belief or await self._cells.read(key, users)
-        if (sealed := await self._sealed(key, state)) is not None:
+        if _is_split(state) and (sealed := await self._sealed(key, state)):
             return sealed
         taps, plan = self._fold(state, taps, erased)
         if not plan.changed and (belief is not None or any(isinstance(a, Answer) for a in plan.answers)):
             # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
             # comes from a read may stay: it says nothing about what is stored.
             state = await self._cells.settle(key, users)
-            if (sealed := await self._sealed(key, state)) is not None:
+            if _is_split(state) and (sealed := await self._sealed(key, state)):
                 return sealed
             taps, plan = self._fold(state, taps, erased)
         if not plan.changed:
             return Settled(plan.answers, self._target(key, state), wrote=None)
-        proposal = following(key, state, plan.header, plan.changed)
+        if key.bucket:
+            proposal = following(key, state, plan.header, plan.changed)
+        else:
+            proposal = Proposal(state.seq, plan.header, plan.changed)
         entry = self._journal.begin(key, state.seq, plan.changed) if self._journal else None
         try:
             applied = await self._cells.propose(key, proposal)
@@ -200,9 +203,7 @@ class Proposer:
 
         A lane counts from where the root stands, so an answer needs the others too.
         """
-        if state.header is None or state.header.lanes == 1:
-            return None
-        if key.bucket:
+        if state.header is None or key.bucket:
             await self._views.ready(key.target)
             return None
         self._known.forget(key)
@@ -265,6 +266,10 @@ class Proposer:
         if known is None or known[0] != tap.verb << 4 | tap.reaction:
             return None
         return Answer(known[1] >> 4, known[1] & 15, now.reaction, replayed=tap.keyed)
+
+
+def _is_split(state: CellState) -> bool:
+    return state.header is not None and state.header.lanes > 1
 
 
 def _as_of_now(open_: Open, rows: Mapping[str, Row]) -> list[Answer | Refused]:
