@@ -20,10 +20,10 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test engines check format docs faults bench soak lock clean FORCE
+.PHONY: help run test engines check format docs faults bench bench-cluster soak lock clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.runtime ## set up what is missing, then serve the API and the demo page
 	@exec $(BIN)/plaudit serve --demo
@@ -50,12 +50,18 @@ format: $(VENV)/.dev ## apply the formatter and the safe lint fixes
 docs: $(VENV)/.dev ## write the reference pages (settings, errors, metrics, command line, calls) from the code
 	@$(BIN)/python -m docs.generate
 
-faults: $(VENV)/.dev ## kill the server twenty times under load; writes docs/faults.md
-	@$(BIN)/python -m tests.faults
+faults: $(VENV)/.dev ## faults of both profiles under load; writes docs/faults.md and docs/cluster-faults.md (ARGS="cluster")
+	@sh tests/install-system.sh test
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev ## measure; prints hardware and versions beside each figure
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain design and PostgreSQL (15 minutes)
+	@sh tests/install-system.sh test
+	@sh tests/install-system.sh bench
+	@$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 soak: $(VENV)/.dev ## a long run with kill -9 every two minutes (ARGS="--minutes 20 --kill-every-s 120")
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

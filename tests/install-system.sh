@@ -39,6 +39,8 @@ test)
 bench)
     without="the figures that need it are left out"
     need wrk wrk
+    # Debian keeps its programs off the PATH.
+    need postgresql psql
     ;;
 *)
     echo "usage: $0 test|bench" >&2

@@ -10,20 +10,19 @@ from tests.engines import jars
 from tests.engines.node import Node, free_ports, wait_for
 
 _CLUSTER_ID = "plauditPlauditPlauditA"  # 22 characters of base64url
-_JVM = [
-    *("-Xms384m", "-Xmx384m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:TieredStopAtLevel=1"),
-    *("-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
-]
+_JVM = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-Djava.awt.headless=true"]
+_JVM += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
 
 
 class Kafka:
-    """Brokers that are their own controllers."""
+    """Brokers that are their own controllers. `full_jit`: as in production; else they are there sooner."""
 
-    def __init__(self, folder: Path, nodes: int) -> None:
+    def __init__(self, folder: Path, nodes: int, *, full_jit: bool = False, heap: str = "384m") -> None:
         ports = free_ports(2 * nodes)
         self._brokers, self._controllers = ports[:nodes], ports[nodes:]
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._brokers)
-        self._java = [jars.java(), *_JVM, "-cp", f"{jars.kafka()}/*"]
+        compiler = [] if full_jit else ["-XX:TieredStopAtLevel=1"]
+        self._java = [jars.java(), *_JVM, *compiler, f"-Xms{heap}", f"-Xmx{heap}", "-cp", f"{jars.kafka()}/*"]
         self.nodes = [self._node(folder / f"kafka-{n + 1}", n) for n in range(nodes)]
 
     def start(self) -> None:

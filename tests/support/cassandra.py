@@ -18,6 +18,7 @@ from plaudit.adapters.cassandra import (
     CassandraDebts,
     CassandraJobs,
     CassandraLists,
+    CassandraSweep,
     CassandraUsers,
     Session,
     migrate,
@@ -34,12 +35,14 @@ from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.directory import CellDirectory
 from plaudit.services.erased import Erased
+from plaudit.services.intake import CellIntake
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
+from plaudit.services.source import CellSource
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.support.stores import Stores
@@ -109,6 +112,8 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._part, name)
+        if name == "walk_marks":
+            return call  # pages, and no single answer
 
         async def mortal(*values: Any, **named: Any) -> Any:
             await self._request()
@@ -148,6 +153,8 @@ class Process:
             forget=[self._forget],
             in_force_after_s=in_force_after_s,
         )
+        self.intake = CellIntake(cells, publish, users, self.removals, self.erased, clock, random)
+        self.source = CellSource(cells, parts.sweep, users, users, self.erased)
 
     async def kill(self) -> None:
         """End without a word."""
@@ -184,6 +191,7 @@ class Cluster:
     users: CassandraUsers
     jobs: CassandraJobs
     debts: CassandraDebts
+    sweep: CassandraSweep
     log: IndexedLog
     _started: list[Process] = field(default_factory=list)
 
@@ -211,8 +219,9 @@ async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
         CassandraUsers(session, clock) as users,
         CassandraJobs(session, clock) as jobs,
         CassandraDebts(session, clock) as debts,
+        CassandraSweep(session) as sweep,
     ):
-        parts = Cluster(session, clock, cells, lists, users, jobs, debts, IndexedLog(lists))
+        parts = Cluster(session, clock, cells, lists, users, jobs, debts, sweep, IndexedLog(lists))
         yield parts
         await parts.stop()
 
@@ -270,8 +279,8 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
             inbox=absent,
             audience=absent,
             deliveries=absent,
-            intake=absent,
-            source=absent,
+            intake=process.intake,
+            source=process.source,
             copies=absent,
             settle=process.erased.refresh,
         )

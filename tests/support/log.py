@@ -1,20 +1,21 @@
 """A topic of events on a real broker, what fills it, and handlers that note what they were given."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from plaudit.adapters.kafka import KafkaConfig, KafkaConsumer, KafkaQuarantine
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Header
-from plaudit.domain.events import Committed, committed
+from plaudit.domain.events import Committed, committed, decode
 from plaudit.ports.consumer import Handler
-from plaudit.services.consume import LIMIT, Consume, Epoch, Limit
+from plaudit.services.consume import LIMIT, Consume, Limit, Reached
+from plaudit.services.epoch import Epoch
 from plaudit.telemetry import Metrics
 from tests.engines.kafka import Kafka
 from tests.engines.node import wait_for
@@ -32,9 +33,11 @@ def _text(header: str | bytes | None) -> str:
 
 
 class Log:
-    """A topic of its own."""
+    """A topic of its own. `stamped`: records carry the time at which the broker appended them, not the sender's."""
 
-    def __init__(self, kafka: Kafka, partitions: int, protocol: str = "classic") -> None:
+    def __init__(
+        self, kafka: Kafka, partitions: int, protocol: str = "classic", *, stamped: bool = False
+    ) -> None:
         self.config = KafkaConfig(
             [kafka.bootstrap],
             f"log-{next(_topics)}",
@@ -46,13 +49,14 @@ class Log:
             "bootstrap.servers": kafka.bootstrap,
             "log_level": 0,
         }
-        admin = AdminClient(self._options)
+        stamps = {"message.timestamp.type": "LogAppendTime" if stamped else "CreateTime"}
         wanted = [
-            NewTopic(name, places, 1)
+            NewTopic(name, places, 1, config=stamps)
             for name, places in ((self.config.topic, partitions), (self.config.quarantine, 1))
         ]
-        for answer in admin.create_topics(wanted).values():
-            answer.result(30)
+        with AdminClient(self._options) as admin:
+            for answer in admin.create_topics(wanted).values():
+                answer.result(30)
         self._producer = Producer({**self._options, "linger.ms": 1})
         wait_for(lambda: all(self.end(at) == 0 for at in range(partitions)), "its leaders", 30)
 
@@ -77,26 +81,38 @@ class Log:
 
     def written(self, topic: str, partition: int = 0) -> list[tuple[bytes, dict[str, str]]]:
         """(body, headers) of everything in a partition."""
+        found = []
+        for message in self._messages(topic, partition):
+            headers = dict(message.headers() or [])
+            found.append((message.value() or b"", {name: _text(is_) for name, is_ in headers.items()}))
+        return found
+
+    def times(self, partition: int) -> list[tuple[int, tuple[str, int]]]:
+        """(microseconds UTC, (target, seq)) of every event in a partition."""
+        found = []
+        for message in self._messages(self.config.topic, partition):
+            one = decode(message.value() or b"")
+            found.append((message.timestamp()[1] * 1000, (one.target, one.seq)))
+        return found
+
+    def _messages(self, topic: str, partition: int) -> Iterator[Message]:
         reader = Consumer({**self._options, "group.id": "looks", "enable.auto.commit": False})
         try:
             place = TopicPartition(topic, partition, 0)
             reader.assign([place])
-            found = []
             for _ in range(reader.get_watermark_offsets(place, timeout=10)[1]):
                 message = reader.poll(30)
                 assert message is not None
                 assert message.error() is None
-                headers = dict(message.headers() or [])
-                found.append((message.value() or b"", {name: _text(is_) for name, is_ in headers.items()}))
-            return found
+                yield message
         finally:
             reader.close()
 
     def members(self, role: str) -> set[str]:
         """Who the broker thinks is in the group."""
-        admin = AdminClient(self._options)
         group = self.config.group(role)
-        described = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
+        with AdminClient(self._options) as admin:
+            described = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
         return {str(member.member_id) for member in described.members}
 
 
@@ -129,6 +145,7 @@ async def working(
     role: str = "test",
     behind_s: float = 0.0,
     epoch: Epoch | None = None,
+    reached: Reached | None = None,
     limit: Limit = LIMIT,
     at_once: int = 500,
 ) -> AsyncIterator[Consume]:
@@ -147,6 +164,7 @@ async def working(
             quarantine=quarantine,
             behind_s=behind_s,
             epoch=epoch,
+            reached=reached,
             limit=limit,
             at_once=at_once,
         )

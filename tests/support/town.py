@@ -27,6 +27,7 @@ from plaudit.services.audit_cells import CellAuditor, Derived, Drift
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.flush import Flush
 from plaudit.services.known import Known
+from plaudit.services.leftovers import Leftovers
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
@@ -133,6 +134,7 @@ class Town:
         report: Callable[[Drift], None],
         *,
         repair: bool = False,
+        leftovers: Leftovers | None = None,
         clock: Clock | None = None,
         grace_s: float = 60,
     ) -> CellAuditor:
@@ -146,6 +148,7 @@ class Town:
             clock or LaterClock(),
             self.metrics,
             repair=repair,
+            leftovers=leftovers,
             rows_per_s=1_000_000,
             grace_s=grace_s,
             lag_s=self.lag_s,

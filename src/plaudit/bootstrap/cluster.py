@@ -6,7 +6,6 @@ Importing this needs the drivers of `plaudit[cluster]`.
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from plaudit.adapters.cassandra import Session, migrate
 from plaudit.adapters.journal import FileJournal
@@ -15,6 +14,7 @@ from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, cassandra_config, engines, kafka_config
 from plaudit.bootstrap.front import Back, Service, front
 from plaudit.bootstrap.letters import letters
+from plaudit.bootstrap.moving_cluster import make_intake
 from plaudit.bootstrap.notifications import make_wording
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
@@ -122,7 +122,6 @@ async def _api(
         metrics.gauge("plaudit_open_commits", lambda: committer.open)
         metrics.gauge("plaudit_journal_open", lambda: journal.open)
 
-        absent: Any = None
         back = Back(
             commits=committer,
             near=near,
@@ -133,7 +132,7 @@ async def _api(
             inbox=post.inbox,
             audience=post.audience,
             wording=make_wording(settings),
-            intake=absent,
+            intake=make_intake(held, taking, clock),
             writable=_writable(guard, state),
         )
         yield await enter(front(settings, back, catalogue, clock, metrics))

@@ -25,6 +25,7 @@ from plaudit.services.consume import Consume
 from plaudit.services.directory import CellDirectory
 from plaudit.services.flush import Flush
 from plaudit.services.index import IndexReactions
+from plaudit.services.leftovers import Leftovers
 from plaudit.services.near import NearCache
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.recover import Recover
@@ -93,7 +94,11 @@ async def working(
             else:
                 work = await _work(stack, role, settings, held, clock, metrics)
                 await _follow(stack, state, role, work, held, clock, metrics)
-        yield state
+        try:
+            yield state
+        finally:
+            for consume in state.following:  # all at once: the stack waits for one after the other
+                consume.stop()
 
 
 async def _work(
@@ -165,16 +170,20 @@ def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
 async def _auditor(
     settings: Settings, held: Engines, clock: Clock, metrics: Metrics, **options: Any
 ) -> AsyncIterator[CellAuditor]:
-    reactions = [reaction.code for reaction in settings.catalogue().reactions]
+    catalogue = settings.catalogue()
+    near = NearCache(held.lists, catalogue, entries=NEAR_ENTRIES, public=settings.public_counts)
     async with (
         CassandraSweep(held.session) as sweep,
         CassandraCounts(held.session) as counts,
         _lag(held) as lag_s,
+        letters(held) as post,
+        removing(held, post, near, clock) as taking,
     ):
         derived = Derived(held.totals, counts, sweep)
         yield CellAuditor(
             *(held.cells, sweep, sweep, derived, held.publish, clock, metrics),
-            reactions=reactions,
+            leftovers=Leftovers(held.erased, taking.removals),
+            reactions=[reaction.code for reaction in catalogue.reactions],
             lag_s=lag_s,
             **options,
         )

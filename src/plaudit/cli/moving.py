@@ -41,7 +41,8 @@ def import_(
     A line is `{"target_id": …, "user_id": …, "reaction": "like", "created_at": "2026-05-01T12:30:00Z"}`, perhaps with
     `updated_at` and `target_type`; what `plaudit export` writes is taken whole (docs/moving-data.md). What is newer
     here stays, nobody is notified, and importing a file again changes nothing: after an interruption, run it again.
-    Plaudit must not be running on the same data, unless it is a dry run. Ends with 1 if lines were refused.
+    In the embedded profile Plaudit must not be running on the same data, unless it is a dry run; a cluster may serve
+    meanwhile. Ends with 1 if lines were refused.
     """
     settings = load_settings()
     chosen = _format_of(file, format_)
@@ -73,11 +74,14 @@ def export(
 ) -> None:
     """Write everything into a file: JSON lines that `plaudit import` takes whole, or CSV with the reactions alone.
 
-    The file is of one moment, also while Plaudit is running, and appears under its name when it is complete.
+    The file is of one moment, also while Plaudit is running (in the cluster each target is, as far as one read holds
+    it), and appears under its name when it is complete.
     """
     settings = load_settings()
     with going_on("Exporting") as look:
-        done = bootstrap.export_file(settings, file, _format_of(file, format_), force=force, look=look)
+        done = asyncio.run(
+            bootstrap.export_file(settings, file, _format_of(file, format_), force=force, look=look)
+        )
     say(f"{done.records:,} records written to {file}")
     if done.unknown:
         raise fail(
@@ -94,7 +98,9 @@ def backup(
         bool, typer.Option("--with-secret", help="Put the secret beside it, into FILE.secret.")
     ] = False,
 ) -> None:
-    """Copy the database into one file, checked and on disk, also while Plaudit is running.
+    """Copy the database of the embedded profile into one file, checked and on disk, also while Plaudit is running.
+
+    In the cluster: take snapshots of Cassandra (docs/moving-data.md).
 
     Without the secret, because who has it can act as anybody, and backups travel further than the data they are of.
     """
@@ -113,6 +119,8 @@ def restore(
     ] = False,
 ) -> None:
     """Put a backup in the place of the database in PLAUDIT_DATA. Plaudit must not be running on it.
+
+    In the cluster: restore snapshots of Cassandra, then `plaudit rebuild` (docs/moving-data.md).
 
     Every version is raised above all that were ever shown, so that clients take the restored counts for the newer
     ones. What came after the backup is lost, deletions and erasures too: do those again (docs/moving-data.md).

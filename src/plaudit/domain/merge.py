@@ -13,7 +13,9 @@ import msgspec
 
 from plaudit.domain.catalogue import DEFAULT_TYPE, Registration
 from plaudit.domain.cell import RECENT, Deleted, Header, Row
-from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord
+from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord, UserRecord
+
+Shown = tuple[str | None, str | None, str | None, str | None]  # name, avatar_url, locale, time_zone
 
 
 class Tally(msgspec.Struct):
@@ -52,19 +54,25 @@ def merge(
     reactions: Sequence[ReactionRecord],
     erased: AbstractSet[str],
     tally: Tally,
+    *,
+    version: int = 0,
+    later: int = 0,
 ) -> Merged:
     """Join records of one target, in the order of the file, with its cell, and count in `tally` what became of them.
 
     `rows` holds the rows of the reactions' users and of the header's recent reactors, as far as they exist; `erased`
     are the erased ones among the users. A target never seen comes with an empty header, whose `seq` its versions start
     after. Pure: the caller commits the result atomically if nothing has changed meanwhile.
+
+    Where the records of a target are more than one commit holds: `later` commits are to follow this one, which leaves
+    them room below the imported version, and the last one is told that `version`.
     """
-    header, version = old, 0
+    header = old
     for record in targets:
         refused = len(tally.refused)
         header, registration = _describe(header, registration, record, tally)
         if len(tally.refused) == refused:
-            version = max(version, record.version)
+            version = max(version, record.version - later)
     changed: dict[str, Row] = {}
     if header.deleted:
         if reactions:
@@ -80,6 +88,37 @@ def merge(
     if changed:
         return Merged(_total(header, seq, rows, changed), registration, changed)
     return Merged(msgspec.structs.replace(header, seq=seq), registration, changed)
+
+
+def merge_users(
+    records: Sequence[UserRecord], there: Mapping[str, Shown], erased: AbstractSet[str], tally: Tally
+) -> tuple[dict[str, UserRecord], dict[str, UserRecord]]:
+    """The profiles to store and the marks to set, by user, and count in `tally` what became of the records.
+
+    `there` holds the profiles that exist, `erased` those of the users who were erased already.
+    """
+    marks = {record.user: record for record in records if record.erased_at is not None}
+    profiles: dict[str, UserRecord] = {}
+    for record in records:
+        user = record.user
+        if user in erased:
+            tally.skipped["already_there" if record.erased_at is not None else "user_erased"] += 1
+        elif user in marks:
+            if marks[user] is record:
+                tally.users += 1
+            else:
+                tally.skipped["user_erased"] += 1
+        elif (known := there.get(user) or (shown(profiles[user]) if user in profiles else None)) is not None:
+            tally.skipped["already_there" if known == shown(record) else "registration_kept"] += 1
+        else:
+            tally.users += 1
+            profiles[user] = record
+    return profiles, {user: record for user, record in marks.items() if user not in erased}
+
+
+def shown(record: UserRecord) -> Shown:
+    """How the record shows its user."""
+    return record.name, record.avatar_url, record.locale, record.time_zone
 
 
 def _describe(

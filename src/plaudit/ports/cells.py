@@ -39,7 +39,8 @@ class CellState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """A commit that is wanted: from `seq` (0: the cell is not there yet) to `header`, which has `seq + 1`.
+    """A commit that is wanted: from `seq` (0: the cell is not there yet) to `header`, which has `seq + 1`, or
+    more where it takes over what was shown under higher versions elsewhere.
 
     `rows` are written beside the header, and the registration if one is given. The rows of the users `gone` go, and
     those of every user up to and including `gone_through` (in byte order; `EVERYBODY` is behind all of them), and the

@@ -4,6 +4,7 @@ Every step is one durable commit, small enough not to hold up taps, and idempote
 simply run again. All raise `Unavailable` (nothing of this step happened) and `OutcomeUnknown`.
 """
 
+import secrets
 from typing import Literal, Protocol
 
 import msgspec
@@ -25,6 +26,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     removed: dict[str, int] = {}
     note: str = ""
+
+
+def new_job(kind: JobKind, subject: str, now_us: int) -> Job:
+    """A job that begins, under an id that nobody can guess."""
+    id_ = f"job_{secrets.token_hex(10)}"
+    return Job(id=id_, kind=kind, subject=subject, state="running", created_at=now_us)
 
 
 class Jobs(Protocol):

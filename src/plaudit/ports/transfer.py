@@ -1,7 +1,7 @@
 """Moving whole installations: reactions in, everything out, and copies of the store."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,27 +32,32 @@ class Intake(Protocol):
     """Takes records in."""
 
     async def store(self, batch: Batch, *, whole: bool) -> Stored:
-        """Merge the batch (`plaudit.domain.merge`) and store the result durably, one commit per cell.
+        """Merge the batch (`plaudit.domain.merge`) and store the result durably. Nobody is notified.
 
-        Atomicity: the batch as a whole. Order: users first, then cells. Idempotence: the same batch again changes
-        nothing. `whole`: with a refused record nothing of the batch is stored. Nobody is notified: no events are
-        written, and it is up to the caller that nobody serves the store meanwhile.
+        Order: users first, then cells. Idempotence: the same batch again changes nothing. `whole`: with a refused
+        record nothing of the batch is stored. Reactions of erased users are left out; an erased user's rows that are
+        there already are removed by a job.
 
-        An erased user's rows that are there already are removed by a job, which is left to the next start.
+        Embedded: one commit for the whole batch; no events are written, and it is up to the caller that nobody serves
+        the store meanwhile. Cluster: commits of at most 128 rows of one cell, with events, beside whoever serves it;
+        `whole` holds but for records that others' commits make refused after they were looked at.
 
-        Raises `Unavailable`: nothing of the batch was stored. `OutcomeUnknown`: all of it or nothing was; either way,
-        storing it again is right.
+        Raises `Unavailable`: nothing of the batch was stored. `OutcomeUnknown`: all of it or nothing was, or in the
+        cluster some of it; either way, storing it again is right.
         """
 
 
 class Source(Protocol):
     """Gives records out."""
 
-    def records(self) -> AbstractContextManager[tuple[int, Iterator[Record]]]:
-        """How many reactions there are, about, and all records: users, then each target followed by its reactions.
+    def records(self) -> AbstractAsyncContextManager[tuple[int, AsyncIterator[Sequence[Record]]]]:
+        """How many reactions there are, about (0: nobody knows), and all records, some at a time: users, then each
+        target followed by its reactions.
 
-        Everything is of one moment, however long the reading takes and whoever writes meanwhile. Memory is bounded.
-        Rows of erased users and deleted targets are left out. Raises `Unavailable`, also while iterating.
+        Embedded: everything is of one moment, however long the reading takes and whoever writes meanwhile. Cluster:
+        each target is, as far as one read holds it; where a larger one changed meanwhile, it is told of once more
+        behind its reactions, with the version they may be of. Memory is bounded. Rows of erased users and deleted
+        targets are left out. Raises `Unavailable`, also while iterating.
         """
 
 

@@ -22,14 +22,19 @@ class Profiles(Protocol):
     async def get(self, users: Collection[str]) -> dict[str, Profile]:
         """The profiles that exist. Raises `Unavailable`, and `Corrupt` where one cannot be read."""
 
+    def walk(self) -> AsyncIterator[dict[str, Profile]]:
+        """Every profile, in pages. Raises as `get`, also on the way."""
+
 
 class Marks(Protocol):
     """Users who were erased."""
 
-    async def mark(self, user: str) -> None:
+    async def mark(self, user: str, erased_at: int | None = None) -> None:
         """Mark a user and take the profile away. Idempotent: the first mark stays.
 
-        Once it returns, `since` of any earlier moment and every `walk` begun later have the user.
+        `erased_at` (microseconds UTC): when the user was erased elsewhere, if the mark is taken over from there.
+
+        Once it returns, `since` of any earlier moment and every `walk_marks` begun later have the user.
 
         Raises `Unavailable` and `OutcomeUnknown`: the user may be marked in part; do it again.
         """
@@ -37,8 +42,11 @@ class Marks(Protocol):
     async def marked_at(self, user: str) -> int | None:
         """When the user was marked (microseconds UTC), at the earliest; None: not at all. Raises `Unavailable`."""
 
-    def walk(self) -> AsyncIterator[list[str]]:
-        """Every marked user, in pages. Raises `Unavailable`, also on the way."""
+    def walk_marks(self) -> AsyncIterator[dict[str, int]]:
+        """Every marked user, in pages, with when they were erased (microseconds UTC), wherever that was.
+
+        Raises `Unavailable`, also on the way.
+        """
 
     async def since(self, at: int) -> list[str]:
         """Users marked since `at` (microseconds UTC), which is not more than a day ago; others may be among them, and

@@ -3,17 +3,25 @@
 Other processes commit too, and this one hears of it from the totals, which trail the ledger by a moment. So an older
 state that is read never takes the place of a newer one seen before: what this process answered, it goes on showing. One
 read of a target at a time; of an entry that is read again and has not changed nothing is made anew.
+
+An entry in use is read again before it is too old, together with all others that are, so that nobody waits for it.
 """
 
+import asyncio
 from collections.abc import Callable
+from itertools import islice
 
 from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.services.near import NearCache, Shown
 
 _LONG_AGO = float("-inf")
+AHEAD = 0.5  # of the age that an entry may have: from then on it is read again when it is asked for
+GATHER_S = 0.01  # so long what is to be read again gathers
+TOGETHER = 500
 
 
 class AgingNearCache(NearCache):
@@ -32,8 +40,11 @@ class AgingNearCache(NearCache):
     ) -> None:
         super().__init__(counters, catalogue, entries=entries, public=public, degraded=degraded)
         self._max_age_s = max_age_s
+        self._ahead_s = max_age_s * (1 - AHEAD)
         self._now_s = clock.monotonic_s
         self._seen_s: dict[str, float] = {}  # when each entry was true
+        self._due: dict[str, None] = {}
+        self._refreshing: asyncio.Task[None] | None = None
         self.get: Callable[[str], Shown | None] = self._young
 
     def forget(self, target_id: str) -> None:
@@ -46,9 +57,31 @@ class AgingNearCache(NearCache):
 
     def _young(self, target_id: str) -> Shown | None:
         shown = self._shown.get(target_id)
-        if shown is None or self._seen_s[target_id] + self._max_age_s < self._now_s():
+        if shown is None:
             return None
+        left_s = self._seen_s[target_id] + self._max_age_s - self._now_s()
+        if left_s < self._ahead_s:
+            if left_s < 0:
+                return None
+            self._due[target_id] = None
+            if self._refreshing is None:
+                self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         return shown
+
+    async def _refresh(self) -> None:
+        """Read what is due, as it comes. Where that fails, whoever asks next reads for themselves and is told why."""
+        try:
+            while self._due:
+                await asyncio.sleep(GATHER_S)
+                turn = list(islice(self._due, TOGETHER))
+                for id_ in turn:
+                    del self._due[id_]
+                if ids := [id_ for id_ in turn if id_ not in self._loading]:
+                    await self._read(ids)
+        except PlauditError:
+            self._due.clear()
+        finally:
+            self._refreshing = None
 
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         known = self._shown.get(target_id)

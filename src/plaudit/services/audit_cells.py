@@ -11,18 +11,19 @@ against stores that follow, and whatever disagrees is looked at once more before
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple, Self
 
 from plaudit.domain.catalogue import MAX_CODE
 from plaudit.domain.cell import Deleted, Header, Row
-from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
 from plaudit.ports.ledger import Target
 from plaudit.ports.sweep import Entries, Indexed, Listed, Places, Sweep
 from plaudit.ports.totals import Totals
+from plaudit.services.leftovers import Leftovers
 from plaudit.services.publish import Publish
 from plaudit.services.walk import Look, Throttle, Walk
 from plaudit.services.whole import Whole, read_whole
@@ -72,7 +73,8 @@ class CellAuditor:
     """Compares, and with `repair` mends what is derived. Lives on the event loop.
 
     `reactions`: the codes whose lists are looked at, those of the catalogue; retired ones are in it too. `lag_s` says
-    how far those who follow the log are behind, if anybody knows: it is added to the grace they have.
+    how far those who follow the log are behind, if anybody knows: it is added to the grace they have. With `repair`,
+    rows of erased users go too, where `leftovers` knows them.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class CellAuditor:
         metrics: Metrics,
         *,
         repair: bool,
+        leftovers: Leftovers | None = None,
         reactions: Sequence[int] = ALL,
         rows_per_s: float = ROWS_PER_S,
         grace_s: float = GRACE_S,
@@ -101,6 +104,7 @@ class CellAuditor:
         self._clock = clock
         self._metrics = metrics
         self._repair = repair
+        self._leftovers = leftovers
         self._reactions = reactions
         self._throttle = Throttle(rows_per_s, clock)
         self._grace_s = grace_s
@@ -135,6 +139,8 @@ class CellAuditor:
                 self._found(confirmed)
                 if self._repair and confirmed:
                     await look.repair(confirmed)
+                if self._repair and self._leftovers is not None:
+                    await self._leftovers.remove(key.target, look.users)
                 self.audited += 1
                 self._metrics.audited += 1
                 return
@@ -257,6 +263,14 @@ class _Look:
         for n in range(0, len(users), USERS_AT_ONCE):
             await a._publish.again(self._key, users[n : n + USERS_AT_ONCE], "repair")
 
+    @property
+    def users(self) -> Collection[str]:
+        """Who has a row, where all of them were seen and none is on its way out."""
+        whole = self._whole
+        if whole is None or whole.rows is None or whole.header.deleted or whole.header.lanes > 1:
+            return ()
+        return () if self._key.bucket else whole.rows
+
     async def _exists(self) -> bool:
         return (await self._a._cells.settle(self._key, [])).header is not None
 
@@ -355,7 +369,7 @@ class AuditWorker:
                 await self._auditor.everything(self._task)
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("the auditor could not look and will go on from here: %s", error)
-            except PlauditError:
+            except Exception:  # whatever it is, nobody else would look
                 log.exception("the auditor stumbled and will go on from here")
             await asyncio.sleep(RETRY_S)
 

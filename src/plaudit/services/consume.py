@@ -5,7 +5,7 @@ handled, and nothing is skipped but what is put aside by name. What goes wrong i
 
 | error | what becomes of the events |
 |---|---|
-| `Unavailable`, `OutcomeUnknown`, `Overloaded`, no answer within 60 s | the same again, with growing pauses, for as long as it takes; the group keeps us meanwhile |
+| `Unavailable`, `OutcomeUnknown`, `Overloaded`, no answer within 60 s (10 s once we are to stop) | the same again, with growing pauses, for as long as it takes; the group keeps us meanwhile |
 | an event that cannot be decoded | quarantine |
 | anything else a handler raises | the same a few times; then the one that does it is searched for by halves: quarantine |
 | too many in quarantine | stop: then it is more likely us than the events |
@@ -24,23 +24,23 @@ from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditEr
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Consumer, Handler, Quarantine, Record
+from plaudit.services.epoch import Epoch, Watched
 from plaudit.services.progress import Progress
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.consume")
 
-WAIT_S = 0.25  # for events, and the longest that stopping waits for anything but the handler
+WAIT_S = 0.25  # for events
 HANDLE_WITHIN_S = 60.0  # far less than the group lets us be silent
+STOP_WITHIN_S = 10.0  # what is in hand then is not marked and comes again to whoever takes over
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 TRIES = 3
 WATCH_EVERY_S = 1.0
 ENDS_EVERY_S = 5.0
-ASK_S = 5.0
 
 Action = Literal["wait", "search"]
 Item = tuple[Record, Committed]
-Epoch = Callable[[], Awaitable[object]]
 Reached = Callable[[Mapping[int, int]], Awaitable[None]]
 
 # What a handler's exceptions mean. The first line that fits counts.
@@ -100,7 +100,7 @@ class Consume:
         self._quarantine = quarantine
         self._behind_s = behind_s
         self._reached = reached
-        self._watched = _Watched(epoch) if epoch is not None else None
+        self._watched = Watched(epoch) if epoch is not None else None
         self._limit = limit
         self._at_once = at_once
         self._progress: dict[int, Progress] = {}
@@ -110,6 +110,8 @@ class Consume:
         self._aside: deque[float] = deque(maxlen=limit.a_minute)
         self._in_a_row = 0
         self._stopping = False
+        self._stop_by_s = float("inf")  # the event loop's time
+        self._timer: asyncio.Timeout | None = None
         self.ended = False  # `run` has returned, or raised
         self._running = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -121,7 +123,7 @@ class Consume:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and wait for the batch in hand."""
+        """Stop, and wait for the batch in hand, but not for ever: see `stop`."""
         self.stop()
         async with self._running:
             pass
@@ -130,8 +132,13 @@ class Consume:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     def stop(self) -> None:
-        """Have `run` return once the batch in hand is handled, or is known not to be."""
+        """Have `run` return once the batch in hand is handled or has failed; after 10 s it is given up unmarked."""
+        if self._stopping:
+            return
         self._stopping = True
+        self._stop_by_s = asyncio.get_running_loop().time() + STOP_WITHIN_S
+        if self._timer is not None and not self._timer.expired():
+            self._timer.reschedule(min(self._timer.when() or self._stop_by_s, self._stop_by_s))
 
     @property
     def partitions(self) -> int:
@@ -194,9 +201,10 @@ class Consume:
         while items := [item for item in items if self._is_ours(item[0])]:
             began_s = self._clock.monotonic_s()
             try:
-                async with asyncio.timeout(HANDLE_WITHIN_S):
-                    await self._handler.handle([event for _, event in items])
+                await self._within(HANDLE_WITHIN_S, self._handler.handle([event for _, event in items]))
             except Exception as error:
+                if asyncio.get_running_loop().time() >= self._stop_by_s:
+                    raise _Stopped from error
                 if decide(error) == "search":
                     tries -= 1
                     log.warning("%s: %s events failed", self._role, len(items), exc_info=error)
@@ -215,6 +223,15 @@ class Consume:
             self._metrics.retried(self._role)
             await self._pause(pauses)
             pauses += 1
+
+    async def _within(self, longest_s: float, what: Awaitable[None]) -> None:
+        """Await it so long, and no longer than we may once we are to stop. Raises `TimeoutError`."""
+        until_s = min(asyncio.get_running_loop().time() + longest_s, self._stop_by_s)
+        try:
+            async with asyncio.timeout_at(until_s) as self._timer:
+                await what
+        finally:
+            self._timer = None
 
     async def _search(self, items: list[Item], error: Exception) -> None:
         """One of these is not to be handled: find it, and have the others handled."""
@@ -238,10 +255,10 @@ class Consume:
         pauses = 0
         while self._is_ours(record):
             try:
-                await self._quarantine.put(record, self._role, reason)
-            except (Unavailable, OutcomeUnknown) as away:
+                await self._within(HANDLE_WITHIN_S, self._quarantine.put(record, self._role, reason))
+            except (Unavailable, OutcomeUnknown, TimeoutError) as away:
                 log.warning("%s: the quarantine is away: %s", self._role, away)
-                self._failing = str(away)
+                self._failing = f"{type(away).__name__}: {away}"
                 await self._pause(pauses)
                 pauses += 1
             else:
@@ -323,13 +340,15 @@ class Consume:
                 with contextlib.suppress(PlauditError):
                     now_us = self._clock.now_us()
                     self._ends = dict(await self._consumer.ends())
-                    for partition, progress in self._progress.items():
-                        progress.ends(self._ends.get(partition, 0), now_us)
+                    # One that came meanwhile, or whose broker did not answer, has no end here: nothing is known of it.
+                    for partition in self._progress.keys() & self._ends.keys():
+                        self._progress[partition].ends(self._ends[partition], now_us)
             await self._say_reached()
             await asyncio.sleep(WATCH_EVERY_S)
 
     async def _say_reached(self) -> None:
-        if self._reached is None:
+        # In trouble the last of what was handled may be forgotten: nothing is said until we have gone back.
+        if self._reached is None or self._trouble_s is not None:
             return
         found = {at: us for at, progress in self._progress.items() if (us := progress.reached_us) is not None}
         try:
@@ -346,36 +365,11 @@ class Consume:
         }
 
     def _lag_seconds(self) -> dict[tuple[str, ...], float]:
-        now_us = self._clock.now_us()
         return {
-            (self._role, str(at)): progress.lag_s(self._ends[at], now_us)
+            (self._role, str(at)): progress.lag_s(self._ends[at], self._clock.now_us())
             for at, progress in self._progress.items()
             if at in self._ends
         }
-
-
-class _Watched:
-    """An epoch: something that changes when a store may have forgotten its last moments."""
-
-    def __init__(self, ask: Epoch) -> None:
-        self._ask = ask
-        self._last: object = None
-        self._at_s: float | None = None
-        self.clear = True  # whether the last question was answered
-
-    async def changed(self, now_s: float) -> float | None:
-        """When it was last known not to have changed, if it may have changed since; else None."""
-        before_s = now_s if self._at_s is None else self._at_s
-        try:
-            async with asyncio.timeout(ASK_S):
-                found = await self._ask()
-        except Exception as error:  # whatever it is, we do not see
-            log.info("the epoch is not to be seen: %s", error)
-            self.clear = False
-            return before_s
-        changed = not self.clear or (self._at_s is not None and found != self._last)
-        self.clear, self._last, self._at_s = True, found, now_s
-        return before_s if changed else None
 
 
 def decide(error: Exception) -> Action:

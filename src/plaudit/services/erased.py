@@ -135,7 +135,7 @@ class Erased:
         since_us = self._read_at_us
         if self._clock.monotonic_s() - self._read_at_s > RELOAD_AFTER_S:
             since_us = self._clock.now_us()
-            self._hashes = Hashes([user async for page in self._marks.walk() for user in page])
+            self._hashes = Hashes([user async for page in self._marks.walk_marks() for user in page])
         began_s, began_us = self._clock.monotonic_s(), self._clock.now_us()
         for user in self._hashes.add(await self._marks.since(since_us - OVERLAP_US)):
             self._noticed(user)

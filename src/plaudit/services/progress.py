@@ -5,10 +5,19 @@ told a position that lies behind the work, and after trouble the work goes back 
 """
 
 from collections import deque
+from typing import NamedTuple
 
 from plaudit.ports.consumer import Claim, Mark, Record
 
 STEP_S = 1.0
+
+
+class _Step(NamedTuple):
+    """Where the work was at a time in monotonic seconds, and what it had seen by then."""
+
+    by_s: float
+    position: int
+    seen_us: int
 
 
 class Progress:
@@ -25,7 +34,7 @@ class Progress:
         self._clear_us = 0  # when we last saw that there was nothing to handle
         self._since_us: int | None = None  # when we first looked
         self._through_us = 0  # when we last knew that everything in the partition was handled
-        self._trail: deque[tuple[float, int]] = deque()  # (by when, handled up to), at most one a second
+        self._trail: deque[_Step] = deque()  # at most one a second
 
     def read(self, record: Record) -> None:
         """A record was read; to be told each, in order."""
@@ -36,32 +45,33 @@ class Progress:
 
     def handled(self, record: Record) -> None:
         """This record and everything before it is handled."""
-        self._trail = self._trail or deque([(float("-inf"), self.done or 0)])
+        self._trail = self._trail or deque([_Step(float("-inf"), self.done or 0, self._seen_us)])
         self.done = record.offset + 1
         self.in_hand_us = None
         self._handled_us = record.at_us
 
     def rewind(self, position: int) -> None:
-        """Go back there; what was handled since then is not forgotten, only repeated."""
+        """Go back to where `back` said: what was handled since then counts for nothing, here as in the store."""
         self.done = position
         self.in_hand_us = None
+        self._handled_us, self._through_us = 0, self._trail[0].seen_us
+        self._trail = deque([self._trail[0]._replace(by_s=float("-inf"))])
 
     def back(self, at_s: float) -> int | None:
         """What had been handled `behind_s` before `at_s`: the position from which work may have to be done again. None
         where nothing was done yet. Forgets what came before it."""
         if self.done is None:
             return None
-        while len(self._trail) > 1 and self._trail[1][0] <= at_s - self._behind_s:
+        while len(self._trail) > 1 and self._trail[1].by_s <= at_s - self._behind_s:
             self._trail.popleft()
-        # While work is repeated, `done` is behind what the trail remembers of the first time.
-        return min(self.done, self._trail[0][1]) if self._behind_s and self._trail else self.done
+        return self._trail[0].position if self._behind_s and self._trail else self.done
 
     def mark(self, now_s: float, trouble_s: float | None) -> Mark | None:
         """What to tell the group; `trouble_s`: when the trouble began that is not over. To be called every second."""
         if self._trail and self.done is not None:
-            by_s, position = self._trail[-1]
-            if self.done > position and now_s >= by_s + STEP_S:
-                self._trail.append((now_s, self.done))
+            newest = self._trail[-1]
+            if self.done > newest.position and now_s >= newest.by_s + STEP_S:
+                self._trail.append(_Step(now_s, self.done, self._seen_us))
         keep = self.back(now_s if trouble_s is None else trouble_s)
         return None if keep is None or self.done is None else Mark(keep, self.done)
 
@@ -76,9 +86,17 @@ class Progress:
 
     @property
     def reached_us(self) -> int | None:
-        """A time up to which everything that was appended is handled; None if there is none yet."""
-        # Another record may have been appended in the same millisecond as the newest that was handled.
-        return max(self._through_us, self._handled_us - 1000, 0) or None
+        """A time by which nothing had been appended that is not handled now; None if there is none yet.
+
+        The log's clock, or ours where there was nothing to handle. A record that says when it was sent instead of when
+        it was appended says too little, which is safe: what was appended before that lies before it.
+        """
+        # The log counts in milliseconds: another record of the same one may have come afterwards.
+        return max(0, self._seen_us - 1000) or None
+
+    @property
+    def _seen_us(self) -> int:
+        return max(self._through_us, self._handled_us)
 
     def lag_s(self, end: int, now_us: int) -> float:
         """How old the oldest record is that was not handled. Of one that was not even read this is the most it can be:

@@ -29,7 +29,7 @@ from plaudit.services.lanes import proposal as following
 
 # What a batch of one partition may weigh before it hurts the replicas (16 KiB), and what is counted for it.
 MAX_BYTES = 16 * 1024
-_ROW_BYTES = 48  # times, reaction, names of columns
+ROW_BYTES = 48  # times, reaction, names of columns
 _NO_ROW = Row()
 NO_LANES: Mapping[int, CellState] = MappingProxyType({})
 
@@ -185,7 +185,7 @@ class Proposer:
         now = self._clock.now_us()
         while True:
             plan = fold(header, state.rows, taps, now, self._rules, state.registration, erased)
-            if len(taps) == 1 or _bytes(plan.changed) <= MAX_BYTES:
+            if len(taps) == 1 or weight_bytes(plan.changed) <= MAX_BYTES:
                 return taps, plan
             taps = taps[: len(taps) // 2]
 
@@ -298,5 +298,6 @@ def _would_remember(before: Row | None, now: Row | None) -> bool:
     )
 
 
-def _bytes(rows: Mapping[str, Row]) -> int:
-    return sum(len(user) + len(row.ops) + _ROW_BYTES for user, row in rows.items())
+def weight_bytes(rows: Mapping[str, Row]) -> int:
+    """What the rows of a commit weigh, of `MAX_BYTES`."""
+    return sum(len(user) + len(row.ops) + ROW_BYTES for user, row in rows.items())

@@ -72,9 +72,23 @@ class Publish:
 
         A debt would not do: it is paid from the rows. Raises `Unavailable`: the log does not take it now.
         """
+        try:
+            await self.at_once(key, header, transitions, cause, registration)
+        except Unavailable as error:
+            raise Unavailable("rows go only when the log of events has been told") from error
+
+    async def at_once(
+        self,
+        key: CellKey,
+        header: Header,
+        transitions: Sequence[Transition],
+        cause: Cause,
+        registration: Registration | None = None,
+    ) -> None:
+        """Publish a commit's event and owe it to nobody, for who can make it again. Raises `Unavailable`."""
         event = committed(key.target, header, cause, list(transitions), key.bucket, registration)
         if not await self._publish(key, event):
-            raise Unavailable("the log of events is away, and rows go only when it has been told")
+            raise Unavailable("the log of events is away")
 
     async def again(self, key: CellKey, users: Collection[str], cause: Cause = "late") -> None:
         """Publish the state of these users in the cell as it is now; what their reactions were before is not known.
@@ -130,7 +144,8 @@ class Publish:
         except (PlauditError, TimeoutError) as error:
             self._failures += 1
             if self._failures == FAILURES:
-                log.warning("the log of events is away; commits are owed: %s", error)
+                reason = str(error) or "no answer in time"
+                log.warning("the log of events is away; commits are owed: %s", reason)
             self._probe_at_s = self._clock.monotonic_s() + PROBE_EVERY_S
             return False
         if self._failures >= FAILURES:

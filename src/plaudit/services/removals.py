@@ -15,7 +15,7 @@ from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, 
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry, OwnState
-from plaudit.ports.removals import Job, Jobs
+from plaudit.ports.removals import Job, Jobs, new_job
 from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
@@ -118,6 +118,15 @@ class CellRemovals:
             await self._forget_all(user)
         except Unavailable as error:
             raise OutcomeUnknown("the job is stored, and the user may not be marked") from error
+
+    async def mark_again(self, user: str, erased_at: int) -> None:
+        """Mark a user who was erased elsewhere then (microseconds UTC). If a list has reactions of theirs, the job that
+        removes them is stored before. Raises `Unavailable` and `OutcomeUnknown`: do it again.
+        """
+        if await self._own.reacted(user, None, 1):
+            await self._jobs.save(new_job("erase_user", user, self._clock.now_us()))
+        await self._marks.mark(user, erased_at)
+        await self._forget_all(user)
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         await self._in_force(user)

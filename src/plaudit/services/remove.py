@@ -7,7 +7,6 @@ There a lease keeps two from doing the same; if they do all the same, it is only
 
 import asyncio
 import logging
-import secrets
 from typing import Self
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
-from plaudit.ports.removals import Job, JobKind, Jobs, Removals
+from plaudit.ports.removals import Job, JobKind, Jobs, Removals, new_job
 from plaudit.services.near import NearCache
 
 log = logging.getLogger("plaudit.remove")
@@ -114,8 +113,7 @@ class Remove:
         return latest if latest is not None and latest.state == "running" else None
 
     def _new(self, kind: JobKind, subject: str) -> Job:
-        id_ = f"job_{secrets.token_hex(10)}"
-        return Job(id=id_, kind=kind, subject=subject, state="running", created_at=self._clock.now_us())
+        return new_job(kind, subject, self._clock.now_us())
 
     def _take(self, job_id: str) -> None:
         if job_id not in self._failures:

@@ -170,22 +170,17 @@ class Export:
         self.records = 0
         self.unknown = 0
 
-    def run(self, write: Callable[[bytes], object], look: Callable[[int, int], None]) -> None:
+    async def run(self, write: Callable[[bytes], object], look: Callable[[int, int], None]) -> None:
         """Write everything. `look` gets how many records are written, of about how many. Raises `Unavailable`."""
-        with self._source.records() as (total, records):
+        async with self._source.records() as (total, pages):
             if self._csv:
                 write(",".join(CSV_COLUMNS).encode() + b"\n")
-            lines: list[bytes] = []
-            for record in records:
-                if (line := self._line(record)) is not None:
-                    lines.append(line)
-                    self.records += 1
-                if len(lines) == RECORDS_PER_LOOK:
+            async for page in pages:
+                lines = [line for record in page if (line := self._line(record)) is not None]
+                self.records += len(lines)
+                if lines:
                     write(b"\n".join(lines) + b"\n")
-                    lines.clear()
-                    look(self.records, total)
-            if lines:
-                write(b"\n".join(lines) + b"\n")
+                look(self.records, total)
             look(self.records, self.records)
 
     def _line(self, record: Record) -> bytes | None:

@@ -11,9 +11,10 @@ import pytest
 
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Row
-from plaudit.domain.errors import Unavailable
+from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
+from plaudit.services import audit_cells
 from plaudit.services.audit_cells import AuditWorker, Drift
 from plaudit.services.walk import Walk
 from plaudit.services.whole import PAGE, read_whole
@@ -303,3 +304,20 @@ async def test_a_worker_goes_round_and_round(town: Town) -> None:
         await until(lambda: auditor.audited >= len(names), "a first round")
     assert drift
     assert await town.audit() == []
+
+
+async def test_a_worker_goes_on_after_whatever_failed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = await town.inhabited()
+    auditor = town.auditor(lambda _: None)
+    monkeypatch.setattr(audit_cells, "RETRY_S", 0.01)
+    real, failures = auditor.everything, [KeyError("a fault of ours"), Unavailable("away"), Corrupt("odd")]
+
+    async def everything(task: str) -> None:
+        if failures:
+            raise failures.pop()
+        await real(task)
+
+    monkeypatch.setattr(auditor, "everything", everything)
+    async with AuditWorker(auditor):
+        await until(lambda: auditor.audited >= len(names), "a round after all of them")
+    assert failures == []

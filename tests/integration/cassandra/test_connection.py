@@ -1,6 +1,7 @@
 """How we come in: over TLS with certificates on both sides, with name and password; and what time it is there."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from plaudit.domain.errors import Unavailable
 from plaudit.services.clock_guard import ClockGuard
 from tests.conftest import needs
 from tests.engines.cassandra import Cassandra
+from tests.engines.kafka import Kafka
 from tests.engines.running import Engines
 from tests.support.cassandra import open_session
 from tests.support.certificates import Authority
@@ -96,9 +98,14 @@ async def test_nobody_comes_in_with_half_of_it(secured: Secured, changed: dict[s
 
 
 def test_the_command_comes_in_with_what_the_settings_say(
-    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secured: Secured, kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = secured.config()
+    monkeypatch.setenv("PLAUDIT_REDIS_NODES", '["127.0.0.1:1"]')
+    monkeypatch.setenv("PLAUDIT_KAFKA_BROKERS", json.dumps(kafka.bootstrap.split(",")))
+    monkeypatch.setenv("PLAUDIT_KAFKA_TOPIC", "secured")
+    monkeypatch.setenv("PLAUDIT_KAFKA_PARTITIONS", "1")
+    monkeypatch.setenv("PLAUDIT_KAFKA_REPLICATION", "1")
     for name, text in (("ca", config.tls_ca), ("cert", config.tls_cert), ("key", config.tls_key)):
         (tmp_path / name).write_text(text or "")
         monkeypatch.setenv(f"PLAUDIT_CASSANDRA_TLS_{name.upper()}", str(tmp_path / name))

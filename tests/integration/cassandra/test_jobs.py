@@ -109,4 +109,4 @@ async def test_a_profile_put_while_its_user_is_marked_is_not_seen(
         await parts.users.mark(user)
         assert await parts.users.marked_at(user) == first
         assert user in await parts.users.since(clock.now_us() - 1)
-        assert user in [each async for page in parts.users.walk() for each in page]
+        assert user in [each async for page in parts.users.walk_marks() for each in page]

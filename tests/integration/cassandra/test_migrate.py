@@ -1,5 +1,7 @@
 """`plaudit migrate`: creates, upgrades, and is run as often as one likes."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -8,6 +10,7 @@ from plaudit.adapters.cassandra.migrate import schema
 from plaudit.cli import cli
 from plaudit.domain.errors import Unavailable
 from tests.engines.cassandra import Cassandra
+from tests.engines.kafka import Kafka
 from tests.support.cassandra import config
 
 pytestmark = pytest.mark.timeout(300)
@@ -48,8 +51,13 @@ async def test_the_ledger_repairs_nothing_when_it_reads(cassandra: Cassandra) ->
         assert row.as_tuple() == ("NONE",)
 
 
-def test_the_command_says_what_it_did(cassandra: Cassandra, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLAUDIT_KAFKA_BROKERS", '["127.0.0.1:1"]')
+def test_the_command_says_what_it_did(
+    cassandra: Cassandra, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAUDIT_KAFKA_BROKERS", json.dumps(kafka.bootstrap.split(",")))
+    monkeypatch.setenv("PLAUDIT_KAFKA_TOPIC", "by_command")
+    monkeypatch.setenv("PLAUDIT_KAFKA_PARTITIONS", "1")
+    monkeypatch.setenv("PLAUDIT_KAFKA_REPLICATION", "1")
     monkeypatch.setenv("PLAUDIT_REDIS_NODES", '["127.0.0.1:1"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_HOSTS", f'["{cassandra.hosts[0]}"]')
     monkeypatch.setenv("PLAUDIT_CASSANDRA_PORT", str(cassandra.port))
@@ -57,7 +65,11 @@ def test_the_command_says_what_it_did(cassandra: Cassandra, monkeypatch: pytest.
     monkeypatch.setenv("PLAUDIT_CASSANDRA_REPLICATION", "1")
     first, second = CliRunner().invoke(cli, ["migrate"]), CliRunner().invoke(cli, ["migrate"])
     assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
-    assert [line.split()[-1] for line in first.output.splitlines()] == NAMES
+    assert [line.split()[-1] for line in first.output.splitlines()] == [
+        *NAMES,
+        "by_command",
+        "by_command.quarantine",
+    ]
     assert second.output == "the schema is up to date\n"
 
 

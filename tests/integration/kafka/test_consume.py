@@ -237,6 +237,35 @@ async def test_stopping_finishes_the_batch_in_hand(small: Log, anyio_backend: st
     assert small.members("test") == set()
 
 
+@pytest.mark.parametrize("swallows", [False, True], ids=["hangs", "fails late"])
+async def test_stopping_gives_up_a_batch_that_hangs_and_marks_nothing(
+    small: Log, swallows: bool, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    monkeypatch.setattr(module, "STOP_WITHIN_S", 0.5)
+    begun = asyncio.Event()
+
+    class Hangs(Notes):
+        async def handle(self, events: Sequence[Committed]) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if swallows:
+                    raise ValueError("its own idea of being cancelled")
+
+    small.fill(0, [event(*one) for one in EVENTS])
+    async with working(small, Hangs()) as consume:
+        await begun.wait()
+        at_s = asyncio.get_running_loop().time()
+        consume.stop()
+        await until(lambda: consume.ended, "given up")
+        assert 0.4 < asyncio.get_running_loop().time() - at_s < 5
+    good = Notes()
+    async with working(small, good):
+        await until(lambda: len(good.seen) == 20, "all of them come again")
+    assert small.written(small.config.quarantine) == []
+
+
 async def test_a_changed_epoch_has_the_last_work_done_again(log: Log, anyio_backend: str) -> None:
     epoch = 1
 

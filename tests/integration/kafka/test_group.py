@@ -144,15 +144,3 @@ async def test_a_failing_handler_does_not_touch_what_went_to_another(
             await until(lambda: len(first.seen) == 10, "and the first one its own")
     assert len({name for name, _ in first.seen}) == 1
     assert {name for name, _ in first.seen}.isdisjoint({name for name, _ in second.seen})
-
-
-async def test_a_broker_that_is_started_again_is_read_on(kafka: Kafka, anyio_backend: str) -> None:
-    log, handler = Log(kafka, 2), Notes()
-    log.fill(0, [event("a", seq) for seq in range(1, 11)])
-    async with working(log, handler):
-        await until(lambda: len(handler.seen) == 10, "the first ten")
-        kafka.nodes[0].kill()
-        kafka.start()
-        log.fill(0, [event("a", seq) for seq in range(11, 21)])
-        await until(lambda: ("a", 20) in handler.seen, "the next ten", within_s=60)
-    assert [seq for seq in handler.of("a") if seq > 10] == list(range(11, 21))

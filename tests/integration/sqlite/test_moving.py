@@ -30,8 +30,9 @@ def settings_of(folder: Path) -> Settings:
     return Settings(data=folder, auth_secret="a secret that is only good enough for tests")
 
 
-def export(folder: Path, file: Path, file_format: Format = "jsonl") -> int:
-    return bootstrap.export_file(settings_of(folder), file, file_format, force=True, look=ignore).records
+async def export(folder: Path, file: Path, file_format: Format = "jsonl") -> int:
+    done = await bootstrap.export_file(settings_of(folder), file, file_format, force=True, look=ignore)
+    return done.records
 
 
 async def take(
@@ -60,14 +61,14 @@ async def test_an_import_of_an_export_is_the_identity(tmp_path: Path, seed: int)
     async with sqlite_stores(tmp_path / "a", clock) as stores:
         await live(stores, clock, random.Random(seed))
         file = tmp_path / f"all.jsonl{'.gz' if seed % 2 else ''}"
-        export(tmp_path / "a", file)
+        await export(tmp_path / "a", file)
     report = await take(tmp_path / "b", file)
     assert (report.refused.total(), report.stopped) == (0, False)
     audit_file(tmp_path / "b" / "plaudit.db")
     assert content(tmp_path / "b") == content(tmp_path / "a")
     again = tmp_path / "again.jsonl"
-    export(tmp_path / "b", again)
-    export(tmp_path / "a", tmp_path / "plain.jsonl")
+    await export(tmp_path / "b", again)
+    await export(tmp_path / "a", tmp_path / "plain.jsonl")
     assert sorted(again.read_bytes().splitlines()) == sorted(
         (tmp_path / "plain.jsonl").read_bytes().splitlines()
     )
@@ -83,7 +84,7 @@ async def test_csv_carries_the_reactions(tmp_path: Path) -> None:
     clock = ManualClock()
     async with sqlite_stores(tmp_path / "a", clock) as stores:
         await live(stores, clock, random.Random(5))
-    export(tmp_path / "a", tmp_path / "all.csv", "csv")
+    await export(tmp_path / "a", tmp_path / "all.csv", "csv")
     await take(tmp_path / "b", tmp_path / "all.csv", "csv")
     audit_file(tmp_path / "b" / "plaudit.db")
     there = {key: row for key, row in content(tmp_path / "a")["rows"].items() if row[0]}
@@ -95,7 +96,7 @@ async def test_imported_cells_serve_and_agree_with_their_counts(tmp_path: Path) 
     clock = ManualClock()
     async with sqlite_stores(tmp_path / "a", clock) as stores:
         await live(stores, clock, random.Random(6))
-    export(tmp_path / "a", tmp_path / "all.jsonl")
+    await export(tmp_path / "a", tmp_path / "all.jsonl")
     await take(tmp_path / "b", tmp_path / "all.jsonl")
     answers = []
     for folder in ("a", "b"):
@@ -239,7 +240,7 @@ async def test_a_removed_reaction_keeps_its_place_for_later(tmp_path: Path) -> N
         await stores.tap("t", set_to("ann", LIKE))
         clock.advance(5)
         await stores.tap("t", set_to("ann", NONE))
-    export(tmp_path / "a", tmp_path / "f.jsonl")
+    await export(tmp_path / "a", tmp_path / "f.jsonl")
     await take(tmp_path / "b", tmp_path / "f.jsonl")
     clock.advance(5)
     async with sqlite_stores(tmp_path / "b", clock) as stores:

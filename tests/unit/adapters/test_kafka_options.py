@@ -46,3 +46,8 @@ def test_what_an_error_means_to_a_reader() -> None:
     assert isinstance(read_failed(KafkaError(KafkaError._FATAL, "x", fatal=True)), Conflict)
     assert of(KafkaException(KafkaError(KafkaError._STATE))).code() == KafkaError._STATE
     assert of(KafkaException("only words")).code() == KafkaError._FAIL
+
+
+def test_a_frozen_broker_holds_nobody_for_long() -> None:
+    asked = options(PLAIN, "group", 10, 300)["socket.timeout.ms"]
+    assert 5_000 <= int(asked) <= 15_000, "by default the driver waits a minute for what a broker has"

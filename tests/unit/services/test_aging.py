@@ -137,3 +137,37 @@ async def test_it_is_bounded() -> None:
     world.near.forget("gone")
     with pytest.raises(KeyError):
         world.near._seen_s["gone"]
+
+
+async def test_what_is_in_use_is_read_again_together_and_before_it_is_too_old() -> None:
+    world = World()
+    await world.near.load(["a", "b"])
+    world.store.now["a"] = state(2, 2)
+    world.clock.advance(0.04)
+    assert world.near.get("a") is not None
+    world.clock.advance(0.02)
+    for _ in range(3):
+        assert [world.near.get(id_) is not None for id_ in "ab"] == [True, True]
+    async with asyncio.timeout(5):
+        while (shown := world.near.get("a")) is None or shown.seq != 2:
+            await asyncio.sleep(0)
+    assert [set(read) for read in world.store.reads] == [{"a", "b"}, {"a", "b"}]
+    world.clock.advance(0.05)
+    assert world.near.get("a") is not None, "nobody had to wait"
+
+
+async def test_where_that_fails_whoever_asks_next_is_told() -> None:
+    world = World()
+    await world.seq()
+    world.clock.advance(0.06)
+    world.store.error = Unavailable("away")
+    assert world.near.get("a") is not None
+    async with asyncio.timeout(5):
+        while len(world.store.reads) < 2:
+            await asyncio.sleep(0)
+    assert world.near.get("a") is not None, "it is still young enough"
+    world.clock.advance(0.06)
+    with pytest.raises(Unavailable):
+        await world.seq()
+    world.store.error = None
+    assert await world.seq() == 1

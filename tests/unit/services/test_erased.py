@@ -21,7 +21,7 @@ class Noted:
         self.walks = 0
         self.questions = 0
 
-    async def mark(self, user: str) -> None:
+    async def mark(self, user: str, erased_at: int | None = None) -> None:
         self.marks[user] = self._clock.now_us()
 
     async def marked_at(self, user: str) -> int | None:
@@ -29,12 +29,12 @@ class Noted:
         self.questions += 1
         return self.marks.get(user)
 
-    async def walk(self) -> AsyncIterator[list[str]]:
+    async def walk_marks(self) -> AsyncIterator[dict[str, int]]:
         self._check()
         self.walks += 1
-        users = list(self.marks)
-        for start in range(0, len(users), 7):
-            yield users[start : start + 7]
+        marks = list(self.marks.items())
+        for start in range(0, len(marks), 7):
+            yield dict(marks[start : start + 7])
 
     async def since(self, at: int) -> list[str]:
         self._check()

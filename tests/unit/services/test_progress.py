@@ -53,16 +53,70 @@ def test_trouble_holds_the_mark_where_it_was_before() -> None:
     assert progress.back(100) == 41
 
 
-def test_repeated_work_is_marked_no_further_than_it_is() -> None:
+def test_repeated_work_counts_from_when_it_was_repeated() -> None:
     progress = Progress(Claim(1, 0), 60)
     for second in range(100):
         handle(progress, second, second)
+    assert progress.back(100) == 41
     progress.rewind(41)
-    assert progress.mark(120, None) == Mark(41, 41), "60 s before it had been at 61, and that may be lost"
+    assert progress.mark(120, None) == Mark(41, 41)
     for offset in range(41, 100):
         handle(progress, offset, 121)
-    assert progress.mark(122, None) == Mark(63, 100)
-    assert progress.back(122) == 63, "the second trouble in a row repeats 60 s, not more"
+    assert progress.mark(122, None) == Mark(41, 100)
+    assert progress.back(122) == 41, "what was repeated a second ago may be lost again"
+    assert progress.mark(183, None) == Mark(100, 100)
+
+
+def test_nothing_is_reached_before_something_is_known() -> None:
+    progress = Progress(Claim(1, 5), 0)
+    assert progress.reached_us is None
+    progress.ends(6, 50_000_000)
+    assert progress.reached_us is None, "a record waits, who knows since when"
+    unknown = Progress(Claim(1, None), 0)
+    unknown.ends(6, 50_000_000)
+    assert unknown.reached_us is None, "a new group has everything before it"
+
+
+def test_an_idle_partition_is_reached_up_to_when_it_was_looked_at() -> None:
+    progress, empty = Progress(Claim(1, 5), 0), Progress(Claim(1, None), 0)
+    for now_us in (50_000_000, 55_000_000):
+        progress.ends(5, now_us)
+        empty.ends(0, now_us)
+        assert progress.reached_us == now_us - 1000
+        assert empty.reached_us == now_us - 1000, "never written"
+    progress.ends(6, 60_000_000)
+    assert progress.reached_us == 55_000_000 - 1000
+
+
+def test_what_was_handled_is_reached_but_for_its_millisecond() -> None:
+    progress = Progress(Claim(1, 0), 0)
+    progress.read(record(0, 7_000_000))
+    assert progress.reached_us is None, "in hand is not handled"
+    progress.handled(record(0, 7_000_000))
+    assert progress.reached_us == 7_000_000 - 1000
+
+
+def test_going_back_takes_back_what_was_reached() -> None:
+    progress = Progress(Claim(1, 0), 60)
+    for second in range(100):
+        handle(progress, second, second, at_us=(1000 + second) * 1_000_000)
+    assert progress.reached_us == 1_099_000_000 - 1000
+    assert progress.back(100) == 41
+    progress.ends(100, 1_200_000_000)
+    progress.rewind(41)
+    assert progress.reached_us == 1_040_000_000 - 1000, "of the newest before the position"
+    progress.ends(100, 1_201_000_000)
+    assert progress.reached_us == 1_040_000_000 - 1000
+    handle(progress, 41, 121, at_us=1_041_000_000)
+    assert progress.reached_us == 1_041_000_000 - 1000
+
+
+def test_going_back_to_the_beginning_leaves_nothing_reached() -> None:
+    progress = Progress(Claim(1, 0), 60)
+    handle(progress, 0, 1, at_us=7_000_000)
+    assert progress.back(2) == 0
+    progress.rewind(0)
+    assert progress.reached_us is None
 
 
 def test_the_lag_is_the_age_of_the_oldest_unhandled_record() -> None:

@@ -37,6 +37,9 @@ class KafkaConfig(NamedTuple):
             "bootstrap.servers": ",".join(self.brokers),
             "client.id": "plaudit",
             "reconnect.backoff.max.ms": 1000,
+            # A frozen broker would hold those who read from it for the driver's default of a minute, although its
+            # partitions have other leaders after a few seconds.
+            "socket.timeout.ms": 10_000,
             "socket.keepalive.enable": True,  # a peer that vanished without a word
             "log_level": 0,  # every failure reaches its caller
         }

@@ -26,8 +26,13 @@ T = TypeVar("T")
 
 COMMIT_EVERY_S = 1.0
 ASK_S = 5.0  # a question that is not answered by then has failed
+SAY_EVERY_S = 60.0  # the driver tells the same of each broker that is away, every second
 PREFETCH_KIB = 16 * 1024  # of all partitions together; one may exceed it by its last fetch
 FETCH_BYTES = 1024 * 1024  # of one partition at a time
+# The broker answers when there is so much to fetch, or after so long: an answer for every event would cost broker and
+# consumer far more than the events themselves, and what is derived from them may be a moment old.
+FETCH_MIN_BYTES = 128 * 1024
+FETCH_WAIT_MS = 100
 
 
 def options(config: KafkaConfig, group: str, session_s: float, silent_s: float) -> Options:
@@ -44,6 +49,8 @@ def options(config: KafkaConfig, group: str, session_s: float, silent_s: float) 
         "queued.min.messages": 1000,  # by default 100,000 of each partition
         "fetch.message.max.bytes": FETCH_BYTES,
         "fetch.max.bytes": 8 * FETCH_BYTES,
+        "fetch.min.bytes": FETCH_MIN_BYTES,
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
         "fetch.queue.backoff.ms": 50,  # by default a full queue rests for a second
         "topic.metadata.refresh.interval.ms": 60_000,  # new partitions are noticed within a minute
     }
@@ -80,6 +87,7 @@ class KafkaConsumer:
         self._paused: set[int] = set()
         self._kept: list[Record] = []
         self._error: KafkaError | None = None
+        self._say_again_s: dict[int, float] = {}  # by the error's code
 
     async def __aenter__(self) -> Self:
         """Ask the group to take us in, and do not wait for it. Raises `Unavailable`."""
@@ -225,7 +233,10 @@ class KafkaConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() not in PASSING:
             self._error = error
-        log.info("Kafka: %s", words(error))
+        now_s = time.monotonic()
+        if now_s >= self._say_again_s.get(error.code(), 0.0):
+            self._say_again_s[error.code()] = now_s + SAY_EVERY_S
+            log.info("Kafka: %s", words(error))
 
     def _on_assign(self, driver: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         self._joined = True

@@ -5,6 +5,7 @@ The producer lives on a thread of the driver; answers come back to the event loo
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Self
 
@@ -27,15 +28,21 @@ class Appender:
                 **config.options(),
                 "acks": "all",
                 "enable.idempotence": True,
-                "linger.ms": 1,
+                # Natural batching, as with commits: an event that finds nothing under way goes at once, and whatever
+                # comes meanwhile rides in the next request. A request costs the broker far more than an event.
+                "linger.ms": 0,
+                "max.in.flight.requests.per.connection": 1,
                 "compression.type": "lz4",
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
             }
         )
+        self._loop: asyncio.AbstractEventLoop
+        self._delivered: deque[tuple[asyncio.Future[None], KafkaError | None]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-events", daemon=True)
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         self._thread.start()
         return self
 
@@ -49,11 +56,10 @@ class Appender:
         self, topic: str, key: bytes | None, body: bytes, headers: Mapping[str, str] | None = None
     ) -> None:
         """Returns when every replica in sync has it. Raises `Unavailable` and `OutcomeUnknown`."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[None] = self._loop.create_future()
 
         def delivered(error: KafkaError | None, _: Message) -> None:
-            loop.call_soon_threadsafe(_resolve, done, error)
+            self._delivered.append((done, error))
 
         try:
             self._producer.produce(
@@ -66,15 +72,25 @@ class Appender:
         await done
 
     def _serve(self) -> None:
-        """The driver calls back from here."""
+        """The driver calls back from here, for everything that one answer of a broker is about; the event loop is woken
+        once for all of it.
+        """
         while not self._stopping.is_set():
             self._producer.poll(0.1)
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._delivered:
+            told = [self._delivered.popleft() for _ in range(len(self._delivered))]
+            self._loop.call_soon_threadsafe(_resolve, told)
 
 
-def _resolve(done: "asyncio.Future[None]", error: KafkaError | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(write_failed(error))
+def _resolve(told: "list[tuple[asyncio.Future[None], KafkaError | None]]") -> None:
+    for done, error in told:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(write_failed(error))

@@ -1,8 +1,8 @@
 """Records in and out of SQLite: whole batches in one transaction each, and everything out of one snapshot."""
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import apsw
@@ -16,12 +16,13 @@ from plaudit.adapters.sqlite.ledger import ERASED, Numbers, write_line
 from plaudit.adapters.sqlite.removals import MARK, save_job
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import PlauditError, Unavailable
-from plaudit.domain.merge import Merged, Tally, merge
+from plaudit.domain.merge import Merged, Shown, Tally, merge, merge_users, shown
 from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord, UserRecord
 from plaudit.ports.clock import Clock
-from plaudit.ports.removals import Job
+from plaudit.ports.removals import new_job
 from plaudit.ports.transfer import Batch, Stored
 
+RECORDS_AT_ONCE = 1000  # that an export reads
 CELLS_AT_ONCE = 1024  # read, merged and written together, within the transaction of their batch
 
 _Cell = tuple[str, sql.StoredTarget | None, Merged]
@@ -96,11 +97,7 @@ class SqliteIntake:
         connection.execute(MARK, (user.user, user.erased_at))
         forget_owner(connection, user.user)
         if connection.execute(_HAS_ROWS, (user.user,)).get:
-            id_, now = f"job_{secrets.token_hex(10)}", self._clock.now_us()
-            save_job(
-                connection,
-                Job(id=id_, kind="erase_user", subject=user.user, state="running", created_at=now),
-            )
+            save_job(connection, new_job("erase_user", user.user, self._clock.now_us()))
 
 
 class SqlitePreview:
@@ -128,12 +125,12 @@ class SqliteSource:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
 
-    @contextmanager
-    def records(self) -> Iterator[tuple[int, Iterator[Record]]]:
+    @asynccontextmanager
+    async def records(self) -> AsyncIterator[tuple[int, AsyncIterator[Sequence[Record]]]]:
         """Everything, as of one moment."""
         try:
             with reading(self._path) as connection:
-                yield int(connection.execute(_REACTIONS).get), _records(connection)
+                yield int(connection.execute(_REACTIONS).get), _pages(_records(connection))
         except apsw.Error as error:
             raise Unavailable(f"{self._path} cannot be read: {error}") from error
 
@@ -154,6 +151,11 @@ def reading(path: Path) -> Iterator[apsw.Connection]:
         yield connection
     finally:
         close(connection)
+
+
+async def _pages(records: Iterator[Record]) -> AsyncIterator[list[Record]]:
+    while page := list(islice(records, RECORDS_AT_ONCE)):
+        yield page
 
 
 def _records(connection: apsw.Connection) -> Iterator[Record]:
@@ -236,31 +238,13 @@ def _users(
 ) -> tuple[list[_Profile], list[UserRecord], set[str]]:
     """The profiles to store, only where there is none; the marks to set, on anybody; and who is erased then."""
     ids = msgspec.json.encode([record.user for record in batch.users]).decode()
-    there = {user: (user, *profile) for user, *profile in connection.execute(_USERS, (ids,))}
+    there: dict[str, Shown] = {user: tuple(profile) for user, *profile in connection.execute(_USERS, (ids,))}
     users = {record.user for records in batch.reactions.values() for record in records}
     users.update(record.user for record in batch.users)
     erased = set(sql.read_strings(connection, ERASED, sorted(users)))
-    marks = {record.user: record for record in batch.users if record.erased_at is not None}
-    profiles: list[_Profile] = []
-    for record in batch.users:
-        user = record.user
-        if user in erased:
-            tally.skipped["already_there" if record.erased_at is not None else "user_erased"] += 1
-        elif user in marks:
-            if marks[user] is record:
-                tally.users += 1
-            else:
-                tally.skipped["user_erased"] += 1
-        elif user in there:
-            same = there[user] == _profile(record)
-            tally.skipped["already_there" if same else "registration_kept"] += 1
-        else:
-            tally.users += 1
-            there[user] = _profile(record)
-            profiles.append(there[user])
-    new = [record for user, record in marks.items() if user not in erased]
-    return profiles, new, erased | marks.keys()
-
-
-def _profile(record: UserRecord) -> _Profile:
-    return record.user, record.name, record.avatar_url, record.locale, record.time_zone
+    profiles, marks = merge_users(batch.users, there, erased, tally)
+    return (
+        [(user, *shown(record)) for user, record in profiles.items()],
+        list(marks.values()),
+        erased | marks.keys(),
+    )

@@ -1,6 +1,5 @@
-"""`make faults`: the table of kills, written to docs/faults.md. The same run is a test in tests/e2e/test_kill.py."""
+"""The embedded profile: kills, written to docs/faults.md. The same run is a test in tests/e2e/test_kill.py."""
 
-import asyncio
 import os
 import platform
 import tempfile
@@ -10,7 +9,7 @@ from tests.e2e.test_kill import CLIENTS, KILLS, expected_of, kill_under_load, st
 from tests.support.audit import audit_file
 from tests.support.told import OWNERS, kill_while_telling
 
-DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 async def main() -> None:
@@ -62,7 +61,3 @@ tests/integration/push/.
 {platform.python_version()}.
 """
     )
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

@@ -1,0 +1,102 @@
+"""Consumers of the log that are not told the truth: what stands between the loop and the real handler distorts it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal
+from zlib import crc32
+
+from plaudit.adapters.kafka import KafkaConsumer
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.events import Committed
+from plaudit.ports.consumer import Handler
+from plaudit.services.consume import Consume
+from plaudit.services.index import IndexReactions
+from plaudit.services.update_counters import UpdateCounters
+from plaudit.telemetry import Metrics
+from tests.faults.running import Running
+
+Kind = Literal["doubled", "dropped", "shuffled"]
+KEPT = 200
+HOLD_S = 1.0
+
+
+class Distorted:
+    """A handler in front of another: it may pass events on twice and later again, hold some back while others overtake
+    them, and keep a third of them for itself."""
+
+    def __init__(self, handler: Handler, kinds: Sequence[Kind], seed: str) -> None:
+        self._handler = handler
+        self._kinds = kinds
+        self._seed = seed
+        self._chance = random.Random(seed)
+        self._seen: list[Committed] = []
+        self._held: list[Committed] = []
+        self.handled = 0
+
+    async def handle(self, events: Sequence[Committed]) -> None:
+        self.handled += len(events)
+        if "dropped" in self._kinds:
+            events = [event for event in events if not self._is_dropped(event)]
+        if "doubled" in self._kinds:
+            self._seen = [*self._seen, *events][-KEPT:]
+            again = self._chance.sample(self._seen, len(self._seen) // 2)
+            events = [*events, *events, *again]
+        if "shuffled" not in self._kinds:
+            await self._handler.handle(events)
+            return
+        self._held += events
+        self._chance.shuffle(self._held)
+        half = len(self._held) // 2
+        now, self._held = self._held[:half], self._held[half:]
+        for event in now:
+            await self._handler.handle([event])
+
+    async def hold(self) -> None:
+        """Now and then pass on all that is held back, for ever."""
+        while True:
+            await asyncio.sleep(HOLD_S)
+            late, self._held = self._held, []
+            if late:
+                await self._handler.handle(late)
+
+    def _is_dropped(self, event: Committed) -> bool:
+        """The same ones whenever they come; never one that repairs."""
+        return event.cause == "tap" and crc32(f"{self._seed}/{event.target}/{event.seq}".encode()) % 3 == 0
+
+
+@asynccontextmanager
+async def consuming(
+    running: Running, seed: str, kinds: Sequence[Kind] = (), suffix: str = ""
+) -> AsyncIterator[list[Distorted]]:
+    """Counters and index consumed in this process, until the block ends; with a suffix, as groups of their own, which
+    begin at the first event there is."""
+    held, clock = running.held, SystemClock()
+    index = IndexReactions(held.lists, held.mine, held.indexed, clock)
+    roles: list[tuple[str, Handler, Callable[..., Awaitable[None]] | None]] = [
+        ("counters", UpdateCounters(held.totals), None),
+        ("index", index, index.reached),
+    ]
+    distorted: list[Distorted] = []
+    async with AsyncExitStack() as stack:
+        for role, handler, reached in roles:
+            distorted.append(Distorted(handler, kinds, f"{seed}/{role}"))
+            consumer = await stack.enter_async_context(
+                KafkaConsumer(held.kafka, held.kafka.group(role) + suffix)
+            )
+            consume = Consume(
+                consumer,
+                distorted[-1],
+                clock,
+                Metrics(),
+                role=role,
+                quarantine=held.quarantine,
+                reached=None if suffix else reached,
+            )
+            task = asyncio.create_task(consume.run())
+            stack.push_async_callback(asyncio.wait, [task])
+            await stack.enter_async_context(consume)
+            holding = asyncio.create_task(distorted[-1].hold())
+            stack.callback(holding.cancel)
+        yield distorted

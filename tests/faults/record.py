@@ -1,0 +1,126 @@
+"""What clients sent and were told, in a file that is only appended to; and what it allows a user's state to be."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import msgspec
+
+Told = Literal["sent", "ok", "refused", "unknown", "wrong"]
+Place = tuple[str, str]  # user, target
+
+
+class Tap(NamedTuple):
+    """A tap as its client means it: however often it is sent, it is one."""
+
+    user: str
+    target: str
+    method: str
+    reaction: str | None
+    key: str
+
+    def after(self, before: str | None) -> str | None:
+        """What it makes of a reaction."""
+        return None if self.method == "POST" and self.reaction == before else self.reaction
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One thing that happened: a tap was sent to an API process, or its client was told something."""
+
+    at_s: float  # monotonic
+    tap: Tap
+    api: int
+    told: Told
+    outcome: str = ""
+    previous: str | None = None
+    reaction: str | None = None
+    replayed: bool = False
+    why: str = ""
+
+
+class Record:
+    """The journal of one load. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab")
+        self.told = dict.fromkeys(("sent", "ok", "refused", "unknown", "wrong"), 0)
+        self._encode = msgspec.json.Encoder().encode
+
+    def note(self, tap: Tap, api: int, told: Told, **more: str | bool | None) -> None:
+        """Append a line."""
+        line = Line(time.monotonic(), tap, api, told)
+        for name, value in more.items():
+            setattr(line, name, value)
+        self.told[told] += 1
+        self._file.write(self._encode(line) + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> list[Line]:
+        """Everything, in the order in which it happened."""
+        self._file.flush()
+        decode = msgspec.json.Decoder(Line).decode
+        return [decode(line) for line in self._path.read_bytes().splitlines()]
+
+
+class Explained(NamedTuple):
+    """What the journal allows each place to be, and what in it contradicts itself."""
+
+    states: dict[Place, set[str | None]]
+    lost: list[str]  # an answer says that an acknowledged tap was not there
+    doubled: list[str]  # a repetition did something
+    wrong: list[str]  # answers that should not be
+    unsettled: int
+
+
+def explain(lines: Iterable[Line]) -> Explained:
+    """Go through it, user by user and target by target. A client sends no other tap on a target before it was told
+    about the last one; where it never was, both are allowed."""
+    found = Explained({}, [], [], [], 0)
+    taps: dict[Tap, list[Line]] = {}
+    for line in lines:
+        taps.setdefault(line.tap, []).append(line)
+    unsettled = 0
+    for tap, story in taps.items():
+        states = found.states.setdefault((tap.user, tap.target), {None})
+        found.wrong.extend(f"{tap}: {line.why}" for line in story if line.told == "wrong")
+        told = [line for line in story if line.told == "ok"]
+        if told:
+            _acknowledged(tap, story, told, states, found)
+        elif sum(line.told == "sent" for line in story) > sum(line.told == "refused" for line in story):
+            unsettled += 1
+            states |= {tap.after(state) for state in states}
+    return found._replace(unsettled=unsettled)
+
+
+def _acknowledged(
+    tap: Tap, story: Sequence[Line], told: Sequence[Line], states: set[str | None], found: Explained
+) -> None:
+    first, *others = told
+    if first.previous not in states or first.reaction != tap.after(first.previous):
+        found.lost.append(f"{tap} on {states} was told {first.previous} -> {first.reaction}")
+    before = story[: story.index(first)]
+    if first.replayed and not any(line.told == "unknown" for line in before):
+        found.wrong.append(f"{tap} was called a repetition the first time")
+    for other in others:
+        same = (first.outcome, first.previous, first.reaction) == (
+            other.outcome,
+            other.previous,
+            other.reaction,
+        )
+        if not same or not other.replayed:
+            found.doubled.append(f"{tap}: {other} after {first}")
+    states.clear()
+    states.add(first.reaction)
+
+
+def longest_gap_s(lines: Iterable[Line], begin_s: float, end_s: float) -> float:
+    """The longest time between two acknowledgements, from `begin_s` to `end_s`."""
+    times = sorted(line.at_s for line in lines if line.told == "ok" and begin_s < line.at_s < end_s)
+    return max(b - a for a, b in zip([begin_s, *times], [*times, end_s], strict=True))

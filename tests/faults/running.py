@@ -1,0 +1,103 @@
+"""A whole cluster in real processes, with a hand on every one of them and an eye on every store."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plaudit.adapters.cassandra import CassandraCounts, CassandraSweep
+from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap.engines import Engines, engines
+from plaudit.settings import Settings
+from tests.engines.cassandra import Cassandra
+from tests.engines.kafka import Kafka
+from tests.engines.redis import Redis
+from tests.support.cluster import ROLES, environment, migrate, settings_of
+from tests.support.server import ServerProcess
+
+APIS = 2
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The engines, and Plaudit's own processes on them."""
+
+    cassandra: Cassandra
+    kafka: Kafka
+    redis: Redis
+    settings: dict[str, Any]
+    apis: list[ServerProcess]
+    workers: dict[str, ServerProcess]
+    folder: Path
+
+    @property
+    def all(self) -> list[ServerProcess]:
+        """Plaudit's own."""
+        return [*self.apis, *self.workers.values()]
+
+    def masters(self) -> list[int]:
+        """Which nodes of Redis are masters now, by their places."""
+        return [
+            n
+            for n in range(len(self.redis.nodes))
+            if "role:master" in self.redis.ask(n, "INFO", "replication")
+        ]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The same, and connections of our own to every store."""
+
+    processes: Processes
+    held: Engines
+    sweep: CassandraSweep
+    counts: CassandraCounts
+    chance: random.Random
+    coming_back: list[Callable[[], None]] = field(
+        default_factory=list
+    )  # each waits for nodes that were killed
+
+    async def settled(self) -> None:
+        """Every node of every engine is back."""
+        while self.coming_back:
+            await asyncio.to_thread(self.coming_back[0])
+            del self.coming_back[0]
+
+
+@contextmanager
+def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> Iterator[Processes]:
+    """API processes and a worker of each role. To be called by the thread that lives longest: engines end with it."""
+    settings = settings_of(cassandra, kafka, redis)
+    env = environment(settings)
+    migrate(folder, env)
+    apis = [ServerProcess(folder / f"api{n}", env=env) for n in range(APIS)]
+    workers = {role: ServerProcess(folder / role, env=env, worker=role) for role in ROLES}
+    running = Processes(cassandra, kafka, redis, settings, apis, workers, folder)
+    with ThreadPoolExecutor(len(running.all)) as threads:
+        try:
+            list(threads.map(ServerProcess.start, running.all))
+            yield running
+        finally:
+            list(threads.map(_end, running.all))
+
+
+def _end(process: ServerProcess) -> None:
+    """Gently, so that everything it should write when it stops is written."""
+    if process.running:
+        process.stop()
+
+
+@asynccontextmanager
+async def watched(running: Processes, seed: str) -> AsyncIterator[Running]:
+    """With an eye on every store."""
+    settings = Settings(**running.settings)
+    async with (
+        engines(settings, SystemClock()) as held,
+        CassandraSweep(held.session) as sweep,
+        CassandraCounts(held.session) as counts,
+    ):
+        yield Running(running, held, sweep, counts, random.Random(seed))

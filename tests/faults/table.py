@@ -1,0 +1,245 @@
+"""The faults: what is done to a cluster under load, and what may be expected of it meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+from tests.engines.node import Node
+from tests.faults.distort import Distorted, Kind, consuming
+from tests.faults.load import Load
+from tests.faults.running import Running
+from tests.support.cluster import ROLES, environment
+from tests.support.server import ServerProcess
+
+
+class Timing(NamedTuple):
+    """How long things last, in seconds; and how many taps have to get through in between. `patient`: load and check
+    wait until a node that was killed is back; else the next fault of an engine does."""
+
+    freeze_s: float
+    away_s: float
+    change_every_s: float
+    changes: int
+    taps: int
+    patient: bool
+
+
+LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=4, taps=150, patient=True)
+SHORT = Timing(freeze_s=5, away_s=5, change_every_s=2, changes=2, taps=40, patient=False)
+
+
+class Under(NamedTuple):
+    """A cluster under load."""
+
+    running: Running
+    load: Load
+    timing: Timing
+    seed: str
+
+
+Around = Callable[[Running, str], AbstractAsyncContextManager[object]]
+
+
+class Fault(NamedTuple):
+    """`act` comes back when everything is up again. `gap_s`: for how long no tap may be acknowledged, at most.
+
+    `around`: what is different from before the load until after the check. `audited`: events are lost, and only an
+    audit heals.
+    """
+
+    name: str
+    act: Callable[[Under], Awaitable[None]]
+    gap_s: float = 10.0
+    around: Around = lambda _running, _seed: nullcontext()
+    audited: bool = False
+
+
+async def _bounce(under: Under, nodes: Sequence[Node], back: Callable[[], None], away_s: float = 0.0) -> None:
+    """Kill nodes of an engine, and have them back."""
+    await under.running.settled()
+    for node in nodes:
+        node.kill()
+    await asyncio.sleep(away_s)
+    await under.load.progress(under.timing.taps)
+    for node in nodes:
+        node.start()  # from this thread: it would end with another
+    under.running.coming_back.append(back)
+    if under.timing.patient:
+        await under.running.settled()
+
+
+async def _freeze(under: Under, nodes: Sequence[Node], back: Callable[[], None]) -> None:
+    """Have one of these nodes stand still for a while."""
+    await under.running.settled()
+    node = under.running.chance.choice(nodes)
+    node.freeze()
+    try:
+        await asyncio.sleep(under.timing.freeze_s)
+    finally:
+        node.thaw()
+    under.running.coming_back.append(back)
+
+
+async def kill_cassandra(under: Under) -> None:
+    ring = under.running.processes.cassandra
+    await _bounce(under, [under.running.chance.choice(ring.nodes)], ring.wait)
+
+
+async def freeze_cassandra(under: Under) -> None:
+    ring = under.running.processes.cassandra
+    await _freeze(under, ring.nodes, ring.wait)
+
+
+async def kill_broker(under: Under) -> None:
+    kafka = under.running.processes.kafka
+    await _bounce(under, [under.running.chance.choice(kafka.nodes)], kafka.wait)
+
+
+async def freeze_broker(under: Under) -> None:
+    kafka = under.running.processes.kafka
+    await _freeze(under, kafka.nodes, kafka.wait)
+
+
+async def kafka_away(under: Under) -> None:
+    kafka = under.running.processes.kafka
+    await _bounce(under, kafka.nodes, kafka.wait, under.timing.away_s)
+
+
+async def kill_redis_master(under: Under) -> None:
+    redis = under.running.processes.redis
+    master = under.running.chance.choice(under.running.processes.masters())
+    await _bounce(under, [redis.nodes[master]], redis.wait)
+
+
+async def flush_redis(under: Under) -> None:
+    for master in under.running.processes.masters():
+        under.running.processes.redis.ask(master, "FLUSHALL")
+
+
+async def _restart(under: Under, *processes: ServerProcess) -> None:
+    for process in processes:
+        process.kill()
+    await under.load.progress(under.timing.taps // 2)
+    await asyncio.gather(*(asyncio.to_thread(process.start) for process in processes))
+
+
+async def kill_api(under: Under) -> None:
+    for _ in range(under.timing.changes // 2):
+        api = under.running.chance.choice(under.running.processes.apis)
+        await _restart(under, api)
+        await under.load.progress(under.timing.taps)
+
+
+async def kill_workers(under: Under, roles: Sequence[str]) -> None:
+    await _restart(under, *(under.running.processes.workers[role] for role in roles))
+
+
+async def join_and_leave(under: Under) -> None:
+    for _ in range(under.timing.changes):
+        async with consuming(under.running, under.seed):
+            await asyncio.sleep(under.timing.change_every_s)
+        await asyncio.sleep(under.timing.change_every_s)
+
+
+async def replay(under: Under) -> None:
+    """Everything there ever was comes again, beside what is new."""
+    async with consuming(under.running, under.seed, suffix=f".{under.seed}") as handlers:
+        await under.load.progress(under.timing.taps)
+        await _reached(handlers)
+
+
+async def _reached(handlers: Sequence[Distorted], within_s: float = 30.0) -> None:
+    """Each of them has done something."""
+    async with asyncio.timeout(within_s):
+        while not all(one.handled for one in handlers):
+            await asyncio.sleep(0.05)
+
+
+async def tap_along(under: Under) -> None:
+    await under.load.progress(under.timing.taps * 3)
+
+
+def distorted(kinds: Sequence[Kind]) -> Around:
+    """The workers that follow the log are replaced with ones that are told something else."""
+
+    @asynccontextmanager
+    async def around(running: Running, seed: str) -> AsyncIterator[object]:
+        replaced = [running.processes.workers[role] for role in ("counters", "index")]
+        for worker in replaced:
+            await asyncio.to_thread(worker.stop)
+        try:
+            async with consuming(running, seed, kinds) as handlers:
+                yield handlers
+                assert all(one.handled for one in handlers), "nothing was distorted: this proves nothing"
+        finally:
+            for worker in replaced:
+                await asyncio.to_thread(worker.start)
+
+    return around
+
+
+@asynccontextmanager
+async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
+    """The auditor as a worker, and only here: it would mend what others should."""
+    processes = running.processes
+    env = environment(processes.settings)
+    auditor = processes.workers["audit"] = ServerProcess(processes.folder / "audit", env=env, worker="audit")
+    try:
+        await asyncio.to_thread(auditor.start)
+        yield auditor
+        await asyncio.to_thread(auditor.stop)
+    finally:
+        auditor.kill()
+        del processes.workers["audit"]
+
+
+KILL_API = Fault("an API process killed", kill_api)
+KILL_REDIS = Fault("a Redis master killed", kill_redis_master)
+FLUSH_REDIS = Fault("FLUSHALL on every Redis master", flush_redis, 5.0)
+JOIN_AND_LEAVE = Fault("consumers join and leave", join_and_leave, 5.0)
+REPLAY = Fault("events replayed from the beginning", replay, 5.0)
+KILL_BROKER = Fault("a broker killed", kill_broker)
+FREEZE_BROKER = Fault("a broker frozen", freeze_broker)
+KAFKA_AWAY = Fault("Kafka away", kafka_away)
+FREEZE_CASSANDRA = Fault("a Cassandra node frozen", freeze_cassandra)
+KILL_CASSANDRA = Fault("a Cassandra node killed", kill_cassandra)
+
+FAULTS = [
+    KILL_API,
+    *(Fault(f"the worker {role} killed", partial(kill_workers, roles=[role]), 5.0) for role in ROLES),
+    Fault("the worker audit killed", partial(kill_workers, roles=["audit"]), 5.0, audited_meanwhile),
+    KILL_REDIS,
+    FLUSH_REDIS,
+    JOIN_AND_LEAVE,
+    Fault("events doubled", tap_along, 5.0, distorted(["doubled"])),
+    Fault("events shuffled", tap_along, 5.0, distorted(["shuffled"])),
+    Fault("a third of the events dropped", tap_along, 5.0, distorted(["dropped"]), audited=True),
+    REPLAY,
+    KILL_BROKER,
+    FREEZE_BROKER,
+    KAFKA_AWAY,
+    FREEZE_CASSANDRA,
+    KILL_CASSANDRA,
+]
+# The same for every run of the tests. What was killed comes back while the next faults happen.
+SHORTENED = [
+    KILL_CASSANDRA,
+    FLUSH_REDIS,
+    Fault("every worker killed", partial(kill_workers, roles=[*ROLES, "audit"]), 5.0, audited_meanwhile),
+    KILL_API,
+    KILL_BROKER,
+    JOIN_AND_LEAVE,
+    REPLAY,
+    KILL_REDIS,
+    KAFKA_AWAY,
+    Fault(
+        "events dropped, doubled and shuffled",
+        tap_along,
+        5.0,
+        distorted(["dropped", "doubled", "shuffled"]),
+        True,
+    ),
+    FREEZE_CASSANDRA,
+]

@@ -1,0 +1,123 @@
+"""Whole installations from a file of the embedded profile into the cluster and back."""
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from plaudit import bootstrap
+from plaudit.adapters.files import LineFile, new_file
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
+from plaudit.services.transfer import Export, Import
+from plaudit.settings import Settings
+from tests.engines.cassandra import Cassandra
+from tests.engines.kafka import Kafka
+from tests.engines.redis import Redis
+from tests.support.audit import audit_file
+from tests.support.cassandra import cassandra_stores
+from tests.support.clock import START_US, ManualClock
+from tests.support.cluster import environment, processes
+from tests.support.cluster import settings_of as cluster_settings
+from tests.support.installation import content, live
+from tests.support.server import PLAUDIT
+from tests.support.stores import sqlite_stores
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def ignore(*_: object) -> None:
+    pass
+
+
+def settings_of(folder: Path) -> Settings:
+    return Settings(data=folder, auth_secret="a secret that is only good enough for tests")
+
+
+async def test_embedded_to_cluster_to_embedded_is_the_identity(tmp_path: Path, cassandra: Cassandra) -> None:
+    clock, catalogue = ManualClock(), Catalogue()
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await live(stores, clock, random.Random(7))
+        await bootstrap.export_file(
+            settings_of(tmp_path / "a"), tmp_path / "a.jsonl", "jsonl", force=False, look=ignore
+        )
+    async with cassandra_stores(cassandra, clock) as stores:
+        for expected in (set(), {"already_there"}):
+            parser = Parser(catalogue, START_US + 10**15)
+            work = Import(stores.intake, parser, catalogue, file_format="jsonl")
+            with LineFile(tmp_path / "a.jsonl", MAX_LINE_BYTES) as lines:
+                report = await work.run(lines, ignore)
+            assert (report.refused.total(), set(report.tally.skipped)) == (0, expected)
+        with new_file(tmp_path / "c.jsonl", force=False) as write:
+            await Export(stores.source, catalogue, file_format="jsonl").run(write, ignore)
+    report = await bootstrap.import_file(
+        settings_of(tmp_path / "b"), tmp_path / "c.jsonl", "jsonl", reject=ignore, look=ignore
+    )
+    assert (report.refused.total(), report.tally.skipped.total()) == (0, 0)
+    audit_file(tmp_path / "b" / "plaudit.db")
+    assert content(tmp_path / "b") == content(tmp_path / "a")
+    first, last = ((tmp_path / name).read_bytes().splitlines() for name in ("a.jsonl", "c.jsonl"))
+    assert sorted(first) == sorted(last)
+
+
+def plaudit(folder: Path, env: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PLAUDIT_")}
+    return subprocess.run(
+        [str(PLAUDIT), *arguments],
+        cwd=folder,
+        env={**inherited, "COLUMNS": "200", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_commands_move_a_cluster_that_serves(
+    tmp_path: Path, cassandra: Cassandra, kafka: Kafka, redis: Redis
+) -> None:
+    settings = cluster_settings(cassandra, kafka, redis)
+    env = environment(settings)
+    target = f"{settings['cassandra_keyspace']}-moved"
+    lines = [
+        '{"kind":"user","user_id":"mover0","name":"Ann"}',
+        '{"kind":"target","target_id":"%s","target_type":"post","version":7,"registered":true,"owner_id":"o"}',
+        *('{"target_id":"%s","user_id":"mover' + str(n) + '","reaction":"love","created_at":"2026-05-01T12:30:'
+          + f'{n % 60:02}Z","target_type":"post"' + "}" for n in range(150)),
+    ]  # fmt: skip
+    (tmp_path / "in.jsonl").write_text("".join(line.replace("%s", target) + "\n" for line in lines))
+    with (
+        processes(tmp_path, settings, workers=("counters", "index")) as ([api], _),
+        httpx.Client(base_url=api.url, timeout=30) as client,
+    ):
+        looked = plaudit(tmp_path, env, "import", "in.jsonl", "--dry-run")
+        assert "150  reactions would be taken in" in looked.stderr, looked.stderr
+        tap = {"target_id": target, "reaction_type": "wow"}
+        bearer = {"Authorization": f"Bearer {api.token('mover1')}"}
+        assert client.put("/api/v1/reactions", headers=bearer, json=tap).status_code == 200
+        taken = plaudit(tmp_path, env, "import", "in.jsonl")
+        assert taken.returncode == 0, taken.stderr
+        assert "149  reactions taken in" in taken.stderr
+        assert "1  left out: a newer state is there, and stays" in taken.stderr
+        deadline = time.monotonic() + 30
+        while True:
+            counts = client.get(f"/api/v1/reactions/counts?target_ids={target}").json()["counts"][target]
+            page = client.get(f"/api/v1/reactions/{target}/reactors?limit=100").json()
+            if (counts["total"], counts["reactions"]["love"], len(page["reactors"])) == (150, 149, 100):
+                break
+            assert time.monotonic() < deadline, (counts, page["total"])
+            time.sleep(0.1)
+        assert counts["version"] == 7
+        written = plaudit(tmp_path, env, "export", "-")
+        assert "152 records written" in written.stderr, written.stderr
+        changed = set(written.stdout.splitlines()) ^ set((tmp_path / "in.jsonl").read_text().splitlines())
+        assert len(changed) == 2
+        assert all("mover1" in line for line in changed)
+        for command in (["backup", "b"], ["restore", "b"]):
+            refused = plaudit(tmp_path, env, *command)
+            assert refused.returncode == 3
+            assert "plaudit rebuild" in refused.stderr

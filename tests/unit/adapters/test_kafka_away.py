@@ -1,0 +1,21 @@
+"""A reader whose brokers are away: it waits, and says so once."""
+
+import logging
+import time
+
+import pytest
+
+from plaudit.adapters.kafka import KafkaConfig, KafkaConsumer
+from tests.support.server import free_port
+
+
+async def test_brokers_that_stay_away_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    config = KafkaConfig([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"])
+    with caplog.at_level(logging.INFO, "plaudit.kafka"):
+        async with KafkaConsumer(config, "nobody") as consumer:
+            until_s = time.monotonic() + 2  # the driver tries again after tenths of seconds
+            while time.monotonic() < until_s:
+                assert list(await consumer.poll(1, 0.1)) == []
+    kinds = [record.message.split(":")[1] for record in caplog.records]
+    assert "_TRANSPORT" in "".join(kinds)
+    assert sorted(kinds) == sorted(set(kinds))
