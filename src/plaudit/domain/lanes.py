@@ -19,8 +19,17 @@ from zlib import crc32
 
 import msgspec
 
-from plaudit.domain.catalogue import DEFAULT_TYPE
-from plaudit.domain.cell import RECENT, Header, Row
+from plaudit.domain.catalogue import DEFAULT_TYPE, NONE
+from plaudit.domain.cell import (
+    RECENT,
+    Deleted,
+    Header,
+    Row,
+    Transition,
+    apply_to_counts,
+    apply_to_recent,
+    recent_since,
+)
 
 LANES = 64
 MAX_LANES = 1024
@@ -105,4 +114,73 @@ def merge(root: Header, lanes: Mapping[int, Header]) -> Header:
         recent=() if gone else tuple(person for _, person in people[:RECENT]),
         deleted=root.deleted,
         lanes=root.lanes,
+    )
+
+
+def close(cell: Header) -> Header:
+    """A cell of a split target that is being deleted. Its rows are to be removed whatever it counts: it may count none
+    of those that its lane only took over."""
+    if cell.deleted:
+        return cell
+    return msgspec.structs.replace(
+        cell, seq=cell.seq + 1, counts=(), recent=(), recent_at=(), erased=(), deleted=Deleted.PURGING
+    )
+
+
+def follows(lane: Header, root: Header) -> bool:
+    """Whether a lane was written and says what the root says of the whole target. Lanes are purged before the root."""
+    gone = lane.deleted == root.deleted or (lane.deleted == Deleted.PURGED and bool(root.deleted))
+    return bool(lane.seq) and lane.type == root.type and gone
+
+
+def follow(lane: Header, root: Header) -> Header:
+    """The lane after the commit by which it says what the root says."""
+    typed = msgspec.structs.replace(lane, type=root.type)
+    if root.deleted and not lane.deleted:
+        return close(typed)
+    deleted = lane.deleted if root.deleted else Deleted.NO
+    return msgspec.structs.replace(typed, seq=lane.seq + 1, deleted=deleted)
+
+
+def let_go(lane: Header, user: str, row: Row, now: int) -> tuple[Header, Row, Transition]:
+    """A user's reaction goes from a lane for good; the row stays, as long as the root has one that it took over."""
+    at = max(now, lane.last_at + 1)
+    moved = Transition(user, row.reaction, NONE, row.created_at, at)
+    recent = apply_to_recent(lane.recent, [moved])
+    header = msgspec.structs.replace(
+        lane,
+        seq=lane.seq + 1,
+        counts=apply_to_counts(lane.counts, [moved]),
+        last_at=at,
+        recent=recent,
+        recent_at=recent_since(lane, recent, [moved]),
+    )
+    return header, Row(NONE, row.created_at, at, b"", row.base), moved
+
+
+def has_let_go(row: Row) -> bool:
+    """Whether a lane's row is what `let_go` leaves."""
+    return row.base is not None and row.reaction == NONE and not row.ops
+
+
+def without(cell: Header, user: str, reaction: int, now: int, *, rows: int) -> Header:
+    """A cell without a row, and without a change of what it counts: it goes to the tally of nobody's.
+
+    In the root, whose lane has let go of `reaction` already, and then in the lane that had it as `base`. So at each
+    moment counts are the rows (in a lane: less what they started from) and the tally (in a lane: less the tally).
+    `rows`: how many it counts less. A deleted cell counts nothing. `last_at` tells this commit from that of another
+    user who had the same reaction: nothing else would.
+    """
+    tally = list(cell.erased) + [0] * (reaction - len(cell.erased))
+    if reaction and not cell.deleted:
+        tally[reaction - 1] += 1
+    people = [each for each in zip(cell.recent, cell.recent_at, strict=True) if each[0][0] != user]
+    return msgspec.structs.replace(
+        cell,
+        seq=cell.seq + 1,
+        rows=cell.rows - rows,
+        last_at=max(now, cell.last_at + 1),
+        recent=tuple(person for person, _ in people),
+        recent_at=tuple(at for _, at in people),
+        erased=() if cell.deleted else tuple(tally),
     )

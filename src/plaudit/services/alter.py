@@ -63,7 +63,7 @@ class Alter:
         backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
         within_s: float = WITHIN_S,
     ) -> None:
-        self._cells = cells
+        self._cells = self.cells = cells
         self._publish = publish
         self._clock = clock
         self._random = random
@@ -72,10 +72,10 @@ class Alter:
         self._within_s = within_s
         self._tasks: set[asyncio.Task[Altered]] = set()
 
-    def by_name(self, key: CellKey, users: Iterable[str] = ()) -> Look:
-        """Looks at the header and at the rows of these users."""
-        names = tuple(users)
-        return lambda sure: self._cells.settle(key, names) if sure else self._cells.read(key, names)
+    def by_name(self, key: CellKey, users: Iterable[str] = (), cells: Cells | None = None) -> Look:
+        """Looks at the header and at the rows of these users, as `cells` shows them if it is given."""
+        names, through = tuple(users), cells or self._cells
+        return lambda sure: through.settle(key, names) if sure else through.read(key, names)
 
     async def commit(
         self, key: CellKey, cause: Cause, look: Look, decide: Decide, *, split_too: bool = False
@@ -120,7 +120,7 @@ class Alter:
         while True:
             try:
                 state, change = await self._decide(look, decide, open_, split_too)
-                made = open_ if open_ and state.header == open_.proposal.header else None
+                made = open_ if open_ and _is_made(open_.proposal, state) else None
                 if made is not None or change is None:
                     await self._publish_found(key, cause, state, open_)
                     return Altered(Target(state.header, state.registration), made)
@@ -175,6 +175,11 @@ class Alter:
         if state.header is not None:
             moved = open_.transitions if open_ else ()
             await self._publish.commit(key, state.header, moved, cause, state.registration)
+
+
+def _is_made(proposal: Proposal, state: CellState) -> bool:
+    """Whether this state is what the proposal leads to. Two may lead to the same header from the rows of two users."""
+    return state.header == proposal.header and not any(user in state.rows for user in proposal.gone)
 
 
 def _given_up(open_: Change | None) -> PlauditError:

@@ -149,7 +149,7 @@ class CassandraSweep:
 
     async def unlist(self, target: str, entries: Sequence[Listed], at: int) -> None:
         await self._delete(
-            (DROP_REACTOR, at, target, entry.reaction, entry.created_at, entry.user) for entry in entries
+            (DROP_REACTOR, at, target, 0, entry.reaction, entry.created_at, entry.user) for entry in entries
         )
 
     async def unindex(self, user: str, entries: Sequence[Indexed]) -> None:
