@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from random import Random
-from time import monotonic
 
 import pytest
 
@@ -55,17 +54,14 @@ async def test_processes_that_tap_through_a_split_lose_and_double_nothing(cells:
     target, processes, random = fresh_target(), [process(cells) for _ in range(3)], Random(1)
     users = [f"u{n}" for n in range(90)]
     ends: dict[str, int] = {}
-    slowest_s = [0.0]
     begun = asyncio.Event()
 
     async def user(name: str) -> None:
         for n in range(8):
             reaction = random.choice((NONE, LIKE, LOVE))
-            began_s = monotonic()
             answer, shown, _ = await random.choice(processes).submit(
                 target, set_to(name, reaction, f"{name}{n}")
             )
-            slowest_s.append(monotonic() - began_s)
             assert isinstance(answer, Answer)
             assert (answer.previous, answer.reaction) == (ends.get(name, NONE), reaction)
             assert shown.target.header is not None
