@@ -44,6 +44,37 @@ def bars(title: str, groups: Mapping[str, Sequence[Bar]], *, line: float) -> str
     )
 
 
+def lines(
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    across: str,
+    up: str,
+    marks: Mapping[str, float],
+) -> str:
+    """An SVG of one line per name over (x, y), from 0 to the highest; `marks`: what happens when, dashed."""
+    high, left = 260, 70
+    points = [point for its_points in series.values() for point in its_points]
+    to_x = (WIDTH - left - RIGHT) / max(x for x, _ in points)
+    most = max(y for _, y in points) or 1.0
+    bottom = TOP + high
+    parts = [_text(left - 8, TOP + 4, f"{most:,.0f}", "end"), _text(left - 8, bottom, "0", "end")]
+    parts += [_text(0, TOP - 12, up), _text(WIDTH - RIGHT, bottom + 18, across, "end")]
+    parts.append(f'<path class="axis" d="M{left} {TOP}V{bottom}H{WIDTH - RIGHT}"/>')
+    for name, at in marks.items():
+        x = left + at * to_x
+        parts.append(f'<path class="line" d="M{x:.1f} {TOP}V{bottom}"/>' + _text(x + 4, TOP + 10, name))
+    for number, its_points in enumerate(series.values()):
+        path = "L".join(f"{left + x * to_x:.1f} {bottom - y / most * high:.1f}" for x, y in its_points)
+        parts.append(f'<path d="M{path}" fill="none" stroke="{COLOURS[number]}" stroke-width="2"/>')
+    style = STYLE + ".axis{stroke:#888;fill:none}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 28}" role="img" '
+        f'aria-label="{escape(title)}"><style>{style}</style>{_text(0, 14, title)}{_legend(list(series))}'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
 def _legend(names: Sequence[str]) -> str:
     parts, x = [], LEFT
     for number, name in enumerate(names):
