@@ -20,7 +20,7 @@ from plaudit.services.commit import Committed
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff, Limits
-from plaudit.services.propose import Lost, Open, Proposer
+from plaudit.services.propose import Lost, Open, Proposer, Sealed
 from plaudit.services.publish import Publish
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
@@ -78,7 +78,7 @@ class PlainCommitter:
         failures = 0
         while True:
             result = await self._proposer.attempt(key, [tap])
-            if isinstance(result, Open):
+            if isinstance(result, Open | Sealed):  # nothing is split here
                 self._near.forget(key.target)
                 raise OutcomeUnknown("The store did not confirm in time.")
             if not isinstance(result, Lost):

@@ -182,6 +182,10 @@ class Settings(BaseSettings):
         "message.",
     )
 
+    split: Literal["off", "auto"] = Field(
+        "off", description="`auto` splits targets too big or too hot for one cell over `lanes`. Cluster."
+    )
+    lanes: int = Field(64, ge=2, le=1024, description="Over how many lanes a target is split, for ever.")
     cassandra_hosts: list[str] = Field(
         [],
         description="Cassandra nodes to begin with; the others are found. The cluster profile needs these, "

@@ -37,6 +37,7 @@ METRICS = (
         None,
         "Cluster: commits that lost to another process's and were made again.",
     ),
+    Definition("plaudit_splits", "counter", None, "Cluster: targets that this process split over lanes."),
     Definition("plaudit_recovered", "counter", None, "Cluster: cells finished for processes that died."),
     Definition(
         "plaudit_recovering",
@@ -207,6 +208,7 @@ class Metrics:
         self.seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.commits_refused = 0
+        self.splits = 0
         self.recovered = 0
         self.debts_paid = 0
         self.batch_taps = Histogram(TAPS)
@@ -302,6 +304,7 @@ class Metrics:
         yield self._counter("plaudit_stream_events", {"": self.stream_events})
         yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
         yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
+        yield self._counter("plaudit_splits", {"": self.splits})
         yield self._counter("plaudit_refills", {"": self.refills})
         yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
         yield self._counter("plaudit_recovered", {"": self.recovered})

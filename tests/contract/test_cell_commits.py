@@ -57,7 +57,7 @@ async def test_every_outcome_and_the_counts_after_it(cells: Cells) -> None:
     target, one = fresh_target(), process(cells)
 
     async def tap(what: Tap) -> tuple[Answer, int, tuple[int, ...]]:
-        answer, shown = await one.submit(target, what)
+        answer, shown, _ = await one.submit(target, what)
         assert isinstance(answer, Answer)
         assert shown.target.header is not None
         return answer, shown.seq, shown.target.header.counts
@@ -94,7 +94,7 @@ async def test_processes_that_race_for_one_cell_lose_and_double_nothing(cells: C
     async def user(name: str) -> None:
         for _ in range(5):
             reaction = random.choice((NONE, LIKE, LOVE))
-            answer, _ = await random.choice(processes).submit(target, set_to(name, reaction))
+            answer, *_ = await random.choice(processes).submit(target, set_to(name, reaction))
             assert isinstance(answer, Answer)
             assert (answer.previous, answer.reaction) == (ends.get(name, NONE), reaction)
             ends[name] = reaction

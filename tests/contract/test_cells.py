@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.adapters.cassandra import CassandraCells
@@ -166,6 +167,61 @@ async def test_a_walk_goes_on_behind_a_user_who_need_not_be_there(cells: Stored,
     assert list(await cells.page(key, "u3x", 4)) == ["u4", "u5", "u6", "u7"]
     assert await cells.page(key, "u9", 4) == {}
     assert await cells.page(CellKey(key.target, 1), "", 4) == {}
+
+
+LANE_ROW = Row(2, ANN.created_at, ANN.updated_at + 1, b"x" * 14, base=1)
+LANE = Header(
+    *(1, "post", (-1, 1), 0, ANN.updated_at + 1, ANN.created_at, (("ann", 2),), Deleted.NO, 64),
+    recent_at=(ANN.updated_at,),
+    erased=(0, 3),
+)
+
+
+async def sealed(cells: Stored, key: CellKey) -> Header:
+    """A root that is split over 64 lanes, at 2."""
+    assert await cells.propose(key, Proposal(0, header(1), {"ann": ANN}))
+    root = msgspec.structs.replace(header(2), lanes=64)
+    assert await cells.propose(key, Proposal(1, root, {}))
+    return root
+
+
+async def test_a_sealed_root_takes_only_who_knows_that_it_is_sealed(cells: Stored, key: CellKey) -> None:
+    root = await sealed(cells, key)
+    for read in (cells.read, cells.settle):
+        assert await read(key, ["ann"]) == CellState(root, None, {"ann": ANN})
+    unaware = [Proposal(2, header(3), {"bob": BOB}), Proposal(1, header(2), {"bob": BOB})]
+    aware = msgspec.structs.replace(root, seq=3)
+    wrong = Proposal(2, msgspec.structs.replace(aware, lanes=8), {}, lanes=8)
+    for proposal in (*unaware, wrong, Proposal(0, aware, {}, lanes=64), Proposal(0, LANE, {})):
+        assert not await cells.propose(key, proposal)
+    assert await cells.propose(key, Proposal(2, aware, {}, gone=["ann"], lanes=64))
+    assert await cells.settle(key, ["ann", "bob"]) == CellState(aware, None, {})
+
+
+async def test_of_many_that_split_at_once_one_does(cells: Stored, key: CellKey) -> None:
+    assert await cells.propose(key, Proposal(0, header(1), {}))
+    roots = [msgspec.structs.replace(header(2), lanes=lanes) for lanes in (8, 16, 32, 64)]
+    done = await asyncio.gather(*(cells.propose(key, Proposal(1, root, {})) for root in roots))
+    assert done.count(True) == 1
+    assert (await cells.settle(key, [])).header == roots[done.index(True)]
+
+
+async def test_a_lane_comes_back_as_it_was_proposed(cells: Stored, key: CellKey) -> None:
+    await sealed(cells, key)
+    lane, registration = CellKey(key.target, 64), Registration(type="post", closed=True)
+    new = Row(3, 5, 5, b"")
+    assert await cells.propose(lane, Proposal(0, LANE, {"ann": LANE_ROW, "new": new}, registration))
+    for read in (cells.read, cells.settle):
+        assert await read(lane, ["ann", "new"]) == CellState(
+            LANE, registration, {"ann": LANE_ROW, "new": new}
+        )
+    assert await cells.page(lane, "", 9) == {"ann": LANE_ROW, "new": new}
+    assert not await cells.propose(lane, Proposal(0, LANE, {})), "it is there already"
+    after = msgspec.structs.replace(LANE, seq=2, erased=())
+    unchanged = msgspec.structs.replace(LANE_ROW, reaction=0)
+    assert not await cells.propose(lane, Proposal(1, after, {}))
+    assert await cells.propose(lane, Proposal(1, after, {"ann": unchanged}, lanes=64))
+    assert await cells.settle(lane, ["ann"]) == CellState(after, registration, {"ann": unchanged})
 
 
 async def test_of_many_at_once_one_wins_each_round_and_nobody_is_told_otherwise(

@@ -10,6 +10,7 @@ import pytest
 from plaudit.adapters.redis import RedisTotals
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header
+from plaudit.domain.events import Committed, committed, decode
 from plaudit.ports.ledger import Target
 from plaudit.ports.totals import Totals
 from tests.engines.redis import Redis
@@ -28,7 +29,7 @@ async def totals(redis: Redis, anyio_backend: str) -> AsyncIterator[Totals]:
 
 async def test_what_was_kept_is_read_whole(totals: Totals) -> None:
     a, b, c, nobody = (fresh_target() for _ in range(4))
-    deleted = Target(Header(seq=7, type="post", deleted=2, lanes=64), REGISTERED)
+    deleted = Target(Header(seq=7, type="post", deleted=2), REGISTERED)
     await totals.put({a: state(3, 5), b: state(4, 6, REGISTERED)})
     await totals.apply([event(c, deleted)])
     assert await totals.get([a, nobody, b, c]) == {a: state(3, 5), b: state(4, 6, REGISTERED), c: deleted}
@@ -114,3 +115,70 @@ async def test_thousands_at_once_are_kept_and_read(totals: Totals) -> None:
     targets = [fresh_target() for _ in range(3000)]
     await totals.apply([event(target, state(n + 1, n)) for n, target in enumerate(targets)])
     assert await totals.get(targets) == {target: state(n + 1, n) for n, target in enumerate(targets)}
+
+
+def lane(target: str, bucket: int, seq: int, likes: int, since: int = 9) -> Committed:
+    """A commit of a lane of a target that is split over 4, by somebody who was not in the root."""
+    header = Header(seq, "post", (likes,), likes, 0, since, ((f"u{bucket}", 1),), 0, 4, (since,))
+    return decode(committed(target, header, "tap", [], bucket, REGISTERED))
+
+
+def root(target: str, seq: int = 5) -> Header:
+    """The root of it."""
+    return Header(seq, "post", (2, 1), 3, 0, 7, (("ann", 1), ("bob", 2)), 0, 4, (8, 7))
+
+
+async def test_a_split_target_of_which_a_cell_may_be_missing_is_not_known(totals: Totals) -> None:
+    a = fresh_target()
+    await totals.put({a: state(4, 1)})
+    await totals.apply([decode(committed(a, root(a), "repair", []))])
+    assert await totals.get([a]) == {}, "the ledger has to be asked for its lanes"
+    await totals.apply([lane(a, 1, 1, 1)])
+    assert await totals.get([a]) == {}
+
+
+async def test_cells_of_a_split_target_add_up_in_whatever_order_they_come(totals: Totals) -> None:
+    a = fresh_target()
+    told = root(a)
+    await totals.apply([lane(a, 2, 3, 5, 20)])  # before the refill, and newer than what that read
+    await totals.put({a: Target(told, REGISTERED, {0: told, 2: lane(a, 2, 2, 4, 19).header})})
+    shown = (await totals.get([a]))[a]
+    assert shown.registration == REGISTERED
+    assert shown.header is not None
+    assert (shown.header.counts, shown.header.seq, shown.header.lanes) == ((7, 1), 8, 4)
+    events = [lane(a, bucket, seq, 10 * bucket + seq, 100 + bucket) for bucket in (1, 3, 4) for seq in (1, 2)]
+    random.Random(3).shuffle(events)
+    for event_ in [*events, events[0]]:
+        await totals.apply([event_])
+    header = (await totals.get([a]))[a].header
+    assert header is not None
+    assert (header.counts, header.rows, header.born) == ((2 + 5 + 12 + 32 + 42, 1), 3 + 5 + 12 + 32 + 42, 7)
+    assert header.seq == 5 + 3 + 2 * 3
+    assert header.recent == (("u4", 1), ("u3", 1), ("u1", 1))
+
+
+async def test_a_sum_alone_is_not_kept_and_what_is_forgotten_is_asked_for_again(totals: Totals) -> None:
+    a = fresh_target()
+    await totals.put({a: Target(root(a))})
+    assert await totals.get([a]) == {}
+    await totals.put({a: Target(root(a), None, {0: root(a)})})
+    assert list(await totals.get([a])) == [a]
+    await totals.forget([a])
+    await totals.apply([lane(a, 1, 1, 1)])
+    assert await totals.get([a]) == {}
+
+
+async def test_many_writers_of_one_split_target_lose_no_lane(redis: Redis, totals: Totals) -> None:
+    a = fresh_target()
+    await totals.put({a: Target(root(a), None, {0: root(a)})})
+    async with AsyncExitStack() as stack:
+        writers = [RedisTotals(await stack.enter_async_context(open_session(redis))) for _ in range(4)]
+
+        async def write(totals: Totals, bucket: int) -> None:
+            for seq in range(1, 40):
+                await totals.apply([lane(a, bucket, seq, seq)])
+
+        await asyncio.gather(*(write(each, bucket) for bucket, each in enumerate(writers, 1)))
+    header = (await totals.get([a]))[a].header
+    assert header is not None
+    assert (header.counts, header.seq) == ((2 + 4 * 39, 1), 5 + 4 * 39)

@@ -1,6 +1,6 @@
 """Proposers and stores that are wrong on purpose: if the judges do not notice one, they are no judges."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,8 @@ from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
-from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from plaudit.services.lanes import Look, SplitCells
+from plaudit.services.propose import NO_LANES, Lost, Moved, Open, Proposer, Sealed, Settled
 from plaudit.services.publish import Publish
 from plaudit.services.recover import Left, Recover, cells_of
 from tests.simulation.journal import SimulatedJournal
@@ -22,7 +23,7 @@ from tests.simulation.world import RULES, ProcessClock, ProposerMaker
 class TakesUnknownForRefused(Proposer):
     """A time-out is no answer, so nothing was stored, surely."""
 
-    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open | Sealed:
         result = await super().attempt(key, taps)
         if isinstance(result, Open):
             self.published(result.entry)
@@ -44,30 +45,34 @@ class GivesUpTooEarly(Proposer):
         state = await self._cells.settle(key, [tap.user for tap in open_.taps])
         if state.seq == open_.proposal.seq:
             return Moved([None] * len(open_.taps), Target(), open_.entry)
-        return self._verdict(open_, state)
+        return self._verdict(key, open_, state)
 
 
 class OneIdIsProof(Proposer):
     """Finds one operation id of its own and takes the whole proposal for stored (found by the simulation itself)."""
 
-    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
-        result = super()._verdict(open_, state)
+    def _verdict(
+        self, key: CellKey, open_: Open, state: CellState, lanes: Mapping[int, CellState] = NO_LANES
+    ) -> Settled | Moved:
+        result = super()._verdict(key, open_, state, lanes)
         if isinstance(result, Moved) and any(result.answers):
-            return self._applied(CellKey("?"), state, open_.taps, open_.plan, open_.entry)
+            return self._applied(key, state, open_.taps, open_.plan, open_.entry)
         return result
 
 
 class FoldsAgainBlindly(Proposer):
     """The cell has moved on without looking whether by us: the taps go once more, under ids of their own."""
 
-    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
-        return Moved([None] * len(open_.taps), super()._verdict(open_, state).target, open_.entry)
+    def _verdict(
+        self, key: CellKey, open_: Open, state: CellState, lanes: Mapping[int, CellState] = NO_LANES
+    ) -> Settled | Moved:
+        return Moved([None] * len(open_.taps), super()._verdict(key, open_, state, lanes).target, open_.entry)
 
 
 class AnswersFromMemory(Proposer):
     """What it believes is good enough where nothing has to be written."""
 
-    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open | Sealed:
         belief = self._known.recall(key, {tap.user for tap in taps})
         if belief is not None:
             taken, plan = self._fold(belief, taps, ())
@@ -224,3 +229,74 @@ class EndsTooEarly(Proposer):
 
 
 BROKEN["EndsTooEarly"] = proposer(EndsTooEarly)
+
+
+class _Lanes(SplitCells):
+    """Lanes in a wrong way; on the way of any process to the store."""
+
+
+class CopiesNoOperations(_Lanes):
+    """Takes over a reaction, and forgets which taps made it."""
+
+    async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
+        state = await super()._lane(key, users, look)
+        there = (await look(key, users)).rows
+        rows = {
+            user: row if user in there else msgspec.structs.replace(row, ops=b"")
+            for user, row in state.rows.items()
+        }
+        return CellState(state.header, state.registration, rows)
+
+
+class StartsFromNothing(_Lanes):
+    """Whoever comes to a lane is new."""
+
+    async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
+        state = await super()._lane(key, users, look)
+        return CellState(state.header, state.registration, (await look(key, users)).rows)
+
+
+class ForgetsTheBase(_Lanes):
+    """Takes rows over as if they were its own."""
+
+    async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
+        state = await super()._lane(key, users, look)
+        rows = {user: msgspec.structs.replace(row, base=None) for user, row in state.rows.items()}
+        return CellState(state.header, state.registration, rows)
+
+
+class StartsTheClockAnew(_Lanes):
+    """A lane has no time to go on from."""
+
+    async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
+        state = await super()._lane(key, users, look)
+        header = state.header
+        if header is not None and not header.seq:
+            header = msgspec.structs.replace(header, last_at=0)
+        return CellState(header, state.registration, state.rows)
+
+
+class WritesToTheRoot(Proposer):
+    """A root is a cell, and takes taps."""
+
+    async def _sealed(self, key: CellKey, state: CellState) -> Sealed | None:
+        if state.header is not None and state.header.lanes > 1:
+            await self._views.ready(key.target)
+        return None
+
+
+def lanes(kind: type[_Lanes]) -> ProposerMaker:
+    """Processes that see lanes in this way."""
+
+    def make(inner: SimulatedCells, known: Known, clock: ProcessClock, journal: SimulatedJournal) -> Proposer:
+        proposer = Proposer(inner, known, clock, RULES, journal=journal)
+        proposer._cells = kind(inner)
+        return proposer
+
+    return make
+
+
+BROKEN_LANES: dict[str, ProposerMaker] = {
+    kind.__name__: lanes(kind)
+    for kind in (CopiesNoOperations, StartsFromNothing, ForgetsTheBase, StartsTheClockAnew)
+} | {"WritesToTheRoot": proposer(WritesToTheRoot)}

@@ -5,7 +5,7 @@ with their answers and one read at the end. `faults_of` compares every answer wi
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -32,6 +32,7 @@ class Seen(msgspec.Struct):
     answer: Answer | None = None
     version: int = 0
     counts: tuple[int, ...] = ()
+    lanes: int = 1
     maybe: bool = False  # an attempt was told that nobody knows
 
     @property
@@ -89,13 +90,15 @@ def not_linearizable(taps: Sequence[Seen], final: int) -> bool:
 
 
 def faults_of(store: SimulatedStore, taps: Sequence[Seen]) -> Iterator[str]:
-    """Everything that is wrong, in words."""
-    keys = {tap.key for tap in taps}
-    for key in keys:
+    """Everything that is wrong with targets that are not split, in words."""
+    for key in {tap.key for tap in taps}:
         states = store.states(key)
         mine = [tap for tap in taps if tap.key == key]
         yield from _chain(states)
-        yield from _effects(states, mine)
+        stored = yield from effects(states, mine)
+        for tap in mine:
+            yield from promised(states, tap, stored.get((tap.user, tap.op)))
+            yield from _shown(states, tap)
         for user in {tap.user for tap in mine}:
             row = states[-1].rows.get(user)
             if not_linearizable([tap for tap in mine if tap.user == user], row.reaction if row else 0):
@@ -122,10 +125,13 @@ def _chain(states: Sequence[Committed]) -> Iterator[str]:
                 yield f"seq {seq}: updated_at of {user} went back"
 
 
-def _effects(states: Sequence[Committed], taps: Sequence[Seen]) -> Iterator[str]:
-    """Every tap is in as many commits as its client was promised, in time, and did what the client was told."""
+Stored = dict[tuple[str, bytes], int]
+
+
+def effects(states: Sequence[Committed], taps: Sequence[Seen]) -> Generator[str, None, Stored]:
+    """No tap is in two commits, and each did what its client was told. Returns in which commit each is."""
     by_op = {(tap.user, tap.op): tap for tap in taps}
-    stored: dict[tuple[str, bytes], int] = {}
+    stored: Stored = {}
     for before, now in pairwise(states):
         for user, row in now.rows.items():
             old = before.rows.get(user)
@@ -147,11 +153,11 @@ def _effects(states: Sequence[Committed], taps: Sequence[Seen]) -> Iterator[str]
                 reaction = did
             if reaction != row.reaction:
                 yield f"{user}: row says {row.reaction}, its taps make {reaction}"
-    for tap in taps:
-        yield from _promise(states, tap, stored.get((tap.user, tap.op)))
+    return stored
 
 
-def _promise(states: Sequence[Committed], tap: Seen, seq: int | None) -> Iterator[str]:
+def promised(states: Sequence[Committed], tap: Seen, seq: int | None) -> Iterator[str]:
+    """A tap is stored if its client was promised that, and in time. `seq`: the commit it is in."""
     name = f"{tap.user} {tap.op.hex()}"
     if seq is not None:
         if tap.refused:
@@ -162,6 +168,13 @@ def _promise(states: Sequence[Committed], tap: Seen, seq: int | None) -> Iterato
         return
     if seq is None and (tap.keyed or tap.answer.outcome != Outcome.UNCHANGED):
         yield f"{name}: acknowledged and not stored"
+
+
+def _shown(states: Sequence[Committed], tap: Seen) -> Iterator[str]:
+    """What the client was shown was there meanwhile, and has the tap in it."""
+    name = f"{tap.user} {tap.op.hex()}"
+    if tap.answer is None:
+        return
     if tap.version >= len(states):
         yield f"{name}: version {tap.version} never was"
         return

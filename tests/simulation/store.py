@@ -57,7 +57,7 @@ class SimulatedStore:
         states = self.states(key)
         last = states[-1]
         self.at_quorum(key)  # before the next is proposed, the last one is at a quorum
-        if last.header.seq != proposal.seq or last.header.lanes != 1:
+        if last.header.seq != proposal.seq or last.header.lanes != proposal.lanes:
             return False
         rows = {
             user: row

@@ -7,7 +7,7 @@ import pytest
 
 from plaudit.domain.cell import Answer, Outcome, Verb
 from plaudit.ports.cells import CellKey
-from tests.simulation.broken import BROKEN, BROKEN_PUBLISH, BROKEN_RECOVER
+from tests.simulation.broken import BROKEN, BROKEN_LANES, BROKEN_PUBLISH, BROKEN_RECOVER
 from tests.simulation.history import Seen, not_linearizable
 from tests.simulation.world import play
 
@@ -25,11 +25,13 @@ def quiet() -> object:
 
 @pytest.mark.parametrize("first", [0, int.from_bytes(os.urandom(4), "big")], ids=["known", "fresh"])
 def test_every_history_is_one_that_a_correct_service_could_show(first: int) -> None:
-    answered = 0
+    answered = split = 0
     for seed in range(first, first + HISTORIES):
         report = play(seed)
         assert report.wrong == [], f"python -m tests.simulation {seed} 1"
         answered += report.answered
+        split += report.split
+    assert split > HISTORIES / 5
     assert answered > 5 * HISTORIES, "histories in which nothing happens prove nothing"
 
 
@@ -44,6 +46,17 @@ def test_what_is_wrong_is_noticed(name: str) -> None:
             if play(seed, BROKEN[name]).wrong:
                 return
         except AssertionError:  # so wrong that the history did not come to its end
+            return
+    pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
+
+
+@pytest.mark.parametrize("name", BROKEN_LANES)
+def test_lanes_that_are_wrong_are_noticed(name: str) -> None:
+    for seed in range(ENOUGH_TO_NOTICE):
+        try:
+            if play(seed, BROKEN_LANES[name], splits=1.0).wrong:
+                return
+        except AssertionError:
             return
     pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
 

@@ -1,6 +1,7 @@
 """Registration, erasure and deletion of one target at once, on a store that loses replies and applies what is late."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from plaudit.domain import removal
-from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Deleted, Header, Row
+from plaudit.domain.catalogue import Catalogue, Registration
+from plaudit.domain.cell import Deleted, Header, Row, Rules, Tap, Verb, fold
 from plaudit.domain.errors import Conflict, OutcomeUnknown, Unavailable
+from plaudit.domain.lanes import first, lane_of, merge, seal, touched
 from plaudit.ports.cells import CellKey, Proposal
+from plaudit.ports.events import SHARDS
 from plaudit.ports.removals import Job
 from plaudit.services.alter import Alter
 from plaudit.services.directory import CellDirectory
@@ -20,7 +23,7 @@ from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
 from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
-from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.simulation.store import Committed, Faults, SimulatedCells, SimulatedStore
 from tests.simulation.world import START_US, ProcessClock
 
 KEY = CellKey("t")
@@ -127,3 +130,107 @@ def test_everything_at_once_ends_whole(seed: int) -> None:
     run = Run(seed)
     loop.run(run.play())
     judge(run)
+
+
+class SplitRun(Run):
+    """The same of a target that is split over two lanes, in which some have tapped."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        root = seal(self.store.states(KEY)[-1].header, 2)
+        assert self.store.decide(KEY, Proposal(1, root, {}), 0.0)
+        for user in [*self.random.sample(sorted(self.rows), 4), "new1", "new2"]:
+            key = CellKey(KEY.target, lane_of(user, 2))
+            lane = self.store.states(key)[-1]
+            header = lane.header if lane.header.seq else first(root, key.bucket)
+            rows = {user: touched(self.rows[user])} if user in self.rows else {}
+            tap = Tap(user, Verb.SET, 3, b"%08d" % header.seq)
+            plan = fold(header, rows, [tap], START_US, Rules(Catalogue()))
+            lanes = header.lanes if header.seq else 1
+            assert self.store.decide(key, Proposal(header.seq, plan.header, plan.changed, lanes=lanes), 0.0)
+        self.erased = [*self.random.sample(sorted(self.rows), 3), "new1"]
+
+    async def play(self) -> None:
+        """And what is owed to the log is paid."""
+        await super().play()
+        await self.pay()
+
+    async def pay(self) -> None:
+        """Sweep."""
+        self.log.away = Away()
+        cells = SimulatedCells(self.store, self.random, Faults())
+        publish = Publish(self.log, self.log, cells, ProcessClock(self.random))
+        for shard in range(SHARDS):
+            await publish.sweep(shard)
+
+    def left(self) -> dict[int, Committed]:
+        """The last state of each cell."""
+        return {key.bucket: self.store.states(key)[-1] for key in self.store.cells}
+
+
+def adds_up(run: Run, key: CellKey) -> bool:
+    """Whether at each moment counts were the rows, and the tally of those whose rows are gone."""
+    for state in run.store.states(key):
+        wanted = Counter(row.reaction for row in state.rows.values())
+        tally = Counter(dict(enumerate(state.header.erased, 1)))
+        if key.bucket:
+            wanted.subtract(Counter(row.base for row in state.rows.values() if row.base) + tally)
+        else:
+            wanted += tally
+        del wanted[0]
+        counts = {code: n for code, n in enumerate(state.header.counts, 1) if n}
+        if not state.header.deleted and counts != {code: n for code, n in wanted.items() if n}:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_who_is_erased_from_a_split_target_leaves_it_as_if_they_had_never_been_there(seed: int) -> None:
+    run = SplitRun(seed)
+
+    async def play() -> None:
+        for process in (run.process(), run.process()):
+            removals = process[2]
+            erasures = [until_done(partial(removals.erase_from, user, "t")) for user in run.erased]
+            await asyncio.gather(*erasures)
+        await asyncio.sleep(60)  # whatever is late has come by then
+        for user in run.erased:
+            await until_done(partial(run.process()[2].erase_from, user, "t"))
+        await run.pay()
+
+    loop.run(play())
+    cells = run.left()
+    assert not any(user in state.rows for state in cells.values() for user in run.erased)
+    assert all(adds_up(run, key) for key in run.store.cells)
+    header = merge(cells[0].header, {b: s.header for b, s in cells.items() if b})
+    rows = {user: row for bucket in (0, 1, 2) if bucket in cells for user, row in cells[bucket].rows.items()}
+    assert [n for n in header.counts if n] == [n for n in removal.counts_of(rows) if n]
+    assert header.rows == len(rows)
+    assert not {user for user, _ in header.recent} & set(run.erased)
+    newest: dict[str, tuple[int, int]] = {}
+    for event in run.log.events:
+        for moved in event.transitions:
+            newest[moved.user] = max(newest.get(moved.user, (0, 0)), (moved.at, moved.after))
+    assert {user: newest[user][1] for user in run.erased if user in newest} == {
+        user: 0 for user in run.erased if user in newest
+    }
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_split_target_is_deleted_and_registered_as_a_whole(seed: int) -> None:
+    run = SplitRun(seed)
+    before = {user for state in run.left().values() for user, row in state.rows.items() if row.reaction}
+    loop.run(run.play())
+    cells = run.left()
+    assert set(cells) == {0, 1, 2}, "lanes that nobody wrote before too"
+    assert all(state.rows == {} for state in cells.values())
+    assert (
+        len({(state.header.deleted, state.header.type, state.registration) for state in cells.values()}) == 1
+    )
+    assert cells[0].header.deleted != Deleted.PURGING
+    assert all(adds_up(run, key) for key in run.store.cells)
+    assert merge(cells[0].header, {b: s.header for b, s in cells.items() if b}).total == 0
+    for bucket, state in cells.items():
+        newest = max((e for e in run.log.events if e.bucket == bucket), key=lambda event: event.seq)
+        assert (newest.seq, newest.deleted) == (state.header.seq, state.header.deleted)
+    assert before - set(run.erased) <= {t.user for event in run.log.events for t in event.transitions}

@@ -9,11 +9,12 @@ import msgspec
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules, Tap, Verb
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import Invalid, OutcomeUnknown, Overloaded, Unavailable
 from plaudit.domain.operations import KEPT
 from plaudit.ports.cells import CellKey
 from plaudit.ports.events import SHARDS
 from plaudit.ports.ledger import Target
+from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -21,17 +22,20 @@ from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.recover import Recover
+from plaudit.services.split import Split
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
 from tests.simulation.history import Seen, faults_of
 from tests.simulation.journal import SimulatedJournal, SimulatedJournals, unpublished_at_rest
 from tests.simulation.log import Away, SimulatedLog, not_published
+from tests.simulation.splitting import faults_of_split, split_targets
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 
 START_US = 1_760_000_000_000_000
 RULES = Rules(Catalogue())
 METRICS = Metrics()  # nobody looks at them here
 QUIET_AFTER_S = 60.0
+SPLITS = 0.5  # of the histories have targets that are split
 
 ProposerMaker = Callable[[SimulatedCells, Known, "ProcessClock", SimulatedJournal], Proposer]
 
@@ -64,6 +68,7 @@ class Report(msgspec.Struct):
     answered: int
     refused: int
     unknown: int
+    split: int = 0
 
 
 class Process(NamedTuple):
@@ -73,10 +78,14 @@ class Process(NamedTuple):
     committer: CellCommitter
     journal: SimulatedJournal
     recover: Recover
+    split: Split
+    alter: Alter
 
     async def kill(self) -> None:
         """End it where it stands, between any two steps."""
         self.journal.kill()
+        await self.split.drain(0.0)
+        await self.alter.drain(0.0)
         await self.recover.__aexit__()
         await self.committer.close()
 
@@ -90,7 +99,9 @@ class World:
         make: ProposerMaker,
         publish: type[Publish] = Publish,
         recover: type[Recover] = Recover,
+        splits: float = SPLITS,
     ) -> None:
+        self._splits = splits
         self._random = Random(seed)
         self._make = make
         self._publish = publish
@@ -116,7 +127,9 @@ class World:
         committer = CellCommitter(proposer, near, clock, METRICS, random, publish, limits)
         look_every_s = random.choice((0.5, 5.0))
         recover = self._recover(self._journals, cells, publish, METRICS, random, look_every_s=look_every_s)
-        return Process(cells, committer, journal, await recover.__aenter__())
+        alter = Alter(cells, publish, clock, random)
+        split = Split(alter, random.choice((2, 2, 3)), journal)
+        return Process(cells, committer, journal, await recover.__aenter__(), split, alter)
 
     def _mood(self) -> Faults:
         """Half of the processes have a good network, the others one fault or many."""
@@ -148,13 +161,21 @@ class World:
             for user in users
             for _ in range(random.randint(1, 2))
         ]
-        killer = asyncio.create_task(self._kill_some())
+        others = [asyncio.create_task(self._kill_some())]
+        if random.random() < self._splits:
+            others += [
+                asyncio.create_task(self._split(random.choice(targets))) for _ in range(random.randint(1, 4))
+            ]
         async with asyncio.timeout(600):
             await asyncio.gather(*devices)
-            killer.cancel()
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
             await self._come_to_rest()
+        split = split_targets(self._store)
         wrong = [
-            *faults_of(self._store, self._seen),
+            *faults_of(self._store, [tap for tap in self._seen if tap.key.target not in split]),
+            *(fault for target in sorted(split) for fault in self._faults_of(target)),
             *not_published(self._store, self._log, self._seen, random),
             *unpublished_at_rest(self._store, self._log),
         ]
@@ -164,7 +185,23 @@ class World:
             sum(tap.answer is not None for tap in self._seen),
             sum(tap.refused for tap in self._seen),
             sum(tap.answer is None and tap.maybe for tap in self._seen),
+            len(split),
         )
+
+    def _faults_of(self, target: str) -> list[str]:
+        taps = [tap for tap in self._seen if tap.key.target == target]
+        return list(faults_of_split(self._store, target, taps))
+
+    async def _split(self, target: str) -> None:
+        """Somebody splits a target: at any moment, and perhaps several at once."""
+        await asyncio.sleep(self._random.choice((0.0, 0.01, self._random.uniform(0, 2.0))))
+        for _ in range(10):
+            try:
+                await self._random.choice(self._processes).split.split(target)
+                return
+            except (Invalid, Unavailable, OutcomeUnknown):
+                pass
+            await asyncio.sleep(self._random.uniform(0, 0.3))
 
     async def _come_to_rest(self) -> None:
         """The network is quiet, and everything that is owed, open or left behind is brought to its end."""
@@ -172,6 +209,8 @@ class World:
         for process in self._processes:
             process.cells.faults = Faults()
             await process.committer.drain(QUIET_AFTER_S)
+            await process.split.drain(QUIET_AFTER_S)
+            await process.alter.drain(QUIET_AFTER_S)
             assert not process.committer.open, "an outcome stayed unknown on a quiet network"
         await asyncio.sleep(QUIET_AFTER_S)  # whatever is late has come by then
         sweeper = self._publish(self._log, self._log, process.cells, ProcessClock(self._random))
@@ -220,7 +259,7 @@ class World:
             process = random.choice(self._processes)
             waiting = process.committer.submit(seen.key.target, tap)
             try:
-                answer, shown = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
+                answer, shown, _ = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
             except (OutcomeUnknown, TimeoutError):  # the client's own patience may end first
                 seen.maybe = True
                 if not seen.keyed or random.random() < 0.1:
@@ -233,6 +272,7 @@ class World:
                 seen.version = shown.seq
                 header = shown.target.header
                 seen.counts = header.counts if header else ()
+                seen.lanes = header.lanes if header else 1
                 break
             await asyncio.sleep(random.uniform(0, 0.5))
         if seen.answer is not None or not seen.maybe:
@@ -249,10 +289,11 @@ def play(
     make: ProposerMaker = sound,
     publish: type[Publish] = Publish,
     recover: type[Recover] = Recover,
+    splits: float = SPLITS,
 ) -> Report:
     """Run one history on a virtual clock."""
 
     async def main() -> Report:
-        return await World(seed, make, publish, recover).run()
+        return await World(seed, make, publish, recover, splits).run()
 
     return loop.run(main())

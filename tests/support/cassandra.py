@@ -240,7 +240,7 @@ class QueuedLedger:
         for futures in waiting:
             done = await asyncio.gather(*futures)
             target = done[-1].shown.target if done else Target()
-            results.append(CellResult(target, [answer for answer, _ in done]))
+            results.append(CellResult(target, [each.answer for each in done]))
         return results
 
 

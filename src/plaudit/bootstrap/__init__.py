@@ -34,6 +34,7 @@ __all__ = [
     "resend",
     "restore",
     "run",
+    "split",
     "work",
 ]
 
@@ -109,6 +110,14 @@ async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Reb
         from plaudit.bootstrap import workers
     async with workers.rebuilding(settings, rows_per_s) as rebuild:
         yield rebuild
+
+
+async def split(settings: Settings, target: str) -> int:
+    """Split a target; returns over how many lanes it is split now. Raises `PlauditError`."""
+    _needs_cluster(settings)
+    with drivers():
+        from plaudit.bootstrap import splitting
+    return await splitting.split_target(settings, target)
 
 
 def _needs_cluster(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from plaudit.bootstrap.moving_cluster import make_intake
 from plaudit.bootstrap.notifications import make_wording
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
+from plaudit.bootstrap.splitting import splitting
 from plaudit.bootstrap.workers import Working, recover, working
 from plaudit.domain.cell import Rules
 from plaudit.http.worker import worker_app
@@ -25,11 +26,13 @@ from plaudit.ports.clock import Clock
 from plaudit.services.aging import AgingNearCache
 from plaudit.services.clock_guard import ClockGuard
 from plaudit.services.commit_cells import CellCommitter
+from plaudit.services.heat import Heat
 from plaudit.services.known import Known
 from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.refill import Refill
+from plaudit.services.split import SplitHot
 from plaudit.services.watch import Watch
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
@@ -110,8 +113,10 @@ async def _api(
             max_waiting_per_target=settings.max_waiting_per_target,
             deadline_s=settings.tap_deadline_s,
         )
+        split = await enter(splitting(settings, held, clock, journal, guard.trusted))
+        hot = SplitHot(split, Heat(), clock, metrics) if settings.split == "auto" else None
         committer = CellCommitter(
-            proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote
+            proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote, hot=hot
         )
         stack.push_async_callback(committer.close)
         metrics.gauge("plaudit_open_commits", lambda: committer.open)

@@ -33,6 +33,7 @@ add_commands(
         usage=lambda words: fail(words, Exit.USAGE),
         auditor=bootstrap.auditing,
         rebuild=bootstrap.rebuilding,
+        split=bootstrap.split,
     ),
 )
 cli.add_typer(of_the_cluster)

@@ -1,7 +1,7 @@
-"""Commands of the cluster profile: `plaudit audit` and `plaudit rebuild`. How their parts are built they are told."""
+"""Commands of the cluster profile: `plaudit audit`, `rebuild` and `split`. How their parts are built they are told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Annotated, NamedTuple
 
@@ -20,7 +20,7 @@ class Tools(NamedTuple):
 
     `going_on`: a progress bar, and the end of the command for whatever goes wrong. `fault` and `usage` say what is
     wrong and make the command end with 1 and 2. `auditor(settings, repair, rows_per_s, report)` and
-    `rebuild(settings, rows_per_s)` open everything they need.
+    `rebuild(settings, rows_per_s)` open everything they need, and so does `split(settings, target)`.
     """
 
     settings: Callable[[], Settings]
@@ -30,10 +30,12 @@ class Tools(NamedTuple):
     usage: Callable[[str], typer.Exit]
     auditor: Callable[[Settings, bool, float, Report], AbstractAsyncContextManager[CellAuditor]]
     rebuild: Callable[[Settings, float], AbstractAsyncContextManager[Rebuild]]
+    split: Callable[[Settings, str], Coroutine[None, None, int]]
 
 
 def add_commands(cli: typer.Typer, tools: Tools) -> None:
-    """Add both commands."""
+    """Add the commands."""
+    _add_split(cli, tools)
 
     @cli.command()
     def audit(
@@ -95,6 +97,20 @@ def add_commands(cli: typer.Typer, tools: Tools) -> None:
             raise tools.fault(
                 f"{len(done.unreadable):,} cells cannot be read, so nothing of them was filled in"
             )
+
+
+def _add_split(cli: typer.Typer, tools: Tools) -> None:
+    @cli.command()
+    def split(target: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+        """Split a target over lanes before it gets too hot (cluster profile).
+
+        For a post that everybody will react to. Taps go on meanwhile, and in the lanes after it. A target stays split
+        for ever. What cannot be done on split targets yet is in docs/known-gaps.md (`viral-splits`).
+        """
+        settings = tools.settings()
+        with tools.going_on("Splitting"):
+            lanes = asyncio.run(tools.split(settings, target))
+        tools.say(f"{target} is split over {lanes} lanes")
 
 
 async def _audit(

@@ -48,6 +48,11 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     Times are microseconds UTC. `born` is the smallest `created_at` there was since the target was last purged, 0 if
     there was none. `recent` holds at most three current reactors, newest first, as (user, code).
     `seq` goes up by one with every commit and decides which of two states is the newer one.
+
+    Where `lanes` is more than 1 this is one part of a split target (see `plaudit.domain.lanes`): counts and rows of a
+    lane are relative to the root, so counts may be negative; `recent_at` says since when each of `recent` reacts, and
+    `erased[code - 1]` how many rows of that reaction were taken away without a trace in `counts`. Both are empty
+    elsewhere.
     """
 
     seq: int = 0
@@ -59,6 +64,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     recent: tuple[tuple[str, int], ...] = ()
     deleted: int = Deleted.NO
     lanes: int = 1
+    recent_at: tuple[int, ...] = ()
+    erased: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
@@ -67,12 +74,16 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One user's state in a cell. `created_at` is the time of their first reaction and never changes (0: none yet)."""
+    """One user's state in a cell. `created_at` is the time of their first reaction and never changes (0: none yet).
+
+    `base`, in lanes alone, is the reaction of the user's row in the root, which this row took over; None: no such row.
+    """
 
     reaction: int = NONE
     created_at: int = 0
     updated_at: int = 0
     ops: bytes = b""
+    base: int | None = None
 
 
 class Tap(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +191,7 @@ def fold(
             if outcome != _UNCHANGED:
                 at = last_at = max(now, last_at + 1)
             ops = remember(row.ops, tap.op, now_s, asked, outcome << 4 | before)
-            changed[tap.user] = Row(after, row.created_at or (at if after else 0), at, ops)
+            changed[tap.user] = Row(after, row.created_at or (at if after else 0), at, ops, row.base)
             type_name = its_type
         results.append((tap, outcome, before, False))
     answers = [r if isinstance(r, Refused) else _answer(r, changed, rows) for r in results]
@@ -258,6 +269,9 @@ def _advance(
     counts, recent = apply_to_counts(old.counts, transitions), apply_to_recent(old.recent, transitions)
     rows_now = old.rows + new_rows
     header = Header(old.seq + 1, type_name, counts, rows_now, last_at, born, recent, old.deleted, old.lanes)
+    if old.lanes > 1:
+        since = recent_since(old, recent, transitions)
+        header = msgspec.structs.replace(header, recent_at=since, erased=old.erased)
     return header, transitions
 
 
@@ -268,6 +282,8 @@ def apply_to_counts(counts: tuple[int, ...], transitions: Sequence[Transition]) 
         if len(new) < transition.after:
             new.extend([0] * (transition.after - len(new)))
         if transition.before:
+            if len(new) < transition.before:  # the reaction is counted in the root, and leaves in a lane
+                new.extend([0] * (transition.before - len(new)))
             new[transition.before - 1] -= 1
         if transition.after:
             new[transition.after - 1] += 1
@@ -293,3 +309,12 @@ def apply_to_recent(
             people.insert(0, (user, after))
             del people[RECENT:]
     return tuple(people)
+
+
+def recent_since(
+    old: Header, recent: tuple[tuple[str, int], ...], transitions: Sequence[Transition]
+) -> tuple[int, ...]:
+    """The `recent_at` to a `recent` that these transitions made of the one in `old`."""
+    since = {user: at for (user, _), at in zip(old.recent, old.recent_at, strict=True)}
+    since.update((t.user, t.at) for t in transitions if t.after and not t.before)
+    return tuple(since[user] for user, _ in recent)

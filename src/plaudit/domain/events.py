@@ -32,12 +32,14 @@ class Committed(msgspec.Struct, frozen=True, array_like=True, tag_field="event",
     transitions: tuple[Transition, ...]
     deleted: int = 0
     told: tuple[str, str | None, str | None, bool, int | None] | None = None
+    recent_at: tuple[int, ...] = ()
 
     @property
     def header(self) -> Header:
         """The header that the commit left behind, but for `last_at`, which only a commit needs."""
         return Header(
-            self.seq, self.type, self.counts, self.rows, 0, self.born, self.recent, self.deleted, self.lanes
+            *(self.seq, self.type, self.counts, self.rows, 0, self.born, self.recent, self.deleted),
+            *(self.lanes, self.recent_at),
         )
 
     @property
@@ -78,6 +80,7 @@ def committed(
             tuple(transitions),
             int(header.deleted),
             None if r is None else (r.type, r.owner, r.title, r.closed, r.allowed),
+            header.recent_at,
         )
     )
 

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from plaudit.domain.cell import Deleted, Header, Row, Transition, apply_to_counts, apply_to_recent
+from plaudit.domain.cell import (
+    Deleted,
+    Header,
+    Row,
+    Transition,
+    apply_to_counts,
+    apply_to_recent,
+    recent_since,
+)
 from plaudit.domain.errors import Conflict
 
 
@@ -43,6 +51,7 @@ def purge_rows(
         Transition(user, row.reaction, 0, row.created_at, at) for user, row in rows.items() if row.reaction
     ]
     timed = msgspec.structs.replace(header, last_at=at)
+    # At least one is left where it is not the last page, also in a lane, which does not count all of its rows.
     return purge(timed, header.rows if last else min(len(rows), header.rows - 1)), transitions
 
 
@@ -67,13 +76,15 @@ def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transi
     transition = Transition(user, row.reaction, 0, row.created_at, at)
     if header.deleted:
         return purge(msgspec.structs.replace(header, last_at=at), 1), transition
+    recent = apply_to_recent(header.recent, [transition])
     after = msgspec.structs.replace(
         header,
         seq=header.seq + 1,
         counts=apply_to_counts(header.counts, [transition]),
         rows=header.rows - 1,
         last_at=at,
-        recent=apply_to_recent(header.recent, [transition]),
+        recent=recent,
+        recent_at=recent_since(header, recent, [transition]) if header.recent_at else (),
     )
     return after, transition
 

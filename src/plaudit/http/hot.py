@@ -145,7 +145,7 @@ def _tap_body(target: str, reacted: Reacted) -> bytes:
         _name(reacted.previous),
         reacted.outcome.encode(),
         reacted.shown.counts,
-        target.encode(),
+        reacted.route.encode(),
     )
 
 

@@ -254,7 +254,7 @@ def _item(target: str, item: FeedItem, *, own: bool) -> dict[str, Any]:
         "others": summary.others,
     }
     shown["closed"] = item.shown.closed
-    shown["route"] = target
+    shown["route"] = item.route
     return shown
 
 

@@ -45,6 +45,8 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     `rows` are written beside the header, and the registration if one is given. The rows of the users `gone` go, and
     those of every user up to and including `gone_through` (in byte order; `EVERYBODY` is behind all of them), and the
     registration goes if `unregister` says so. Everything else stays as it is.
+
+    `lanes` is that of the header it was made from: whoever does not know that a target was split commits nothing.
     """
 
     seq: int
@@ -54,6 +56,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     gone: Collection[str] = ()
     gone_through: str = ""
     unregister: bool = False
+    lanes: int = 1
 
     def registered(self, before: Registration | None) -> Registration | None:
         """The registration once this is applied over a cell that has `before`."""
@@ -85,7 +88,7 @@ class Cells(Protocol):
         """
 
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
-        """Commit the proposal if the cell still is at `proposal.seq` and not split: header and rows together.
+        """Commit the proposal if the cell still is at `proposal.seq` and `proposal.lanes`: header and rows together.
 
         True: it is durable at a quorum, and every later `read` shows it. False: somebody else was first and nothing of
         this call was or will be stored. The same proposal may be made again: at most one of the two is applied.

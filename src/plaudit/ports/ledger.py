@@ -1,6 +1,6 @@
 """The ledger: the truth. Cells change here and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,11 +12,13 @@ from plaudit.domain.cell import Answer, Header, Refused, Tap
 class Target(msgspec.Struct, frozen=True, gc=False):
     """What is known about one target: its header (None: nobody reacted and it is not registered) and registration.
 
-    Every change of either is a commit, so the one with the higher `header.seq` is the newer one.
+    Every change of either is a commit, so the one with the higher `header.seq` is the newer one. Of a split target the
+    header is that of all cells together, and `cells` has them by bucket where they were read.
     """
 
     header: Header | None = None
     registration: Registration | None = None
+    cells: Mapping[int, Header] | None = None
 
 
 class CellTaps(msgspec.Struct, frozen=True, gc=False):

@@ -42,9 +42,18 @@ class Reactors(Protocol):
     """Who reacted to a target."""
 
     async def reactors(
-        self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
+        self,
+        target: str,
+        reactions: Sequence[int],
+        before: tuple[int, str] | None,
+        limit: int,
+        *,
+        split: bool = False,
     ) -> list[Entry]:
-        """Users with one of these reactions, newest first (`created_at`, then user, descending), after `before`."""
+        """Users with one of these reactions, newest first (`created_at`, then user, descending), after `before`.
+
+        `split`: whether the target is, as its header says; a target that was split since may lack the newest.
+        """
 
 
 class Reactions(Protocol):

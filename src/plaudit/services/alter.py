@@ -63,7 +63,7 @@ class Alter:
         backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
         within_s: float = WITHIN_S,
     ) -> None:
-        self._cells = cells
+        self._cells = self.cells = cells
         self._publish = publish
         self._clock = clock
         self._random = random
@@ -72,18 +72,22 @@ class Alter:
         self._within_s = within_s
         self._tasks: set[asyncio.Task[Altered]] = set()
 
-    def by_name(self, key: CellKey, users: Iterable[str] = ()) -> Look:
-        """Looks at the header and at the rows of these users."""
-        names = tuple(users)
-        return lambda sure: self._cells.settle(key, names) if sure else self._cells.read(key, names)
+    def by_name(self, key: CellKey, users: Iterable[str] = (), cells: Cells | None = None) -> Look:
+        """Looks at the header and at the rows of these users, as `cells` shows them if it is given."""
+        names, through = tuple(users), cells or self._cells
+        return lambda sure: through.settle(key, names) if sure else through.read(key, names)
 
-    async def commit(self, key: CellKey, cause: Cause, look: Look, decide: Decide) -> Altered:
+    async def commit(
+        self, key: CellKey, cause: Cause, look: Look, decide: Decide, *, split_too: bool = False
+    ) -> Altered:
         """Bring the cell to where `decide` has nothing more to do, or do it.
+
+        Cells of split targets are `Unavailable` unless `split_too` says that `decide` knows what to do with them.
 
         Raises `Unavailable`: nothing of it was or will be stored. `OutcomeUnknown`: do it again. And what `decide`
         raises: it was not done.
         """
-        task = asyncio.create_task(self._commit(key, cause, look, decide))
+        task = asyncio.create_task(self._commit(key, cause, look, decide, split_too))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         try:
@@ -105,7 +109,9 @@ class Alter:
         if not task.cancelled() and not isinstance(error := task.exception(), PlauditError | None):
             log.error("a commit failed in a way nobody foresaw", exc_info=error)
 
-    async def _commit(self, key: CellKey, cause: Cause, look: Look, decide: Decide) -> Altered:
+    async def _commit(
+        self, key: CellKey, cause: Cause, look: Look, decide: Decide, split_too: bool
+    ) -> Altered:
         ends_s = self._clock.monotonic_s() + self._within_s
         told: set[str] = set()
         open_: Change | None = None  # proposed, and nobody knows whether it is stored
@@ -113,8 +119,8 @@ class Alter:
         failures = 0
         while True:
             try:
-                state, change = await self._decide(look, decide, open_)
-                made = open_ if open_ and state.header == open_.proposal.header else None
+                state, change = await self._decide(look, decide, open_, split_too)
+                made = open_ if open_ and _is_made(open_.proposal, state) else None
                 if made is not None or change is None:
                     await self._publish_found(key, cause, state, open_)
                     return Altered(Target(state.header, state.registration), made)
@@ -135,14 +141,14 @@ class Alter:
             await asyncio.sleep(self._backoff.pause_s(failures, self._random))
 
     async def _decide(
-        self, look: Look, decide: Decide, open_: Change | None
+        self, look: Look, decide: Decide, open_: Change | None, split_too: bool
     ) -> tuple[CellState, Change | None]:
         """What the cell is, and what is to be done. Nothing to do rests on a linearizable look."""
         sure = open_ is not None
         while True:
             state = await look(sure)
-            if state.header is not None and state.header.lanes > 1:
-                raise Unavailable("this target is split over lanes, which this version cannot write")
+            if state.header is not None and state.header.lanes > 1 and not split_too:
+                raise Unavailable("this target is split over lanes, where this cannot be done yet")
             change = decide(state)
             if change is not None or sure:
                 return state, change
@@ -169,6 +175,11 @@ class Alter:
         if state.header is not None:
             moved = open_.transitions if open_ else ()
             await self._publish.commit(key, state.header, moved, cause, state.registration)
+
+
+def _is_made(proposal: Proposal, state: CellState) -> bool:
+    """Whether this state is what the proposal leads to. Two may lead to the same header from the rows of two users."""
+    return state.header == proposal.header and not any(user in state.rows for user in proposal.gone)
 
 
 def _given_up(open_: Change | None) -> PlauditError:

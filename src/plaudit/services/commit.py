@@ -26,10 +26,11 @@ EXPIRE_EVERY_S = 0.25
 
 
 class Committed(NamedTuple):
-    """What became of a tap, and the target as it is now."""
+    """What became of a tap, the target as it is now, and which of its cells took the tap."""
 
     answer: Answer | Refused
     shown: Shown
+    bucket: int = 0
 
 
 class Waiting(NamedTuple):

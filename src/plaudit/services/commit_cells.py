@@ -17,20 +17,20 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import NamedTuple
-
-import msgspec
 
 from plaudit.domain.cell import Answer, Tap
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
+from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.services.commit import Committed
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff, Limits
-from plaudit.services.propose import Lost, Moved, Open, Proposer, Settled
+from plaudit.services.propose import Lost, Moved, Open, Proposer, Sealed, Settled
 from plaudit.services.publish import Publish
 from plaudit.services.share import share
+from plaudit.services.split import SplitHot
+from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, stopping
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
@@ -39,23 +39,6 @@ EXPIRE_EVERY_S = 0.25
 
 # What a commit made of a user's reaction on a target, and when: called at once, and returns at once.
 Wrote = Callable[[str, str, int, int], None]
-
-
-class _Waiting(NamedTuple):
-    """A tap and who waits for it. `since` is monotonic seconds."""
-
-    tap: Tap
-    future: asyncio.Future[Committed]
-    since: float
-
-
-class _Cell(msgspec.Struct):
-    """What is queued for a cell, and whether it has its turn."""
-
-    queue: deque[_Waiting]
-    busy: bool = False
-    failures: int = 0
-    error: PlauditError | None = None  # why the last attempt stored nothing
 
 
 class CellCommitter:
@@ -72,7 +55,9 @@ class CellCommitter:
         limits: Limits = Limits(),  # noqa: B008 - a tuple
         backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
         wrote: Wrote | None = None,
+        hot: SplitHot | None = None,
     ) -> None:
+        self._hot = hot
         self._proposer = proposer
         self._wrote = wrote
         self._near = near
@@ -82,11 +67,11 @@ class CellCommitter:
         self._publish = publish
         self._limits = limits
         self._backoff = backoff
-        self._cells: dict[CellKey, _Cell] = {}
+        self._cells: dict[CellKey, Cell] = {}
         self._ready: deque[CellKey] = (
             deque()
         )  # cells with taps and nothing under way, in the order of their turns
-        self._tasks: dict[asyncio.Task[None], list[_Waiting]] = {}  # what each of them carries
+        self._tasks: dict[asyncio.Task[None], list[Waiting]] = {}  # what each of them carries
         self._under_way = 0
         self.waiting = 0
         self.open = 0  # cells with a proposal whose outcome is unknown
@@ -101,11 +86,12 @@ class CellCommitter:
 
         Raises `Overloaded` if the queue is full.
         """
-        key = CellKey(target)
+        lanes = self._proposer.lanes.get(target)
+        key = CellKey(target, lane_of(tap.user, lanes)) if lanes else CellKey(target)
         cell = self._cells.get(key)
         limits = self._limits
         if self._closed:
-            raise _stopping()
+            raise stopping()
         if (
             self.waiting >= limits.max_waiting
             or self.open >= limits.max_open
@@ -113,10 +99,10 @@ class CellCommitter:
         ):
             raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
         if cell is None:
-            cell = self._cells[key] = _Cell(deque())
+            cell = self._cells[key] = Cell(deque())
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed] = loop.create_future()
-        cell.queue.append(_Waiting(tap, future, self._clock.monotonic_s()))
+        cell.queue.append(Waiting(tap, future, self._clock.monotonic_s()))
         self.waiting += 1
         self._idle.clear()
         if not cell.busy:
@@ -149,14 +135,14 @@ class CellCommitter:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         for batch in under_way.values():
-            _fail(batch, OutcomeUnknown("This process stopped before the store confirmed."))
+            fail(batch, OutcomeUnknown("This process stopped before the store confirmed."))
         for cell in self._cells.values():
-            _fail(cell.queue, _stopping())
+            fail(cell.queue, stopping())
         self._cells.clear()
         self.waiting = 0
         self._idle.set()
 
-    def _ready_again(self, key: CellKey, cell: _Cell) -> None:
+    def _ready_again(self, key: CellKey, cell: Cell) -> None:
         """Give the cell a turn, at the end of this turn of the loop, so that what arrives in it rides along."""
         cell.busy = True
         self._ready.append(key)
@@ -179,7 +165,7 @@ class CellCommitter:
             else:
                 self._leave(key, cell)
 
-    def _begin(self, work: Coroutine[None, None, None], batch: list[_Waiting]) -> None:
+    def _begin(self, work: Coroutine[None, None, None], batch: list[Waiting]) -> None:
         """Start a task that carries these taps."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = batch
@@ -193,7 +179,7 @@ class CellCommitter:
         if not self._cells and not self._tasks:
             self._idle.set()
 
-    def _leave(self, key: CellKey, cell: _Cell, *, pause: bool = False) -> None:
+    def _leave(self, key: CellKey, cell: Cell, *, pause: bool = False) -> None:
         """Nothing is under way for the cell any more: its next turn, after a pause perhaps, or rest."""
         if not cell.queue:
             del self._cells[key]
@@ -204,9 +190,9 @@ class CellCommitter:
         else:
             self._ready_again(key, cell)
 
-    async def _attempt(self, key: CellKey, cell: _Cell, batch: list[_Waiting]) -> None:
+    async def _attempt(self, key: CellKey, cell: Cell, batch: list[Waiting]) -> None:
         """One proposal: from the queue to the answers, or back to the queue."""
-        result: Settled | Lost | Moved | Open | PlauditError
+        result: Settled | Lost | Moved | Open | Sealed | PlauditError
         try:
             result = await self._proposer.attempt(key, [waiting.tap for waiting in batch])
         except PlauditError as error:
@@ -225,12 +211,12 @@ class CellCommitter:
         self._finish(key, cell, batch, result)
 
     async def _settle(
-        self, key: CellKey, open_: Open, batch: list[_Waiting]
+        self, key: CellKey, open_: Open, batch: list[Waiting]
     ) -> Settled | Moved | PlauditError:
         """Own an unknown outcome until it is known. Whoever waits is told after a while that it is not."""
         give_up_s = max(0.0, batch[0].since + self._limits.answer_within_s - self._clock.monotonic_s())
         unknown = OutcomeUnknown("The store did not confirm in time.")
-        overdue = asyncio.get_running_loop().call_later(give_up_s, _fail, batch, unknown)
+        overdue = asyncio.get_running_loop().call_later(give_up_s, fail, batch, unknown)
         self._near.forget(key.target)
         self.open += 1
         failures = 0
@@ -257,7 +243,11 @@ class CellCommitter:
             self.open -= 1
 
     def _finish(
-        self, key: CellKey, cell: _Cell, batch: list[_Waiting], result: Settled | Lost | Moved | PlauditError
+        self,
+        key: CellKey,
+        cell: Cell,
+        batch: list[Waiting],
+        result: Settled | Lost | Moved | Sealed | PlauditError,
     ) -> None:
         """Answer; what was not stored and still has time goes back to the front of the queue."""
         failed = not isinstance(result, Settled)
@@ -265,6 +255,8 @@ class CellCommitter:
         cell.error = result if isinstance(result, Unavailable) else None
         if isinstance(result, Lost | Moved):
             self._metrics.commits_refused += 1
+            if self._hot is not None:
+                self._hot.refused(key)
         if isinstance(result, Settled | Moved):
             answers = result.answers
             pairs = list(zip(batch, answers, strict=False))
@@ -272,15 +264,22 @@ class CellCommitter:
             self._leave(key, cell, pause=failed)  # first the next proposal, then the answers to this one
             if isinstance(result, Settled) and result.wrote:
                 self._metrics.committed(1, len(pairs))
+                wrote = result.wrote
+                if self._hot is not None:
+                    waiting, rows = len(cell.queue), wrote.header.rows
+                    self._hot.committed(key, len(wrote.changed), len(pairs), waiting, rows)
                 if self._wrote is not None:
-                    for t in result.wrote.transitions:
+                    for t in wrote.transitions:
                         self._wrote(t.user, key.target, t.after, t.at)
             shown = self._near.publish(key.target, result.target)
-            told = [(waiting, Committed(answer, shown)) for waiting, answer in pairs if answer is not None]
+            told = [(w, Committed(answer, shown, key.bucket)) for w, answer in pairs if answer is not None]
             if self._publish is None:
-                _answer(told)
+                answer_all(told)
             else:
                 self._begin(self._publish_and_answer(self._publish, key, result, told), [w for w, _ in told])
+        elif isinstance(result, Sealed):
+            self._put_back(cell, batch)
+            self._to_lanes(key, cell, result.lanes)
         elif isinstance(result, Lost | Unavailable):
             self._put_back(cell, batch)
             self._leave(key, cell, pause=True)
@@ -288,10 +287,23 @@ class CellCommitter:
             if isinstance(result, OutcomeUnknown):
                 self._near.forget(key.target)
             self._leave(key, cell)
-            _fail(batch, result)
+            fail(batch, result)
+
+    def _to_lanes(self, key: CellKey, cell: Cell, lanes: int) -> None:
+        """Queue everything that waits for a root where it belongs, each user's taps in their order."""
+        while cell.queue:
+            waiting = cell.queue.popleft()
+            lane_key = CellKey(key.target, lane_of(waiting.tap.user, lanes))
+            lane = self._cells.get(lane_key)
+            if lane is None:
+                lane = self._cells[lane_key] = Cell(deque())
+            lane.queue.append(waiting)
+            if not lane.busy:
+                self._ready_again(lane_key, lane)
+        self._leave(key, cell)
 
     async def _publish_and_answer(
-        self, publish: Publish, key: CellKey, result: Settled | Moved, told: list[tuple[_Waiting, Committed]]
+        self, publish: Publish, key: CellKey, result: Settled | Moved, told: list[tuple[Waiting, Committed]]
     ) -> None:
         """Answer when the commit's event is in the log or owed; the cell's next commit does not wait for that.
 
@@ -305,10 +317,10 @@ class CellCommitter:
             if batch
             else 0
         )
-        overdue = asyncio.get_running_loop().call_later(give_up_s, _fail, batch, unknown)
+        overdue = asyncio.get_running_loop().call_later(give_up_s, fail, batch, unknown)
         wrote = result.wrote if isinstance(result, Settled) else None
         moved = {transition.user for transition in wrote.transitions} if wrote else set()
-        again = {w.tap.user for w, (answer, _) in told if isinstance(answer, Answer)} - moved
+        again = {w.tap.user for w, (answer, *_) in told if isinstance(answer, Answer)} - moved
         try:
             if wrote is not None:
                 registration = result.target.registration
@@ -316,13 +328,13 @@ class CellCommitter:
             if again:
                 await publish.again(key, again)
             self._proposer.published(result.entry)
-            _answer(told)
+            answer_all(told)
         except PlauditError as error:
             log.warning("a commit could not be published again: %s", error)
-            _fail(batch, unknown)
+            fail(batch, unknown)
         except Exception:
             log.exception("publishing a commit failed in a way nobody foresaw")
-            _fail(batch, unknown)
+            fail(batch, unknown)
         finally:
             overdue.cancel()
 
@@ -334,15 +346,15 @@ class CellCommitter:
         except Exception:
             log.exception("the rows of a commit that nobody knows of could not be published")
 
-    def _take(self, cell: _Cell) -> list[_Waiting]:
+    def _take(self, cell: Cell) -> list[Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
         self._refuse_late(cell, self._clock.monotonic_s() - self._limits.deadline_s)
         before = len(cell.queue)
-        taken = share(cell.queue, self._limits.max_waiting_per_target, _gone)
+        taken = share(cell.queue, self._limits.max_waiting_per_target, gone)
         self.waiting -= before - len(cell.queue)
         return taken
 
-    def _put_back(self, cell: _Cell, batch: list[_Waiting]) -> None:
+    def _put_back(self, cell: Cell, batch: list[Waiting]) -> None:
         cell.queue.extendleft(reversed(batch))
         self.waiting += len(batch)
 
@@ -355,31 +367,11 @@ class CellCommitter:
         if self.waiting:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
 
-    def _refuse_late(self, cell: _Cell, oldest: float) -> None:
+    def _refuse_late(self, cell: Cell, oldest: float) -> None:
         queue = cell.queue
         while queue and queue[0].since <= oldest:
-            _fail(
+            fail(
                 [queue.popleft()],
                 cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
             )
             self.waiting -= 1
-
-
-def _gone(waiting: _Waiting) -> bool:
-    return waiting.future.done()
-
-
-def _answer(told: list[tuple[_Waiting, Committed]]) -> None:
-    for waiting, committed in told:
-        if not waiting.future.done():
-            waiting.future.set_result(committed)
-
-
-def _stopping() -> Overloaded:
-    return Overloaded("This process is stopping; the next one will take it.", code="unavailable")
-
-
-def _fail(batch: "list[_Waiting] | deque[_Waiting]", error: PlauditError) -> None:
-    for waiting in batch:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)

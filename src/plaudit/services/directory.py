@@ -15,6 +15,7 @@ from plaudit.ports.directory import Profile
 from plaudit.ports.ledger import Target
 from plaudit.ports.users import Marks, Profiles
 from plaudit.services.alter import Alter, Change
+from plaudit.services.follow import Follow
 
 PROFILE_AGE_S = 60.0
 PROFILES = 50_000
@@ -37,6 +38,7 @@ class CellDirectory:
         entries: int = PROFILES,
     ) -> None:
         self._alter = alter
+        self._follow = Follow(alter)
         self._profiles = profiles
         self._marks = marks
         self._clock = clock
@@ -53,10 +55,12 @@ class CellDirectory:
             if state.header is not None and state.registration == registration:
                 return None
             header = removal.register(state.header, registration.type)
-            return Change(Proposal(state.seq, header, {}, registration))
+            return Change(Proposal(state.seq, header, {}, registration, lanes=header.lanes))
 
-        altered = await self._alter.commit(key, "repair", self._alter.by_name(key), decide)
-        return altered.target
+        look = self._alter.by_name(key)
+        altered = await self._alter.commit(key, "repair", look, decide, split_too=True)
+        # Also where it was found as wanted: whoever registered it may have died before its lanes followed.
+        return await self._follow.all_lanes(target, altered.target, "repair")
 
     async def put_profile(self, user: str, profile: Profile) -> None:
         # Before asking whether the user is erased, so that a mark made meanwhile hides what is put.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from plaudit.domain.catalogue import NONE, Registration
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Transition
+from plaudit.domain.errors import Unavailable
 from plaudit.domain.merge import Merged, Tally, merge
 from plaudit.domain.transfer import ReactionRecord, TargetRecord
 from plaudit.ports.cells import CellState, Proposal
@@ -69,6 +70,8 @@ def steps(state: CellState, parts: Sequence[Part], erased: AbstractSet[str]) -> 
     made: list[Step] = []
     todo = deque(parts)
     header, registration, rows = state.header, state.registration, dict(state.rows)
+    if header is not None and header.lanes > 1:
+        raise Unavailable("this target is split over lanes, into which nothing can be moved yet")
     while todo:
         part, tally = todo.popleft(), Tally()
         old = header or Header()

@@ -114,7 +114,8 @@ class NearCache:
         self._loading.pop(target_id, None)  # what is being read may be older than this
         known = self._shown.get(target_id)
         if known is not None and target.header is not None and known.seq > target.header.seq:
-            return known
+            # Of a split target it has seen more, but perhaps not this very commit, which its own answer must show.
+            return known if target.header.lanes == 1 else self._show(target_id, target)
         return self._put(target_id, target)
 
     async def load(self, ids: Sequence[str]) -> dict[str, Shown]:

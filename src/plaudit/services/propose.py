@@ -11,10 +11,12 @@ Reads what is not known, lets `fold` decide, proposes. Knows nothing of queues, 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from plaudit.domain.cell import Answer, Outcome, Plan, Refused, Row, Rules, Tap, fold
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
+from plaudit.domain.lanes import lane_of
 from plaudit.domain.operations import KEPT, newest, recall, recalls, remembered
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
@@ -22,11 +24,14 @@ from plaudit.ports.journal import Journal
 from plaudit.ports.ledger import Target
 from plaudit.services.erased import Erased
 from plaudit.services.known import Known
+from plaudit.services.lanes import SplitCells, Views
+from plaudit.services.lanes import proposal as following
 
 # What a batch of one partition may weigh before it hurts the replicas (16 KiB), and what is counted for it.
 MAX_BYTES = 16 * 1024
 ROW_BYTES = 48  # times, reaction, names of columns
 _NO_ROW = Row()
+NO_LANES: Mapping[int, CellState] = MappingProxyType({})
 
 
 class Settled(NamedTuple):
@@ -51,6 +56,12 @@ class Moved(NamedTuple):
     answers: Sequence[Answer | None]
     target: Target
     entry: int | None = None
+
+
+class Sealed(NamedTuple):
+    """The target is split: nothing of this attempt was or will be stored, and its taps belong to their lanes."""
+
+    lanes: int
 
 
 class Open(NamedTuple):
@@ -80,7 +91,10 @@ class Proposer:
         journal: Journal | None = None,
         erased: Erased | None = None,
     ) -> None:
-        self._cells = cells
+        self._cells = SplitCells(cells)
+        self._views = Views(cells, clock)
+        self.lanes: Mapping[str, int] = self._views.lanes
+        """Over how many lanes a target is split, of those that are known to be."""
         self._known = known
         self._clock = clock
         self._rules = rules
@@ -88,7 +102,7 @@ class Proposer:
         self._journal = journal
         self._erased = erased
 
-    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open:
+    async def attempt(self, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open | Sealed:
         """Try once. Takes as many of the taps, in order, as one commit holds; the rest stay with the caller.
 
         Raises `Unavailable` (nothing of it was or will be stored) and `Corrupt` (the same, and it will not get better).
@@ -102,15 +116,22 @@ class Proposer:
             erased = await self._erased.verified(suspects)
         belief = self._known.recall(key, users)
         state = belief or await self._cells.read(key, users)
+        if _is_split(state) and (sealed := await self._sealed(key, state)):
+            return sealed
         taps, plan = self._fold(state, taps, erased)
         if not plan.changed and (belief is not None or any(isinstance(a, Answer) for a in plan.answers)):
             # Nothing to write, so no commit will prove that what we know is true: ask, and be sure. A refusal that
             # comes from a read may stay: it says nothing about what is stored.
             state = await self._cells.settle(key, users)
+            if _is_split(state) and (sealed := await self._sealed(key, state)):
+                return sealed
             taps, plan = self._fold(state, taps, erased)
         if not plan.changed:
-            return Settled(plan.answers, _target(state), wrote=None)
-        proposal = Proposal(state.seq, plan.header, plan.changed)
+            return Settled(plan.answers, self._target(key, state), wrote=None)
+        if key.bucket:
+            proposal = following(key, state, plan.header, plan.changed)
+        else:
+            proposal = Proposal(state.seq, plan.header, plan.changed)
         entry = self._journal.begin(key, state.seq, plan.changed) if self._journal else None
         try:
             applied = await self._cells.propose(key, proposal)
@@ -142,7 +163,10 @@ class Proposer:
         except Unavailable:
             return None
         if state.seq > open_.proposal.seq:
-            return self._verdict(open_, state)
+            try:
+                return self._verdict(key, open_, state, await self._lanes_after(key, state, users))
+            except Unavailable:
+                return None
         if state.seq < open_.proposal.seq:
             raise Corrupt(f"cell {key} went back from {open_.proposal.seq} to {state.seq}")
         # It may still be applied, so what is proposed now is the same to the last byte: whichever of the two comes
@@ -158,8 +182,6 @@ class Proposer:
     ) -> tuple[Sequence[Tap], Plan]:
         """Fold as many of the taps as one commit holds."""
         header = state.header
-        if header is not None and header.lanes > 1:
-            raise Unavailable("this target is split over lanes, which this version cannot write")
         now = self._clock.now_us()
         while True:
             plan = fold(header, state.rows, taps, now, self._rules, state.registration, erased)
@@ -173,39 +195,81 @@ class Proposer:
         rows: dict[str, Row | None] = {tap.user: before.rows.get(tap.user) for tap in taps}
         rows.update(plan.changed)
         self._known.learn(key, before, plan.header, rows)
-        return Settled(plan.answers, Target(plan.header, before.registration), plan, entry)
+        target = self._views.seen(key, plan.header, before.registration)
+        return Settled(plan.answers, target, plan, entry)
 
-    def _verdict(self, open_: Open, state: CellState) -> Settled | Moved:
+    async def _sealed(self, key: CellKey, state: CellState) -> Sealed | None:
+        """What there is to know before a cell is written: that it is a root which takes no taps, or all other lanes.
+
+        A lane counts from where the root stands, so an answer needs the others too.
+        """
+        if state.header is None or key.bucket:
+            await self._views.ready(key.target)
+            return None
+        self._known.forget(key)
+        self._views.learn(key.target, state.header.lanes)
+        return Sealed(state.header.lanes)
+
+    async def _lanes_after(
+        self, key: CellKey, state: CellState, users: Collection[str]
+    ) -> dict[int, CellState]:
+        """The lanes that took these users over since, where the cell was sealed meanwhile: what they say is now."""
+        if state.header is None or state.header.lanes == 1:
+            return {}
+        await self._views.ready(key.target)
+        if key.bucket:
+            return {}
+        lanes = state.header.lanes
+        self._views.learn(key.target, lanes)
+        buckets = {lane_of(user, lanes) for user in users}
+        return {bucket: await self._cells.read(CellKey(key.target, bucket), users) for bucket in buckets}
+
+    def _target(self, key: CellKey, state: CellState) -> Target:
+        return self._views.seen(key, state.header, state.registration)
+
+    def _verdict(
+        self,
+        key: CellKey,
+        open_: Open,
+        state: CellState,
+        lanes: Mapping[int, CellState] = NO_LANES,
+    ) -> Settled | Moved:
         """The cell has moved on: by our commit, or without it.
 
         To find one of our operation ids is no proof: a client that repeats its tap through another process leaves the
         same id in that process's commit. So every tap is judged by its own row.
         """
         rows, taps = state.rows, open_.taps
+        now = {**rows}
+        for bucket, lane in lanes.items():
+            over = lane.header.lanes if lane.header else 1
+            now.update({user: row for user, row in lane.rows.items() if lane_of(user, over) == bucket})
+        headers = {bucket: lane.header for bucket, lane in lanes.items() if lane.header}
+        target = self._views.seen(key, state.header, state.registration, headers)
         if all(rows.get(user) == row for user, row in open_.plan.changed.items()):
-            return Settled(_as_of_now(open_, rows), _target(state), open_.plan, open_.entry)
+            return Settled(_as_of_now(open_, now), target, open_.plan, open_.entry)
         answers: list[Answer | None] = []
         missing, sure = False, False
         for tap, answer in zip(taps, open_.plan.answers, strict=True):
-            found = self._stored(tap, rows.get(tap.user, _NO_ROW))
+            found = self._stored(tap, rows.get(tap.user, _NO_ROW), now.get(tap.user, _NO_ROW))
             answers.append(found)
             if found is None and _is_remembered(tap, answer):
                 missing = True
                 sure = sure or _would_remember(open_.before.rows.get(tap.user), rows.get(tap.user))
         if missing and not sure:
             raise OutcomeUnknown("The rows have forgotten whether this was stored.")
-        return Moved(answers, _target(state), open_.entry)
+        return Moved(answers, target, open_.entry)
 
-    def _stored(self, tap: Tap, row: Row) -> Answer | None:
+    def _stored(self, tap: Tap, row: Row, now: Row) -> Answer | None:
         """The answer to a tap that is stored, by whichever process, with the reaction of now."""
         known = recall(row.ops, tap.op, self._clock.now_us() // 1_000_000)
         if known is None or known[0] != tap.verb << 4 | tap.reaction:
             return None
-        return Answer(known[1] >> 4, known[1] & 15, row.reaction, replayed=tap.keyed)
+        return Answer(known[1] >> 4, known[1] & 15, now.reaction, replayed=tap.keyed)
 
 
-def _target(state: CellState) -> Target:
-    return Target(state.header, state.registration)
+def _is_split(state: CellState) -> bool:
+    return state.header is not None and state.header.lanes > 1
 
 
 def _as_of_now(open_: Open, rows: Mapping[str, Row]) -> list[Answer | Refused]:

@@ -16,6 +16,7 @@ from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, Cells, CellState
 from plaudit.ports.clock import Clock
 from plaudit.ports.events import SHARDS, Debt, Debts, Events
+from plaudit.services.lanes import SplitCells
 
 log = logging.getLogger("plaudit.publish")
 
@@ -31,7 +32,7 @@ class Publish:
     def __init__(self, events: Events, debts: Debts, cells: Cells, clock: Clock) -> None:
         self._events = events
         self._debts = debts
-        self._cells = cells
+        self._cells = SplitCells(cells)  # a user may be in the root still, and their key in the lane
         self._clock = clock
         self._failures = 0
         self._probe_at_s = 0.0

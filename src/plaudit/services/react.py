@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from plaudit.domain.catalogue import NONE, Catalogue
 from plaudit.domain.cell import Answer, Outcome, Refused, Tap, Verb
 from plaudit.domain.errors import Invalid, Overloaded
+from plaudit.domain.lanes import route
 from plaudit.domain.operations import ID_BYTES, operation_id
 from plaudit.domain.principal import Principal
 from plaudit.services.commit import Committed
@@ -46,6 +47,7 @@ class Reacted(NamedTuple):
     outcome: str
     replayed: bool
     shown: Shown
+    route: str  # for whoever sends the next tap of this user on this target
 
 
 class React:
@@ -80,17 +82,17 @@ class React:
         op = operation_id(key) if key else os.urandom(ID_BYTES)
         granted = bool(principal.grants or principal.service) and principal.granted(target)
         tap = Tap(user, verb, code, op, key is not None, target_type, granted)
-        answer, shown = await self._committer.submit(target, tap)
+        answer, shown, bucket = await self._committer.submit(target, tap)
         if isinstance(answer, Refused):
             raise Invalid(answer.code, REFUSALS[answer.code], field=_FIELDS.get(answer.code, "target_id"))
-        return self._words(answer, shown)
+        return self._words(answer, shown, route(target, bucket))
 
     async def stop(self) -> None:
         """Take no more taps, and wait until those already taken are committed and answered."""
         self.stopping = True
         await self._committer.drain()
 
-    def _words(self, answer: Answer, shown: Shown) -> Reacted:
+    def _words(self, answer: Answer, shown: Shown, route: str) -> Reacted:
         names = self._catalogue.names
         return Reacted(
             names[answer.reaction],
@@ -98,6 +100,7 @@ class React:
             _OUTCOMES[answer.outcome],
             answer.replayed,
             shown,
+            route,
         )
 
 

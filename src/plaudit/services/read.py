@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from plaudit.domain.catalogue import NONE, Catalogue
 from plaudit.domain.errors import Invalid, Unavailable
+from plaudit.domain.lanes import lane_of, route
 from plaudit.domain.principal import Principal
 from plaudit.domain.summary import others, summary_text
 from plaudit.ports.directory import Directory, Profile
@@ -46,11 +47,15 @@ class Mine(NamedTuple):
 
 
 class FeedItem(NamedTuple):
-    """One target of a feed. `reaction` is None for none, and means nothing in a feed without own state."""
+    """One target of a feed. `reaction` is None for none, and means nothing in a feed without own state.
+
+    `route` is for whoever sends the user's next tap on it.
+    """
 
     shown: Shown
     reaction: str | None
     summary: Summary
+    route: str
 
 
 class Feed(NamedTuple):
@@ -129,7 +134,12 @@ class Read:
         users = await self._users(recent)
         names, known = self._catalogue.names, codes or {}
         items = {
-            id_: FeedItem(shown, names[known.get(id_, NONE)], self._summary(shown.target, users))
+            id_: FeedItem(
+                shown,
+                names[known.get(id_, NONE)],
+                self._summary(shown.target, users),
+                _route(id_, shown, user),
+            )
             for id_, shown in found.items()
         }
         return Feed(items, user is not None and codes is not None, codes is None or self._near.degraded())
@@ -154,7 +164,10 @@ class Read:
             codes = [code for code in codes if code == wanted]
         context = f"reactors {target} {reaction or ''}"
         before = self._cursors.read(context, cursor) if cursor else None
-        entries = await self._reactors.reactors(target, codes, before, limit + 1) if codes else []
+        split = shown.target.header is not None and shown.target.header.lanes > 1
+        entries = (
+            await self._reactors.reactors(target, codes, before, limit + 1, split=split) if codes else []
+        )
         page, after = self._cut(context, entries, limit)
         users = await self._users({entry.key for entry in page})
         total = sum(counts[code - 1] for code in codes)
@@ -192,6 +205,13 @@ class Read:
 
     def _name(self, code: int) -> str:
         return self._catalogue.names[code] or ""
+
+
+def _route(target: str, shown: Shown, user: str | None) -> str:
+    header = shown.target.header
+    if user is None or header is None or header.lanes == 1:
+        return target
+    return route(target, lane_of(user, header.lanes))
 
 
 def _user(id_: str, profile: Profile) -> User:

@@ -104,9 +104,12 @@ class Rebuild:
 
 
 def _reactions(page: CellPage) -> list[Transition]:
-    """Rows with a reaction, as taps of somebody who had none: nothing is there to be cleared, the lists are empty."""
+    """Rows with a reaction, as taps of somebody who had none: nothing is there to be cleared, the lists are empty.
+
+    But for what the root's row put there of a user who tapped in a lane since.
+    """
     return [
-        Transition(user, NONE, row.reaction, row.created_at, row.updated_at)
+        Transition(user, row.base or NONE, row.reaction, row.created_at, row.updated_at)
         for user, row in page.rows.items()
-        if row.reaction
+        if row.reaction or row.base
     ]

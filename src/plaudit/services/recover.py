@@ -17,8 +17,9 @@ import msgspec
 
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
-from plaudit.ports.cells import CellKey, Cells, Proposal
+from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.journal import Entry, Journals
+from plaudit.services.lanes import SplitCells, proposal
 from plaudit.services.pace import Backoff
 from plaudit.services.publish import Publish
 from plaudit.telemetry import Metrics
@@ -52,7 +53,7 @@ class Recover:
         backoff: Backoff = Backoff(0.05, 2.0),  # noqa: B008 - a tuple
     ) -> None:
         self._journals = journals
-        self._cells = cells
+        self._cells = SplitCells(cells)
         self._publish = publish
         self._metrics = metrics
         self._random = random
@@ -142,7 +143,7 @@ class Recover:
         if state.seq == left.seq:
             header = state.header or Header()  # without a type, which the first tap will give it
             fence = msgspec.structs.replace(header, seq=state.seq + 1)
-            await self._cells.propose(left.key, Proposal(state.seq, fence, {}))
+            await self._cells.propose(left.key, proposal(left.key, state, fence, {}))
 
 
 def cells_of(entries: Sequence[Entry]) -> list[Left]:

@@ -11,6 +11,7 @@ from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
+from plaudit.domain.lanes import close, has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -20,6 +21,8 @@ from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
 from plaudit.services.erased import STALE_AFTER_S, Forget
+from plaudit.services.follow import Follow
+from plaudit.services.lanes import SplitCells, headers, proposal
 from plaudit.services.publish import Publish
 
 AT_ONCE = 16  # cells that an erasure changes together
@@ -56,6 +59,7 @@ class CellRemovals:
         in_force_after_s: float = IN_FORCE_AFTER_S,
     ) -> None:
         self._alter = alter
+        self._follow = Follow(alter)
         self._cells = cells
         self._rows = rows
         self._publish = publish
@@ -66,7 +70,10 @@ class CellRemovals:
         self._caught_up = caught_up
         self._forget = forget
         self._in_force_after_us = round(in_force_after_s * 1_000_000)
-        self._purged: dict[str, str] = {}  # how far a target's rows are gone: no need to read over them again
+        self._purged: dict[
+            CellKey, str
+        ] = {}  # how far a cell's rows are gone: no need to read over them again
+        self._lane: dict[str, int] = {}  # which lane of a split target is purged next
         self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -75,17 +82,38 @@ class CellRemovals:
 
         def decide(state: CellState) -> Change | None:
             old = state.header or Header(type=DEFAULT_TYPE)
-            header = removal.begin_purge(old, old.type)
-            return None if header is old else Change(Proposal(state.seq, header, {}, unregister=True))
+            header = close(old) if old.lanes > 1 else removal.begin_purge(old, old.type)
+            if header is old:
+                return None
+            return Change(Proposal(state.seq, header, {}, unregister=True, lanes=old.lanes))
 
         await self._jobs.save(job)  # first: a target that is closed is purged by somebody
         try:
-            return (await self._alter.commit(key, "delete", self._alter.by_name(key), decide)).target
+            look = self._alter.by_name(key)
+            root = (await self._alter.commit(key, "delete", look, decide, split_too=True)).target
+            return await self._follow.all_lanes(target, root, "delete")
         except Unavailable as error:
             raise OutcomeUnknown("the job is stored, and the target may not be closed") from error
 
     async def purge_some(self, target: str, limit: int) -> int:
-        key, place = CellKey(target), self._purged.get(target, "")
+        root = await self._cells.settle(CellKey(target), ())
+        lanes = root.header.lanes if root.header is not None and root.header.lanes > 1 else 0
+        if lanes and _purging(root):
+            if target not in self._lane:  # whoever closed the target may have died before its lanes followed
+                await self._follow.all_lanes(target, Target(root.header), "delete")
+            for bucket in range(self._lane.get(target, 1), lanes + 1):
+                self._lane[target] = bucket
+                if removed := await self._purge_some(CellKey(target, bucket), limit):
+                    return removed
+            self._lane[target] = lanes + 1
+        removed = await self._purge_some(CellKey(target), limit)
+        if not removed:
+            self._lane.pop(target, None)
+        return removed
+
+    async def _purge_some(self, key: CellKey, limit: int) -> int:
+        """The same of one cell; the last of its rows make it purged."""
+        place = self._purged.get(key, "")
         pages: dict[int, list[str]] = {}  # by the `seq` from which they are taken away
 
         async def look(_: bool) -> CellState:
@@ -102,13 +130,14 @@ class CellRemovals:
             rows = {user: state.rows[user] for user in page}
             header, moved = removal.purge_rows(state.header, rows, self._clock.now_us(), last=last)
             through = EVERYBODY if last else page[-1]
-            return Change(Proposal(state.seq, header, {}, gone_through=through), moved, told_before=True)
+            proposal = Proposal(state.seq, header, {}, gone_through=through, lanes=header.lanes)
+            return Change(proposal, moved, told_before=True)
 
-        change = (await self._alter.commit(key, "delete", look, decide)).change
+        change = (await self._alter.commit(key, "delete", look, decide, split_too=True)).change
         if change is None or change.proposal.gone_through == EVERYBODY:
-            self._purged.pop(target, None)
+            self._purged.pop(key, None)
         else:
-            self._purged[target] = change.proposal.gone_through
+            self._purged[key] = change.proposal.gone_through
         return len(pages[change.proposal.seq]) if change is not None else 0
 
     async def mark_erased(self, user: str, job: Job) -> None:
@@ -160,14 +189,57 @@ class CellRemovals:
 
         def decide(state: CellState) -> Change | None:
             row = state.rows.get(user)
+            if state.header is not None and state.header.lanes > 1:
+                raise _Split(state.header.lanes)
             if state.header is None or row is None:
                 return None
             header, moved = removal.erase(state.header, user, row, self._clock.now_us())
             # Told after it is done: the row is found through the list, and must be for as long as it is there.
             return Change(Proposal(state.seq, header, {}, gone=(user,)), [moved])
 
-        altered = await self._alter.commit(key, "erase", self._alter.by_name(key, [user]), decide)
+        try:
+            look = self._alter.by_name(key, [user])
+            altered = await self._alter.commit(key, "erase", look, decide, split_too=True)
+        except _Split as split:
+            return await self._erase_split(user, target, split.lanes)
         return altered.target if altered.change is not None else None
+
+    async def _erase_split(self, user: str, target: str, lanes: int) -> Target | None:
+        """The same of a split target, in three commits that may each be the last of a process; see `domain.lanes`."""
+        root, lane = CellKey(target), CellKey(target, lane_of(user, lanes))
+        cells = SplitCells(self._cells)
+
+        def in_lane(state: CellState) -> Change | None:
+            row = state.rows.get(user)
+            if state.header is None or row is None or has_let_go(row):
+                return None
+            if state.header.deleted:
+                raise Unavailable("the target is being deleted, and with it this row")
+            if row.base is None:
+                header, moved = removal.erase(state.header, user, row, self._clock.now_us())
+                return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes), [moved])
+            header, left, moved = let_go(state.header, user, row, self._clock.now_us())
+            return Change(proposal(lane, state, header, {user: left}), [moved])
+
+        def gone_from(state: CellState) -> Change | None:
+            row = state.rows.get(user)
+            if state.header is None or row is None:
+                return None
+            own = row.reaction if row.base is None else row.base
+            header = without(state.header, user, own, self._clock.now_us(), rows=row.base is None)
+            return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes))
+
+        commit = self._alter.commit
+        look = self._alter.by_name(lane, [user], cells)
+        made = [
+            await commit(lane, "erase", look, in_lane, split_too=True),
+            await commit(root, "erase", self._alter.by_name(root, [user]), gone_from, split_too=True),
+            await commit(lane, "erase", self._alter.by_name(lane, [user]), gone_from, split_too=True),
+        ]
+        if not any(each.change for each in made):
+            return None
+        header, all_lanes = await headers(self._cells, target)
+        return Target(merge(header, all_lanes), made[1].target.registration)
 
     async def _in_force(self, user: str) -> None:
         """Wait, by way of being called again, until every process refuses this user's taps."""
@@ -199,6 +271,11 @@ class CellRemovals:
         """A list shows what the ledger does not have: say so to the lists."""
         key = CellKey(entry.key)
         state = await self._cells.settle(key, ())
+        if state.header is not None and state.header.lanes > 1:
+            key = CellKey(
+                entry.key, lane_of(user, state.header.lanes)
+            )  # which takes it off the root's list too
+            state = await SplitCells(self._cells).settle(key, ())
         header = state.header or Header(type=DEFAULT_TYPE)
         at = max(self._clock.now_us(), header.last_at + 1)
         moved = [Transition(user, None, 0, entry.created_at, at)]
@@ -207,6 +284,14 @@ class CellRemovals:
     async def _forget_all(self, user: str) -> None:
         for forget in self._forget:
             await forget(user)
+
+
+class _Split(Unavailable):
+    """The target is split over so many lanes."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__("split")
+        self.lanes = lanes
 
 
 def _purging(state: CellState) -> bool:

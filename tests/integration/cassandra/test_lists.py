@@ -241,3 +241,44 @@ async def test_totals_and_own_state_come_from_the_ledger(session: Session, lists
     assert await lists.mine("bob", [none, one, two]) == {}
     assert await lists.targets([]) == {}
     assert await lists.mine("ann", []) == {}
+
+
+def lane_event(target: str, *transitions: Transition) -> Committed:
+    """An event of a lane; all lanes share the list buckets of their users."""
+    return Committed(target, 7, "post", 64, "tap", 1, (), 0, 0, (), transitions)
+
+
+async def test_reactors_of_a_split_target_are_those_of_root_and_lanes_newest_first(
+    lists: CassandraLists,
+) -> None:
+    target = fresh_target()
+    await lists.apply([event(target, *(Transition(f"r{n}", NONE, LIKE, n + 1, n + 1) for n in range(20)))])
+    new = [Transition(f"l{n}", NONE, LOVE, 100 + n, 100 + n) for n in range(20)]
+    await lists.apply([lane_event(target, *new)])
+    wanted = [f"l{n}" for n in reversed(range(20))] + [f"r{n}" for n in reversed(range(20))]
+    found: list[str] = []
+    before = None
+    while page := await lists.reactors(target, ALL, before, 7, split=True):
+        found += [entry.key for entry in page]
+        before = page[-1].created_at, page[-1].key
+    assert found == wanted
+    assert [e.key for e in await lists.reactors(target, [LIKE], None, 2, split=True)] == ["r19", "r18"]
+
+
+@pytest.mark.parametrize("before", [LIKE, None])
+@pytest.mark.parametrize("after", [NONE, LOVE, LIKE])
+async def test_who_taps_in_a_lane_leaves_the_list_of_the_root(
+    lists: CassandraLists, before: int | None, after: int
+) -> None:
+    """In any order: the root's events may come after those of the lane."""
+    for order in (0, 1):
+        target, user = fresh_target(), fresh_target()
+        events = [
+            event(target, Transition(user, NONE, LIKE, 5, 5)),
+            lane_event(target, Transition(user, before, after, 5, 9)),
+        ]
+        for each in events[::-1] if order else events:
+            await lists.apply([each])
+        assert await lists.reactors(target, ALL, None, 9) == [], "nothing in the list of the root"
+        found = await lists.reactors(target, ALL, None, 9, split=True)
+        assert found == ([Entry(user, after, 5)] if after else [])

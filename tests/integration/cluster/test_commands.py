@@ -44,6 +44,12 @@ def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run
         async with open_town(cassandra, redis, empty=False) as town:
             yield town.rebuild()
 
+    async def split(_: Settings, target: str) -> int:
+        return 64 if target == "known" else refuse()
+
+    def refuse() -> int:
+        raise end(1)("nobody ever reacted to it")
+
     def end(code: int) -> Callable[[str], typer.Exit]:
         def ended(message: str) -> typer.Exit:
             typer.echo(message)
@@ -52,7 +58,7 @@ def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run
         return ended
 
     app = typer.Typer()
-    add_commands(app, Tools(Settings, going_on, typer.echo, end(1), end(2), auditor, rebuild))
+    add_commands(app, Tools(Settings, going_on, typer.echo, end(1), end(2), auditor, rebuild, split))
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
@@ -92,3 +98,9 @@ def test_a_rebuild_says_what_it_filled_in(run: Run, damaged: str) -> None:
     done = run("rebuild")
     assert (done.exit_code, done.output) == (0, "3 cells, 10 reactions filled in\n")
     assert run("audit", "--all").exit_code == 0
+
+
+def test_a_split_says_over_how_many_lanes(run: Run) -> None:
+    result = run("split", "known")
+    assert (result.exit_code, result.stdout) == (0, "known is split over 64 lanes\n")
+    assert run("split", "unknown").exit_code == 1

@@ -65,7 +65,7 @@ def test_golden_bytes_of_a_job() -> None:
 
 
 def test_what_a_newer_version_appended_is_passed_over() -> None:
-    fields = [*msgspec.msgpack.decode(pack_header(HEADER)), "new"]
+    fields = [*msgspec.msgpack.decode(pack_header(HEADER)), [], [], "new"]
     assert unpack_header(msgspec.msgpack.encode(fields), 7, None) == HEADER
 
 
@@ -83,3 +83,9 @@ def test_anything_else_is_corrupt(body: bytes) -> None:
     ):
         with pytest.raises(Corrupt):
             unpack()
+
+
+def test_golden_bytes_of_a_lane() -> None:
+    lane = Header(7, "post", (-1,), 0, 9, 5, (("ann", 2),), 0, 64, recent_at=(8,), erased=(0, 1))
+    assert pack_header(lane).hex() == "9aa96865616465722e7631a4706f737491ff0009059192a3616e6e02009108920001"
+    assert unpack_header(pack_header(lane), 7, 64) == lane

@@ -27,7 +27,7 @@ EVENT = Committed(
 )
 REGISTRATION = Registration(type="post", owner="cy", title="Sunrise", closed=True, allowed=6)
 GOLDEN = bytes.fromhex(
-    "9e"  # an array of 14
+    "9f"  # an array of 15
     "ac636f6d6d69747465642e7631"  # "committed.v1"
     "a7706f73743a3432"  # target "post:42"
     "00"  # bucket
@@ -46,8 +46,9 @@ GOLDEN = bytes.fromhex(
     "95a3616e6ec0010507"  # transitions
     "00"  # deleted
     "c0"  # told
+    "90"  # recent_at
 )
-BEFORE = b"\x9c" + GOLDEN[1:-2]  # as events were before the last two fields
+BEFORE = b"\x9c" + GOLDEN[1:-3]  # as events were before the last three fields
 
 
 def test_golden_bytes_of_a_committed_v1_event() -> None:
@@ -63,7 +64,7 @@ def test_a_registration_comes_back_with_the_header() -> None:
     assert decode(GOLDEN).registration is None
 
 
-def test_events_of_before_deleted_and_told_are_read() -> None:
+def test_events_of_before_the_last_fields_are_read() -> None:
     assert decode(BEFORE) == EVENT
 
 
@@ -74,8 +75,9 @@ def test_every_cause_comes_back(cause: Cause) -> None:
 
 
 def test_signed_counts_of_a_lane_and_totals_beyond_32_bits_come_back() -> None:
-    header = Header(2**53, "post", (-3, 2**40), 2**41, 2**60, 2**60, (), 0, 64)
-    event = decode(committed("t", header, "repair", []))
+    header = Header(2**53, "post", (-3, 2**40), 2**41, 2**60, 2**60, (("ann", 2),), 0, 64, (2**60,))
+    event = decode(committed("t", header, "repair", [], 64))
+    assert event.header == msgspec.structs.replace(header, last_at=0)
     assert (event.seq, event.counts, event.rows, event.lanes) == (2**53, (-3, 2**40), 2**41, 64)
 
 

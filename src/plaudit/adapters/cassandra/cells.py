@@ -1,7 +1,7 @@
 """The cell store in Cassandra: one partition per cell, one conditional batch per commit.
 
 The condition is `seq` (null: there is nothing yet) and `lanes` (null: not split), both of the header's row, so that a
-commit proves all that it was made from.
+commit proves all that it was made from. Of cells that are not split neither `lanes` nor `base` is ever written.
 """
 
 from collections.abc import Iterable
@@ -22,14 +22,18 @@ from plaudit.ports.cells import CellKey, CellState, Proposal
 HEADER = ""  # the header's place among the users
 
 READ = """
-SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, ops FROM $keyspace.cell
+SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, ops, base FROM $keyspace.cell
 WHERE target = ? AND bucket = ? AND user IN ?
 """
 COMMIT = """
-UPDATE $keyspace.cell SET seq = ?, header = ? WHERE target = ? AND bucket = ? AND user = '' IF seq = ? AND lanes = null
+UPDATE $keyspace.cell SET seq = ?, header = ? WHERE target = ? AND bucket = ? AND user = '' IF seq = ? AND lanes = ?
+"""
+COMMIT_LANES = """
+UPDATE $keyspace.cell SET seq = ?, header = ?, lanes = ? WHERE target = ? AND bucket = ? AND user = ''
+IF seq = ? AND lanes = ?
 """
 PAGE = """
-SELECT user, reaction, created_at, updated_at, ops FROM $keyspace.cell
+SELECT user, reaction, created_at, updated_at, ops, base FROM $keyspace.cell
 WHERE target = ? AND bucket = ? AND user > ? LIMIT ?
 """
 REMOVE_ROW = "DELETE FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user = ?"
@@ -40,6 +44,11 @@ WRITE_ROW = """
 UPDATE $keyspace.cell SET reaction = ?, created_at = ?, updated_at = ?, ops = ?
 WHERE target = ? AND bucket = ? AND user = ?
 """
+WRITE_LANE_ROW = """
+UPDATE $keyspace.cell SET reaction = ?, created_at = ?, updated_at = ?, ops = ?, base = ?
+WHERE target = ? AND bucket = ? AND user = ?
+"""
+QUERIES = (READ, COMMIT, COMMIT_LANES, WRITE_ROW, WRITE_LANE_ROW, REGISTER, REMOVE_ROW, REMOVE_THROUGH, PAGE)
 
 
 class CassandraCells:
@@ -52,7 +61,7 @@ class CassandraCells:
 
     async def __aenter__(self) -> Self:
         """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (READ, COMMIT, WRITE_ROW, REGISTER, REMOVE_ROW, REMOVE_THROUGH, PAGE):
+        for query in QUERIES:
             self._prepared[query] = await self._session.prepare(query)
         self._settle = await self._session.prepare(READ, SERIAL)
         return self
@@ -68,12 +77,16 @@ class CassandraCells:
 
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         target, bucket = key
-        header = proposal.header
         bind, write_row = self._bind, self._prepared[WRITE_ROW].bind
         statements = [
-            bind(COMMIT, header.seq, pack_header(header), target, bucket, proposal.seq or None),
+            self._header(key, proposal),
             *(
                 write_row([row.reaction, row.created_at, row.updated_at, row.ops, target, bucket, user])
+                if row.base is None
+                else bind(
+                    WRITE_LANE_ROW,
+                    *(row.reaction, row.created_at, row.updated_at, row.ops, row.base, target, bucket, user),
+                )
                 for user, row in proposal.rows.items()
             ),
             *(bind(REMOVE_ROW, target, bucket, user) for user in proposal.gone),
@@ -87,6 +100,14 @@ class CassandraCells:
         result = await self._session.commit(statements)
         # The first column is [applied]; of a refusal, which may name several rows, every row says the same.
         return bool(result.first().as_tuple()[0])
+
+    def _header(self, key: CellKey, proposal: Proposal) -> Any:
+        """The statement with the condition."""
+        header, lanes = proposal.header, proposal.lanes
+        condition = (proposal.seq or None, lanes if lanes > 1 else None)
+        if header.lanes == lanes:
+            return self._bind(COMMIT, header.seq, pack_header(header), *key, *condition)
+        return self._bind(COMMIT_LANES, header.seq, pack_header(header), header.lanes, *key, *condition)
 
     async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
         result = await self._session.read(self._bind(PAGE, key.target, key.bucket, after, limit))
@@ -114,8 +135,13 @@ class CassandraCells:
 
 
 def _row(
-    key: CellKey, reaction: int | None, created_at: int | None, updated_at: int | None, ops: bytes | None
+    key: CellKey,
+    reaction: int | None,
+    created_at: int | None,
+    updated_at: int | None,
+    ops: bytes | None,
+    base: int | None,
 ) -> Row:
     if reaction is None or created_at is None or updated_at is None:
         raise Corrupt(f"half a row in cell {key}")
-    return Row(reaction, created_at, updated_at, ops or b"")
+    return Row(reaction, created_at, updated_at, ops or b"", base)

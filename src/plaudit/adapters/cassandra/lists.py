@@ -7,8 +7,9 @@ never makes both for one entry at one time: a user has at most one transition pe
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any, Self, TypeVar
+from zlib import crc32
 
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
@@ -16,6 +17,7 @@ from plaudit.domain.catalogue import MAX_CODE, NONE
 from plaudit.domain.cell import Transition
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.events import Committed
+from plaudit.domain.lanes import lane_of, merge
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
 from plaudit.ports.own import NOTHING, State
@@ -28,17 +30,18 @@ PER_BATCH = 64  # entries of one partition that are written together
 # warns of every batch; with the longest ids it is below the size it warns of too.
 PARTITIONS_PER_BATCH = 10
 NEWEST = (2**63 - 1, "")
+LIST_BUCKETS = 8  # of a split target, besides that of its root
 
 ADD_REACTOR = """
-INSERT INTO $keyspace.reactors (target, bucket, reaction, created_at, user) VALUES (?, 0, ?, ?, ?) USING TIMESTAMP ?
+INSERT INTO $keyspace.reactors (target, bucket, reaction, created_at, user) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?
 """
 DROP_REACTOR = """
 DELETE FROM $keyspace.reactors USING TIMESTAMP ?
-WHERE target = ? AND bucket = 0 AND reaction = ? AND created_at = ? AND user = ?
+WHERE target = ? AND bucket = ? AND reaction = ? AND created_at = ? AND user = ?
 """
 REACTORS = """
 SELECT user, created_at FROM $keyspace.reactors
-WHERE target = ? AND bucket = 0 AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
+WHERE target = ? AND bucket = ? AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
 """
 ADD_REACTED = """
 INSERT INTO $keyspace.reactions_by_user (user, created_at, target, reaction) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
@@ -53,16 +56,21 @@ WHERE user = ? AND (created_at, target) < (?, ?) LIMIT ?
 NEWEST_REACTED = """
 SELECT target, reaction, created_at, WRITETIME(reaction) FROM $keyspace.reactions_by_user WHERE user = ? LIMIT ?
 """
-MINE = "SELECT reaction, updated_at FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ?"
-MINE_OF_MANY = "SELECT user, reaction FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user IN ?"
-TARGET = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = 0 AND user = ''"
+MINE = """
+SELECT user, lanes, reaction, updated_at FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user IN ('', ?)
+"""
+HEADER = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user = ''"
+MINE_OF_MANY = (
+    "SELECT user, lanes, reaction FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user IN ?"
+)
 
 
 class CassandraLists:
     """See `plaudit.ports.lists` (all four), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
     async context manager.
 
-    Lists are of targets that are not split: bucket 0.
+    Reactors of a split target are in nine partitions for each reaction: those of the root in list bucket 0, and those
+    who tapped since in one of eight, by a hash of the user.
     """
 
     def __init__(self, session: Session) -> None:
@@ -82,7 +90,7 @@ class CassandraLists:
             NEWEST_REACTED,
             MINE,
             MINE_OF_MANY,
-            TARGET,
+            HEADER,
         ):
             self._prepared[query] = await self._session.prepare(query)
         return self
@@ -112,13 +120,21 @@ class CassandraLists:
             raise Unavailable("some entries may not be written; apply the events again") from failed[0]
 
     async def reactors(
-        self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
+        self,
+        target: str,
+        reactions: Sequence[int],
+        before: tuple[int, str] | None,
+        limit: int,
+        *,
+        split: bool = False,
     ) -> list[Entry]:
-        async def of(reaction: int) -> list[Entry]:
-            lines = await self._rows(REACTORS, target, reaction, *(before or NEWEST), limit)
+        async def of(partition: tuple[int, int]) -> list[Entry]:
+            bucket, reaction = partition
+            lines = await self._rows(REACTORS, target, bucket, reaction, *(before or NEWEST), limit)
             return [Entry(user, reaction, created_at) for user, created_at in lines]
 
-        pages = await _all(map(of, dict.fromkeys(reactions)))
+        buckets = range(LIST_BUCKETS + 1 if split else 1)
+        pages = await _all(map(of, product(buckets, dict.fromkeys(reactions))))
         # Who is switching may stand in two lists for a moment, at the same place in both.
         found = {(entry.created_at, entry.key): entry for page in pages for entry in page}
         return [found[place] for place in sorted(found, reverse=True)[:limit]]
@@ -137,16 +153,27 @@ class CassandraLists:
 
     async def states(self, user: str, targets: Sequence[str]) -> dict[str, State]:
         async def on(target: str) -> State:
-            lines = await self._rows(MINE, target, user)
-            return State(lines[0][0] or NONE, lines[0][1] or 0) if lines else NOTHING
+            lanes, root = await self._row(target, 0, user)
+            if lanes == 1:
+                return root or NOTHING
+            _, lane = await self._row(target, lane_of(user, lanes), user)
+            return lane or root or NOTHING
 
         targets = list(dict.fromkeys(targets))
         return dict(zip(targets, await _all(map(on, targets)), strict=True))
 
     async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         async def on(target: str, users: list[str]) -> list[tuple[tuple[str, str], int]]:
-            lines = await self._rows(MINE_OF_MANY, target, users)
-            return [((target, user), reaction) for user, reaction in lines if reaction]
+            lanes, found = await self._reactions(target, 0, users)
+            if lanes > 1:
+                by_lane: dict[int, list[str]] = {}
+                for user in users:
+                    by_lane.setdefault(lane_of(user, lanes), []).append(user)
+                for _, newer in await _all(
+                    self._reactions(target, bucket, some) for bucket, some in by_lane.items()
+                ):
+                    found |= newer
+            return [((target, user), reaction) for user, reaction in found.items() if reaction]
 
         by_target: dict[str, list[str]] = {}
         for target, user in dict.fromkeys(pairs):
@@ -156,15 +183,42 @@ class CassandraLists:
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         async def one(target: str) -> Target | None:
-            for seq, lanes, header, registration in await self._rows(TARGET, target):
-                return Target(
-                    unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration)
-                )
-            return None
+            root = await self._cell(target, 0)
+            if root is None or root.header is None or root.header.lanes == 1:
+                return root
+            buckets = range(1, root.header.lanes + 1)
+            cells = await _all(self._cell(target, bucket) for bucket in buckets)
+            lanes = {n: cell.header for n, cell in zip(buckets, cells, strict=True) if cell and cell.header}
+            return Target(merge(root.header, lanes), root.registration, {0: root.header, **lanes})
 
         ids = list(dict.fromkeys(ids))
         found = zip(ids, await _all(map(one, ids)), strict=True)
         return {target: state for target, state in found if state is not None}
+
+    async def _cell(self, target: str, bucket: int) -> Target | None:
+        for seq, lanes, header, registration in await self._rows(HEADER, target, bucket):
+            return Target(unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration))
+        return None
+
+    async def _row(self, target: str, bucket: int, user: str) -> tuple[int, State | None]:
+        """Over how many lanes the header of the cell says that the target is split, and the user's row in it."""
+        over, state = 1, None
+        for name, lanes, reaction, updated_at in await self._rows(MINE, target, bucket, user):
+            if name:
+                state = State(reaction or NONE, updated_at or 0)
+            else:
+                over = lanes or 1
+        return over, state
+
+    async def _reactions(self, target: str, bucket: int, users: Sequence[str]) -> tuple[int, dict[str, int]]:
+        """As `_row`, of many users, and reactions alone."""
+        over, found = 1, {}
+        for name, lanes, reaction in await self._rows(MINE_OF_MANY, target, bucket, ["", *users]):
+            if name:
+                found[name] = reaction or NONE
+            else:
+                over = lanes or 1
+        return over, found
 
     async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         async with self._room:
@@ -191,19 +245,24 @@ class _Entries:
 
     def __init__(self) -> None:
         # Partition -> entry -> (at, reaction), which is NONE where the entry goes.
-        self._reactors: dict[tuple[str, int], dict[tuple[int, str], tuple[int, int]]] = {}
+        self._reactors: dict[tuple[str, int, int], dict[tuple[int, str], tuple[int, int]]] = {}
         self._reacted: dict[str, dict[tuple[int, str], tuple[int, int]]] = {}
 
     def take(self, event: Committed) -> None:
-        """Note what each transition says: the entry that is, and no other; where `before` is unknown, all others go."""
+        """Note what each transition says: the entry that is, and no other; where `before` is unknown, all others go.
+
+        Whoever taps in a lane has left the list of the root, under whatever reaction they stood there.
+        """
         target = event.target
         for user, before, after, created_at, at in map(_fields, event.transitions):
-            place = created_at, user
+            place, bucket = (created_at, user), list_bucket(event.bucket, user)
             for code in _ALL_CODES if before is None else (before,):
                 if code not in (NONE, after):
-                    _keep_newer(self._reactors.setdefault((target, code), {}), place, at, NONE)
+                    _keep_newer(self._reactors.setdefault((target, bucket, code), {}), place, at, NONE)
+                if bucket and code:
+                    _keep_newer(self._reactors.setdefault((target, 0, code), {}), place, at, NONE)
             if after:
-                _keep_newer(self._reactors.setdefault((target, after), {}), place, at, after)
+                _keep_newer(self._reactors.setdefault((target, bucket, after), {}), place, at, after)
             _keep_newer(self._reacted.setdefault(user, {}), (created_at, target), at, after)
 
     def batches(self) -> Iterator[_Batch]:
@@ -221,11 +280,11 @@ class _Entries:
             yield lone
 
     def _by_partition(self) -> Iterator[_Batch]:
-        for (target, code), entries in self._reactors.items():
+        for (target, bucket, code), entries in self._reactors.items():
             yield from _some(
-                (ADD_REACTOR, [target, code, created_at, user, at])
+                (ADD_REACTOR, [target, bucket, code, created_at, user, at])
                 if stays
-                else (DROP_REACTOR, [at, target, code, created_at, user])
+                else (DROP_REACTOR, [at, target, bucket, code, created_at, user])
                 for (created_at, user), (at, stays) in entries.items()
             )
         for user, entries in self._reacted.items():
@@ -238,6 +297,11 @@ class _Entries:
 
 
 _ALL_CODES = range(1, MAX_CODE + 1)
+
+
+def list_bucket(bucket: int, user: str) -> int:
+    """In which list bucket the reactors of a cell are: `bucket` is the cell's."""
+    return 1 + crc32(user.encode()) % LIST_BUCKETS if bucket else 0
 
 
 def _fields(t: Transition) -> tuple[str, int | None, int, int, int]:

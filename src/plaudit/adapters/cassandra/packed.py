@@ -23,6 +23,13 @@ class _Header(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", 
     deleted: int
 
 
+class _SplitHeader(_Header, frozen=True, array_like=True, tag_field="packed", tag="header.v1", gc=False):
+    """What was appended for split targets; left out where it is empty, and so in every other header."""
+
+    recent_at: tuple[int, ...] = ()
+    erased: tuple[int, ...] = ()
+
+
 class _Registration(
     msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="registration.v1", gc=False
 ):
@@ -41,7 +48,7 @@ class _Profile(msgspec.Struct, frozen=True, array_like=True, tag_field="packed",
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_headers = msgspec.msgpack.Decoder(_Header)
+_headers = msgspec.msgpack.Decoder(_SplitHeader)
 _registrations = msgspec.msgpack.Decoder(_Registration)
 _profiles = msgspec.msgpack.Decoder(_Profile)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -49,17 +56,11 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def pack_header(header: Header) -> bytes:
     """The bytes of a header."""
-    return _encode(
-        _Header(
-            header.type,
-            header.counts,
-            header.rows,
-            header.last_at,
-            header.born,
-            header.recent,
-            int(header.deleted),
-        )
-    )
+    h = header
+    front = (h.type, h.counts, h.rows, h.last_at, h.born, h.recent, int(h.deleted))
+    if h.recent_at or h.erased:
+        return _encode(_SplitHeader(*front, h.recent_at, h.erased))
+    return _encode(_Header(*front))
 
 
 def unpack_header(body: bytes, seq: int, lanes: int | None) -> Header:
@@ -68,7 +69,11 @@ def unpack_header(body: bytes, seq: int, lanes: int | None) -> Header:
         h = _headers.decode(body)
     except _UNREADABLE as error:
         raise Corrupt(f"not a header: {error}") from error
-    return Header(seq, h.type, h.counts, h.rows, h.last_at, h.born, h.recent, h.deleted, lanes or 1)
+    return Header(
+        *(seq, h.type, h.counts, h.rows, h.last_at, h.born, h.recent, h.deleted, lanes or 1),
+        recent_at=h.recent_at,
+        erased=h.erased,
+    )
 
 
 def pack_registration(registration: Registration) -> bytes:

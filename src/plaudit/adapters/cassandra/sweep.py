@@ -29,11 +29,11 @@ SELECT DISTINCT token(user), user FROM $keyspace.reactions_by_user WHERE token(u
 """
 # The empty user is the header and comes first, so that it is on the first page.
 FROM_HEADER = """
-SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, writetime(header)
+SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, base, writetime(header)
 FROM $keyspace.cell WHERE target = ? AND bucket = ? LIMIT ?
 """
 AFTER = """
-SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, writetime(header)
+SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, base, writetime(header)
 FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user > ? LIMIT ?
 """
 LISTED = """
@@ -93,14 +93,15 @@ class CassandraSweep:
         registration: Registration | None = None
         changed_at = 0
         rows: dict[str, Row] = {}
-        for user, seq, lanes, packed, registered, reaction, created_at, updated_at, written_at in lines:
+        for user, seq, lanes, packed, registered, *values, base, written_at in lines:
+            reaction, created_at, updated_at = values
             if user == HEADER:
                 header = unpack_header(packed or b"", seq or 0, lanes)
                 registration, changed_at = unpack_registration(registered), written_at or 0
             elif reaction is None or created_at is None or updated_at is None:
                 raise Corrupt(f"half a row in cell {key}")
             else:
-                rows[user] = Row(reaction, created_at, updated_at)
+                rows[user] = Row(reaction, created_at, updated_at, base=base)
         if after is None and rows and header is None:
             raise Corrupt(f"rows without a header in cell {key}")
         full = len(lines) == (limit + 1 if after is None else limit)
@@ -148,7 +149,7 @@ class CassandraSweep:
 
     async def unlist(self, target: str, entries: Sequence[Listed], at: int) -> None:
         await self._delete(
-            (DROP_REACTOR, at, target, entry.reaction, entry.created_at, entry.user) for entry in entries
+            (DROP_REACTOR, at, target, 0, entry.reaction, entry.created_at, entry.user) for entry in entries
         )
 
     async def unindex(self, user: str, entries: Sequence[Indexed]) -> None:

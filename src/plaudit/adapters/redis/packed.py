@@ -32,8 +32,14 @@ class _Rest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     told: tuple[str, str | None, str | None, bool, int | None] | None
 
 
+class _SplitRest(_Rest, frozen=True, array_like=True, gc=False):
+    """What was appended for cells of split targets; left out where it is empty, and so everywhere else."""
+
+    recent_at: tuple[int, ...] = ()
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Rest).decode
+_decode = msgspec.msgpack.Decoder(_SplitRest).decode
 _NOBODY = Target()
 NOTHING = _FRONT.pack(VERSION, 0)
 """A target without a header."""
@@ -43,7 +49,8 @@ def pack(header: Header, registration: Registration | None) -> bytes:
     """The bytes of a target. `seq` may be anything up to 2^64 - 1."""
     r, h = registration, header
     told = None if r is None else (r.type, r.owner, r.title, r.closed, r.allowed)
-    rest = _Rest(h.type, h.counts, h.rows, h.born, h.recent, int(h.deleted), h.lanes, told)
+    fields = (h.type, h.counts, h.rows, h.born, h.recent, int(h.deleted), h.lanes, told)
+    rest = _SplitRest(*fields, h.recent_at) if h.recent_at else _Rest(*fields)
     return _FRONT.pack(VERSION, h.seq) + _encode(rest)
 
 
@@ -63,6 +70,9 @@ def unpack(body: bytes) -> Target:
         type_, owner, title, closed, allowed = rest.told
         registration = Registration(type=type_, owner=owner, title=title, closed=closed, allowed=allowed)
     return Target(
-        Header(seq, rest.type, rest.counts, rest.rows, 0, rest.born, rest.recent, rest.deleted, rest.lanes),
+        Header(
+            *(seq, rest.type, rest.counts, rest.rows, 0, rest.born, rest.recent, rest.deleted, rest.lanes),
+            recent_at=rest.recent_at,
+        ),
         registration,
     )

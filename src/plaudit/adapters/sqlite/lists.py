@@ -95,7 +95,13 @@ class SqliteLists:
         return await self._database.read(work)
 
     async def reactors(
-        self, target: str, reactions: Sequence[int], before: tuple[int, str] | None, limit: int
+        self,
+        target: str,
+        reactions: Sequence[int],
+        before: tuple[int, str] | None,
+        limit: int,
+        *,
+        split: bool = False,  # no target of one file is
     ) -> list[Entry]:
         """Who reacted, newest first: the newest of each reaction, merged."""
         at, user = before or _START

@@ -1,0 +1,53 @@
+"""What waits for its turn in a cell, and who waits for it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from plaudit.domain.cell import Tap
+from plaudit.domain.errors import Overloaded, PlauditError
+from plaudit.services.commit import Committed
+
+
+class Waiting(NamedTuple):
+    """A tap and who waits for it. `since` is monotonic seconds."""
+
+    tap: Tap
+    future: asyncio.Future[Committed]
+    since: float
+
+
+class Cell(msgspec.Struct):
+    """What is queued for a cell, and whether it has its turn."""
+
+    queue: deque[Waiting]
+    busy: bool = False
+    failures: int = 0
+    error: PlauditError | None = None  # why the last attempt stored nothing
+
+
+def gone(waiting: Waiting) -> bool:
+    """Whether nobody waits for it any more."""
+    return waiting.future.done()
+
+
+def answer_all(told: list[tuple[Waiting, Committed]]) -> None:
+    """Give everybody who still waits their answer."""
+    for waiting, committed in told:
+        if not waiting.future.done():
+            waiting.future.set_result(committed)
+
+
+def stopping() -> Overloaded:
+    """What is told to whoever comes too late."""
+    return Overloaded("This process is stopping; the next one will take it.", code="unavailable")
+
+
+def fail(batch: Iterable[Waiting], error: PlauditError) -> None:
+    """Tell everybody who still waits."""
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
