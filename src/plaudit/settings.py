@@ -52,7 +52,9 @@ class Settings(BaseSettings):
         8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and prints it."
     )
     data: Path = Field(
-        Path("data"), description="Folder of the database and the secret. One process at a time."
+        Path("data"),
+        description="Folder of the database and the secret, for one process at a time; in the cluster of the journal, which "
+        "has to outlive the process.",
     )
     demo: bool = Field(
         False, description="Serve /demo, where any visitor acts as a demo user. Not for production."
@@ -71,7 +73,9 @@ class Settings(BaseSettings):
     )
     public_counts: bool = Field(True, description="Counts and lists of open targets need no token.")
     cors_origins: list[str] = Field([], description='Origins whose pages may call the API, or ["*"].')
-    rate_limit_per_s: float = Field(50.0, ge=0, description="Taps per second and user; 0 for no limit.")
+    rate_limit_per_s: float = Field(
+        50.0, ge=0, description="Taps per second and user, in each process; 0 for no limit."
+    )
     rate_limit_burst: int = Field(
         100, ge=1, description="Taps a user may send at once before the rate applies."
     )
