@@ -110,9 +110,9 @@ def judge_topic(topic: Topic | None, partitions: int) -> Iterator[Finding]:
     detail = f"{topic.partitions} partitions, {topic.brokers} brokers"
     if topic.partitions != partitions:
         detail += (
-            f"; kafka_partitions says {partitions}. Set it to what there is: another number tears cells apart"
+            f"; kafka_partitions says {partitions}: set it to what there is, own state and erasures go by it"
         )
-    yield Finding("topic", "note" if topic.partitions != partitions else "ok", detail)
+    yield Finding("topic", "fault" if topic.partitions != partitions else "ok", detail)
     yield _insync(topic)
     if topic.retention_s is None:
         yield Finding("retention", "ok", "events are kept for ever")

@@ -32,6 +32,7 @@ async def examine_engines(settings: Settings) -> list[Finding]:
     return [
         Finding("program", "ok", f"Python {platform.python_version()}"),
         *tokens(settings),
+        *_shared(settings),
         *await examine_cluster(
             cassandra_config(settings),
             admin.describe,
@@ -42,6 +43,13 @@ async def examine_engines(settings: Settings) -> list[Finding]:
         *[await _worker(admin, role, kafka.group(role)) for role in FOLLOWERS],
         server(settings),
     ]
+
+
+def _shared(settings: Settings) -> list[Finding]:
+    if settings.auth_secret is not None or settings.jwks is not None:
+        return []
+    advice = "each process makes one of its own: set PLAUDIT_AUTH_SECRET, the same for all, unless there is only one"
+    return [Finding("shared secret", "note", advice)]
 
 
 async def _worker(admin: KafkaAdmin, role: str, group: str) -> Finding:

@@ -53,8 +53,7 @@ class Settings(BaseSettings):
     )
     data: Path = Field(
         Path("data"),
-        description="Folder of the database and the secret, for one process at a time; in the cluster of the journal, which "
-        "has to outlive the process.",
+        description="Folder of the database and the secret (in the cluster: the journal). One process at a time.",
     )
     demo: bool = Field(
         False, description="Serve /demo, where any visitor acts as a demo user. Not for production."
@@ -64,6 +63,10 @@ class Settings(BaseSettings):
         None, description="HS256 secret of at least 32 characters; by default a random one in DATA/secret."
     )
     jwks: str | None = Field(None, description="File or URL of the public keys (JWKS) instead of a secret.")
+    cursor_secret: SecretStr | None = Field(
+        None,
+        description="Signs the cursors of pages, the same for all processes. By default the secret that signs tokens.",
+    )
     audience: str | None = Field(None, description="Tokens must be for this `aud`.")
     issuer: str | None = Field(None, description="Tokens must be from this `iss`.")
     user_claim: str = Field("sub", description="The claim of a token that is the user's id.")
@@ -167,8 +170,7 @@ class Settings(BaseSettings):
         description="Allow webhooks and push endpoints in private networks. Users name endpoints, so off by default.",
     )
     push_ca: Path | None = Field(
-        None,
-        description="PEM file of authorities to trust for pushes and webhooks, besides the system's.",
+        None, description="PEM file of authorities to trust for pushes and webhooks, besides the system's."
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
@@ -231,21 +233,18 @@ class Settings(BaseSettings):
         500,
         ge=1,
         le=10_000,
-        description="Partitions of a new topic: the most workers of one role that can share the work.",
+        description="Partitions of the topic, also of one that is there: as many workers of a role share the work.",
     )
     kafka_replication: int = Field(
         3, ge=1, le=9, description="Replicas of a new topic. 1 is for trying things out."
     )
     kafka_group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="How workers share partitions: `classic` (cooperative-sticky), or the new `consumer` protocol "
-        "(Kafka 4).",
+        description="How workers share partitions: `classic` (cooperative-sticky), or `consumer` (new in Kafka 4).",
     )
     kafka_username: str | None = Field(None, description="Who we are to Kafka (SCRAM-SHA-512).")
     kafka_password: SecretStr | None = Field(None, description="The password to that name.")
-    kafka_tls_ca: str | None = Field(
-        None, description="PEM file of the authorities to trust; switches TLS on."
-    )
+    kafka_tls_ca: str | None = Field(None, description="PEM file of authorities to trust; switches TLS on.")
     kafka_tls_cert: str | None = Field(None, description="PEM file of our own certificate, with its key.")
     kafka_tls_key: str | None = Field(None, description="PEM file of the key to that certificate.")
 
@@ -254,9 +253,7 @@ class Settings(BaseSettings):
     )
     redis_username: str | None = Field(None, description="Who we are to Redis (ACL).")
     redis_password: SecretStr | None = Field(None, description="The password to that name.")
-    redis_tls_ca: str | None = Field(
-        None, description="PEM file of the authorities to trust; switches TLS on."
-    )
+    redis_tls_ca: str | None = Field(None, description="PEM file of authorities to trust; switches TLS on.")
 
     worker_port: int = Field(
         9180,
@@ -308,29 +305,28 @@ class Settings(BaseSettings):
         for engine in _ENGINES:
             for name, other in (("username", "password"), ("tls_cert", "tls_key")):
                 self._pair(f"{engine}_{name}", f"{engine}_{other}")
-            if self._has(f"{engine}_tls_cert") and not self._has(f"{engine}_tls_ca"):
+            if _has(self, f"{engine}_tls_cert") and not _has(self, f"{engine}_tls_ca"):
                 raise ValueError(f"{engine}_tls_ca: needed with {engine}_tls_cert")
-            if not self._has(_ENGINES[engine]):
+            if not _has(self, _ENGINES[engine]):
                 for name in sorted(self.model_fields_set - {_ENGINES[engine]}):
                     if name.startswith(f"{engine}_"):
                         raise ValueError(f"{_ENGINES[engine]}: needed with {name}")
-        there = [name for name in _ENGINES.values() if self._has(name)]
+        there = [name for name in _ENGINES.values() if _has(self, name)]
         for name in _ENGINES.values():
             if there and name not in there:
                 raise ValueError(f"{name}: needed with {there[0]}, or none of them for the embedded profile")
+        if there and self.jwks is not None and self.cursor_secret is None:
+            raise ValueError("cursor_secret: needed with jwks in the cluster, the same for all processes")
         for name in ("kafka_brokers", "redis_nodes"):
             for address in getattr(self, name):
                 if not _ADDRESS.match(address):
                     raise ValueError(f"{name}: {address!r} is not host:port")
 
-    def _has(self, name: str) -> bool:
-        return bool(getattr(self, name, None))
-
     def _pair(self, a: str, b: str) -> None:
         """Raise `ValueError` where one is set without the other. A password may do without a name in Redis."""
-        if self._has(a) and not self._has(b):
+        if _has(self, a) and not _has(self, b):
             raise ValueError(f"{b}: needed with {a}")
-        if self._has(b) and not self._has(a) and b != "redis_password":
+        if _has(self, b) and not _has(self, a) and b != "redis_password":
             raise ValueError(f"{a}: needed with {b}")
 
     def _whole_senders(self) -> None:
@@ -392,6 +388,10 @@ def _entries(name: str, entries: list[dict[str, Any]], kind: type[T]) -> list[T]
         return msgspec.convert(entries, list[kind])  # type: ignore[valid-type] # a type is a value here
     except msgspec.ValidationError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _has(settings: Settings, name: str) -> bool:
+    return bool(getattr(settings, name, None))
 
 
 def _names() -> set[str]:

@@ -14,7 +14,7 @@ from plaudit.adapters.cassandra import (
     CassandraSweep,
     Session,
 )
-from plaudit.adapters.redis import RedisTotals
+from plaudit.adapters.redis import RedisIndexed, RedisTotals
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Rules
@@ -22,6 +22,7 @@ from plaudit.domain.events import Committed, decode
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
+from plaudit.ports.own import Indexed
 from plaudit.ports.totals import Totals
 from plaudit.services.audit_cells import CellAuditor, Derived, Drift
 from plaudit.services.commit_cells import CellCommitter
@@ -66,9 +67,10 @@ class Town:
         sweep: CassandraSweep,
         debts: CassandraDebts,
         totals: Totals,
+        indexed: Indexed,
     ) -> None:
         self.session, self.cells, self.lists, self.counts = session, cells, lists, counts
-        self.sweep, self.debts, self.totals = sweep, debts, totals
+        self.sweep, self.debts, self.totals, self.indexed = sweep, debts, totals, indexed
         self.deaf = False
         self._applying: dict[asyncio.Task[None], float] = {}
         self.flush = Flush(counts, lists, SystemClock())
@@ -158,6 +160,7 @@ class Town:
     def rebuild(self) -> Rebuild:
         return Rebuild(
             *(self.cells, self.sweep, self.sweep, self.sweep, self.totals, self.lists, self.counts),
+            self.indexed,
             SystemClock(),
         )
 
@@ -187,4 +190,5 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
     ):
         for table in TABLES if empty else ():
             await session.change_schema(f"TRUNCATE {KEYSPACE}.{table}")
-        yield Town(session, cells, lists, counts, sweep, debts, RedisTotals(redis_session))
+        totals, indexed = RedisTotals(redis_session), RedisIndexed(redis_session, 1)
+        yield Town(session, cells, lists, counts, sweep, debts, totals, indexed)

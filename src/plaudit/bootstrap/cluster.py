@@ -21,6 +21,7 @@ from plaudit.bootstrap.roles import Role
 from plaudit.bootstrap.splitting import splitting
 from plaudit.bootstrap.workers import Working, recover, working
 from plaudit.domain.cell import Rules
+from plaudit.domain.errors import Invalid
 from plaudit.http.worker import worker_app
 from plaudit.ports.clock import Clock
 from plaudit.services.aging import AgingNearCache
@@ -47,7 +48,14 @@ async def migrate_engines(settings: Settings) -> list[str]:
     """
     async with Session(cassandra_config(settings)) as session:
         done = await migrate(session)
-    return [*done, *await KafkaAdmin(kafka_config(settings)).create()]
+    admin = KafkaAdmin(kafka_config(settings))
+    done += await admin.create()
+    topic = await admin.describe()
+    if topic is not None and topic.partitions != settings.kafka_partitions:
+        raise Invalid(
+            "invalid_setting", f"kafka_partitions: the topic has {topic.partitions}, so set it to that"
+        )
+    return done
 
 
 @asynccontextmanager
@@ -90,7 +98,6 @@ async def _api(
         enter = stack.enter_async_context
         journal = stack.enter_context(FileJournal(settings.data))
         await enter(recover(settings, held, metrics))
-        guard = await enter(ClockGuard(held.session, clock))
         refill = await enter(Refill(held.totals, held.lists, metrics))
         near = AgingNearCache(
             refill,
@@ -105,15 +112,15 @@ async def _api(
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
         chance = random.SystemRandom()
         post = await enter(letters(held))
-        taking = await enter(removing(held, post, near, clock, guard.trusted))
+        taking = await enter(removing(held, post, near, clock))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        proposer = Proposer(held.cells, Known(), clock, rules, guard.trusted, journal, held.erased)
+        proposer = Proposer(held.cells, Known(), clock, rules, held.guard.trusted, journal, held.erased)
         limits = Limits(
             max_waiting=settings.max_waiting_taps,
             max_waiting_per_target=settings.max_waiting_per_target,
             deadline_s=settings.tap_deadline_s,
         )
-        split = await enter(splitting(settings, held, clock, journal, guard.trusted))
+        split = await enter(splitting(settings, held, clock, journal, held.guard.trusted))
         hot = SplitHot(split, Heat(), clock, metrics) if settings.split == "auto" else None
         committer = CellCommitter(
             proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote, hot=hot
@@ -133,7 +140,7 @@ async def _api(
             audience=post.audience,
             wording=make_wording(settings),
             intake=make_intake(held, taking, clock),
-            writable=_writable(guard, state),
+            writable=_writable(held.guard, state),
         )
         yield await enter(front(settings, back, catalogue, clock, metrics))
 

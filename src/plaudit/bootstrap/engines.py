@@ -27,6 +27,7 @@ from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine, RedisTo
 from plaudit.adapters.redis import Session as RedisSession
 from plaudit.domain.errors import Invalid
 from plaudit.ports.clock import Clock
+from plaudit.services.clock_guard import ClockGuard
 from plaudit.services.erased import Erased
 from plaudit.services.publish import Publish
 from plaudit.settings import Settings
@@ -52,6 +53,7 @@ class Engines(NamedTuple):
     admin: KafkaAdmin
     publish: Publish
     erased: Erased
+    guard: ClockGuard
     noticed: list[Callable[[str], None]]
     """Called with each user whose mark of erasure is new here."""
 
@@ -72,6 +74,7 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
         leases = await enter(CassandraLeases(session, secrets.token_hex(8)))
         events = await enter(KafkaEvents(kafka))
         quarantine = await enter(KafkaQuarantine(kafka))
+        guard = await enter(ClockGuard(session, clock))
         noticed: list[Callable[[str], None]] = []
         erased = await enter(Erased(users, clock, partial(_each, noticed)))
         yield Engines(
@@ -92,6 +95,7 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
             admin=KafkaAdmin(kafka),
             publish=Publish(events, debts, cells, clock),
             erased=erased,
+            guard=guard,
             noticed=noticed,
         )
 

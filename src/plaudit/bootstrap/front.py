@@ -73,7 +73,8 @@ async def front(
     near, directory = back.near, back.directory
     async with AsyncExitStack() as stack:
         react = React(back.commits, catalogue)
-        cursors = Cursors((secret or settings.kept_secret()).encode())
+        given = settings.cursor_secret
+        cursors = Cursors((given.get_secret_value() if given else secret or settings.kept_secret()).encode())
         read = Read(near, back.own, back.reactors, directory, catalogue, cursors)
         authenticator = await stack.enter_async_context(_authenticator(settings, secret, clock))
         limiter = RateLimiter(

@@ -1,7 +1,7 @@
 """Builds deletion and erasure in the cluster: for API processes, which begin jobs, and whoever goes on with them."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -30,11 +30,10 @@ async def removing(
     letters: Letters,
     near: NearCache,
     clock: Clock,
-    trusted: Callable[[], bool] = lambda: True,
     look_every_s: float | None = None,
 ) -> AsyncIterator[Removing]:
     """`look_every_s`: also carry out jobs that other processes left behind."""
-    alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), trusted)
+    alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), held.guard.trusted)
     directory = CellDirectory(alter, held.users, held.users, clock)
     held.noticed.append(directory.forget)
 
@@ -54,6 +53,7 @@ async def removing(
         clock,
         caught_up=CaughtUp(held.debts, held.indexed, clock),
         forget=[forget],
+        trusted=held.guard.trusted,
     )
     try:
         async with Remove(removals, held.jobs, near, clock, held.leases, look_every_s) as remove:

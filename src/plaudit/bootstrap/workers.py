@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,7 +39,7 @@ log = logging.getLogger("plaudit.worker")
 
 # A failover of Redis may forget what it has acknowledged: whoever writes there goes back by so much.
 BEHIND_S = 60.0
-# The notifier goes back over the windows that were open: the longest that grew is five minutes.
+# The notifier goes back over most windows that were open: the first lasts 30 s, the second five minutes.
 WINDOW_S = 330.0
 LOOK_FOR_JOBS_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 10.0
@@ -192,19 +193,24 @@ async def _auditor(
 @asynccontextmanager
 async def _lag(held: Engines) -> AsyncIterator[Callable[[], float]]:
     """How far the slowest follower that an audit looks at is behind, in seconds, asked now and then."""
-    behind = 0.0
+    behind = math.inf  # until somebody says otherwise nothing is old enough to be held against anybody
 
     async def ask() -> None:
         nonlocal behind
-        while True:
-            try:
-                lags = [await held.admin.lag(held.kafka.group(role)) for role in ("counters", "index")]
-                behind = max((lag.seconds for found in lags for lag in found.values()), default=0.0)
-            except PlauditError as error:
-                log.warning("how far the workers are behind cannot be asked: %s", error)
-            await asyncio.sleep(ASK_LAG_EVERY_S)
+        try:
+            lags = [await held.admin.lag(held.kafka.group(role)) for role in ("counters", "index")]
+            behind = max((lag.seconds for found in lags for lag in found.values()), default=0.0)
+        except PlauditError as error:
+            behind = math.inf
+            log.warning("how far the workers are behind cannot be asked: %s", error)
 
-    task = asyncio.create_task(ask())
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(ASK_LAG_EVERY_S)
+            await ask()
+
+    await ask()
+    task = asyncio.create_task(go_on())
     try:
         yield lambda: behind
     finally:
@@ -237,5 +243,6 @@ async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Reb
         CassandraCounts(held.session) as counts,
     ):
         yield Rebuild(
-            held.cells, sweep, sweep, sweep, held.totals, held.lists, counts, clock, rows_per_s=rows_per_s
+            *(held.cells, sweep, sweep, sweep, held.totals, held.lists, counts, held.indexed, clock),
+            rows_per_s=rows_per_s,
         )

@@ -6,21 +6,25 @@ of that time bring and what is filled in here are decided by version and time, a
 incomplete, and totals are read from the ledger where they are missing.
 """
 
+import asyncio
+
 from plaudit.domain.catalogue import NONE
 from plaudit.domain.cell import Transition
-from plaudit.domain.errors import Corrupt
+from plaudit.domain.errors import Conflict, Corrupt
 from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
 from plaudit.ports.index import Index
 from plaudit.ports.ledger import Target
+from plaudit.ports.own import Indexed
 from plaudit.ports.sweep import CellPage, Emptying, Places, Sweep
 from plaudit.ports.totals import Totals
 from plaudit.services.walk import Look, Throttle, Walk
 
 TASK = "rebuild"
 ROWS_PER_S = 20_000.0
+SAID_AGAIN_S = 3.0  # whoever follows the log says so every second
 PAGE = 500
 
 
@@ -36,6 +40,7 @@ class Rebuild:
         totals: Totals,
         index: Index,
         flushed: Flushed,
+        indexed: Indexed,
         clock: Clock,
         *,
         rows_per_s: float = ROWS_PER_S,
@@ -47,6 +52,7 @@ class Rebuild:
         self._totals = totals
         self._index = index
         self._flushed = flushed
+        self._indexed = indexed
         self._throttle = Throttle(rows_per_s, clock)
         self.cells = 0
         self.entries = 0
@@ -55,9 +61,17 @@ class Rebuild:
     async def run(self, look: Look = lambda _done, _total: None, *, anew: bool = False) -> None:
         """Empty and fill; with `anew` from the start although an earlier run was interrupted.
 
-        Raises `Unavailable`: run it again, it goes on from there.
+        Raises `Unavailable`: run it again, it goes on from there. `Conflict`: somebody follows the log into the lists;
+        nothing was emptied. While they are incomplete nobody may say that they follow it: own state that is not in them
+        would be believed to be none.
         """
         walk = Walk(self._places, TASK)
+        await self._indexed.forget()
+        await asyncio.sleep(SAID_AGAIN_S)
+        if await self._indexed.reached() is not None:
+            raise Conflict(
+                "a `worker index` is running: stop every one of them, and start them again afterwards"
+            )
         if anew:
             await walk.restart()
         if not await self._places.reached(TASK):

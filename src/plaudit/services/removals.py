@@ -57,6 +57,7 @@ class CellRemovals:
         caught_up: Callable[[], Awaitable[None]] = _at_once,
         forget: Sequence[Forget] = (),
         in_force_after_s: float = IN_FORCE_AFTER_S,
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._alter = alter
         self._follow = Follow(alter)
@@ -69,6 +70,7 @@ class CellRemovals:
         self._clock = clock
         self._caught_up = caught_up
         self._forget = forget
+        self._trusted = trusted
         self._in_force_after_us = round(in_force_after_s * 1_000_000)
         self._purged: dict[
             CellKey, str
@@ -243,6 +245,8 @@ class CellRemovals:
 
     async def _in_force(self, user: str) -> None:
         """Wait, by way of being called again, until every process refuses this user's taps."""
+        if not self._trusted():
+            raise Unavailable("the clock of this process is not that of the store")
         marked_at = await self._marks.marked_at(user)
         if marked_at is None:  # whoever began this died before
             await self._marks.mark(user)
