@@ -4,17 +4,23 @@ Every statement may be run again, so an interrupted migration is simply run agai
 Cassandra itself may then make one table twice. Run it from one place.
 """
 
+import asyncio
 import re
 from importlib.resources import files
 
 import acsylla
 
 from plaudit.adapters.cassandra.session import Session
+from plaudit.domain.errors import Unavailable
 
 APPLIED = "SELECT version FROM $keyspace.migration"
 APPLY = "INSERT INTO $keyspace.migration (version, name, applied_at) VALUES (?, ?, toTimestamp(now()))"
 DATACENTER = "SELECT data_center FROM system.local"
 TABLES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'migration'"
+
+HERE = "SELECT schema_version FROM system.local"
+THERE = "SELECT schema_version FROM system.peers_v2"
+AGREED_WITHIN_S = 30
 
 _COMMENT = re.compile(r"--.*")
 
@@ -48,7 +54,25 @@ async def migrate(session: Session) -> list[str]:
             await session.change_schema(text)
         await session.write((await session.prepare(APPLY)).bind([version, name]))
         done.append(name)
+    if done:
+        await _agreed(session)
     return done
+
+
+async def _agreed(session: Session) -> None:
+    """Wait until every node that is up has the schema: one that lacks a column refuses to prepare what names it.
+
+    Raises `Unavailable`: they do not agree; `nodetool describecluster` says who does not.
+    """
+    local, peers = [await session.prepare(query, acsylla.Consistency.ONE) for query in (HERE, THERE)]
+    for _ in range(AGREED_WITHIN_S * 5):
+        found = [*(await session.read(local.bind([]))).all(), *(await session.read(peers.bind([]))).all()]
+        if len({str(row.as_tuple()[0]) for row in found if row.as_tuple()[0] is not None}) == 1:
+            return
+        await asyncio.sleep(0.2)
+    raise Unavailable(
+        "the nodes do not agree on the schema; see `nodetool describecluster`, then migrate again"
+    )
 
 
 async def _applied(session: Session) -> set[int]:
