@@ -152,7 +152,7 @@ async def test_a_real_topic_is_looked_at(session: Session, redis: Redis, kafka: 
     for partitions, there, wanted in (
         (3, False, {"topic": "fault"}),
         (3, True, {"topic": "ok", "events": "note", "retention": "ok"}),
-        (6, True, {"topic": "note", "events": "note", "retention": "ok"}),
+        (6, True, {"topic": "fault", "events": "note", "retention": "ok"}),
     ):
         if there:
             await admin.create()
@@ -182,7 +182,7 @@ async def test_an_engine_that_is_away_does_not_hide_the_others(session: Session)
 def test_a_wrong_topic_is_found() -> None:
     for topic, check, state in (
         (None, "topic", "fault"),
-        (FixedTopic(partitions=5), "topic", "note"),
+        (FixedTopic(partitions=5), "topic", "fault"),
         (FixedTopic(min_insync=1), "events", "fault"),
         (FixedTopic(min_insync=3), "events", "fault"),
         (FixedTopic(replication=1, min_insync=1), "events", "note"),
