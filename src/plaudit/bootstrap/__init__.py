@@ -40,6 +40,8 @@ __all__ = [
 
 log = logging.getLogger("plaudit")
 
+NOTHING_DERIVED = "in the embedded profile nothing is derived that could differ"
+
 
 async def run(settings: Settings, *, everything: bool = False) -> None:
     """Serve until told to stop: the cluster profile where the settings name its engines, else the embedded one.
@@ -62,10 +64,7 @@ async def run(settings: Settings, *, everything: bool = False) -> None:
 
 async def work(settings: Settings, role: Role) -> None:
     """Be a worker of the cluster until told to stop. Raises `PlauditError`."""
-    if not settings.clustered:
-        raise Invalid(
-            "invalid_setting", "cassandra_hosts is not set: the embedded profile does all work itself"
-        )
+    _needs_cluster(settings, "the embedded profile does all work itself")
     with drivers():
         from plaudit.bootstrap.cluster import worker
     async with worker(settings, role) as service:
@@ -80,11 +79,7 @@ async def _serve(service: Service, host: str, port: int, limits: Limits) -> None
 
 async def migrate(settings: Settings) -> list[str]:
     """Create or upgrade the schema of the cluster; returns what was applied now. Raises `PlauditError`."""
-    if not settings.clustered:
-        raise Invalid(
-            "invalid_setting",
-            "cassandra_hosts is not set: the embedded profile upgrades its file when it starts",
-        )
+    _needs_cluster(settings, "the embedded profile upgrades its file when it starts")
     with drivers():
         from plaudit.bootstrap.cluster import migrate_engines
     return await migrate_engines(settings)
@@ -95,7 +90,7 @@ async def auditing(
     settings: Settings, repair: bool, rows_per_s: float, report: Callable[[Drift], None]
 ) -> AsyncIterator[CellAuditor]:
     """The auditor of the cluster, for the command. Raises `PlauditError`."""
-    _needs_cluster(settings)
+    _needs_cluster(settings, NOTHING_DERIVED)
     with drivers():
         from plaudit.bootstrap import workers
     async with workers.auditing(settings, repair, rows_per_s, report) as auditor:
@@ -105,7 +100,7 @@ async def auditing(
 @asynccontextmanager
 async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Rebuild]:
     """What fills the derived stores of the cluster again, for the command. Raises `PlauditError`."""
-    _needs_cluster(settings)
+    _needs_cluster(settings, NOTHING_DERIVED)
     with drivers():
         from plaudit.bootstrap import workers
     async with workers.rebuilding(settings, rows_per_s) as rebuild:
@@ -114,18 +109,15 @@ async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Reb
 
 async def split(settings: Settings, target: str) -> int:
     """Split a target; returns over how many lanes it is split now. Raises `PlauditError`."""
-    _needs_cluster(settings)
+    _needs_cluster(settings, "the embedded profile has one writer, so there is nothing to split for")
     with drivers():
         from plaudit.bootstrap import splitting
     return await splitting.split_target(settings, target)
 
 
-def _needs_cluster(settings: Settings) -> None:
+def _needs_cluster(settings: Settings, embedded_words: str) -> None:
     if not settings.clustered:
-        raise Invalid(
-            "invalid_setting",
-            "cassandra_hosts is not set: in the embedded profile nothing is derived that could differ",
-        )
+        raise Invalid("invalid_setting", f"cassandra_hosts is not set: {embedded_words}")
 
 
 def dead_letters(settings: Settings, after: int, limit: int) -> list[Parcel]:
