@@ -39,6 +39,31 @@ def test_a_tap_shows_before_it_is_sent_and_stays(board: Open, service: Service, 
     assert one.shown(target) == service.stored("alice", target)
 
 
+def test_a_bar_waits_for_the_own_reaction(board: Open, service: Service, target: str) -> None:
+    """Counts of the stream may overtake the feed. A bar that showed them would offer to give what is given."""
+    service.tap("alice", target, "love")
+    other, held = fresh("post:"), list[Route]()
+    one = board()
+
+    def hold(route: Route) -> None:
+        held.append(route) if target in (route.request.post_data or "") else route.continue_()
+
+    one.page.route("**/reactions/feed", hold)
+    one.open([target], "alice").live()
+    one.add([other], token=one.bar(target).get_attribute("token") or "")
+    one.until(other, None, 0)
+    service.tap("bob", other)
+    one.until(other, None, 1)  # by the stream, which told of the first target before
+    assert one.bar(target).evaluate("bar => bar.counts") is None
+    assert not one.main(target).is_visible()
+    one.page.unroute("**/reactions/feed")
+    for route in held:
+        route.continue_()
+    one.until(target, "love", 1)
+    one.main(target).click()
+    one.until(target, None, 0)
+
+
 def test_a_tap_takes_back_and_gives_the_last_used_again(board: Open, service: Service, target: str) -> None:
     one = board().open([target], "alice").ready()
     one.pick(target, "Sad")

@@ -121,9 +121,10 @@ export class PlauditBar extends HTMLElement {
 
   /** The counts as the bar shows them, null while unknown. */
   get counts() {
-    if (!this.#entry?.state.counts) return null;
-    const { total, reactions } = shown(this.#entry.state);
-    return { ...this.#entry.state.counts, total, reactions };
+    const { told, state } = this.#entry ?? {};
+    if (!told || !state?.counts) return null;
+    const { total, reactions } = shown(state);
+    return { ...state.counts, total, reactions };
   }
 
   /** Whether the service has not confirmed the newest wish yet. */
@@ -288,7 +289,7 @@ export class PlauditBar extends HTMLElement {
   draw() {
     dirty.delete(this);
     const session = this.#session, entry = this.#entry, words = this.#words;
-    const ready = session?.catalogue.length && entry?.state.counts && !entry.error && words;
+    const ready = session?.catalogue.length && entry?.told && !entry.error && words;
     this.#bar.hidden = !ready;
     if (!ready) return;
     const { own, total, reactions } = shown(entry.state);

@@ -51,6 +51,8 @@ export class Entry {
   near = new Set();
   /** Whether the service has been asked. */
   asked = false;
+  /** Whether it has answered: a stream may tell counts before anybody knows the own reaction. */
+  told = false;
   sending = false;
   /** Whether the newest wish is in the outbox. */
   kept = false;
@@ -244,6 +246,7 @@ export class Session {
     const entry = this.entries.get(id);
     if (!entry || !isCounts(item?.counts)) return;
     entry.error = null;
+    entry.told = true;
     entry.route = item.route ?? entry.route;
     entry.closed = item.closed ?? entry.closed;
     if (item.summary && item.counts.version >= entry.summaryAt) {
@@ -299,6 +302,7 @@ export class Session {
   #answered(id, entry, sent, answer) {
     if (!isCounts(answer?.counts)) answer = { reaction: sent.reaction, counts: NOTHING };
     entry.route = answer.route ?? entry.route;
+    entry.told = true;
     this.apply(entry, answered(entry.state, sent.key, answer));
     this.#live?.tell({ kind: "own", id, told: { reaction: answer.reaction, counts: answer.counts } });
     for (const watcher of entry.watchers) watcher.saved(answer.reaction);
