@@ -38,7 +38,7 @@ from plaudit.services.watch import Watch
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
-NEAR_MAX_AGE_S = 0.1
+NEAR_MAX_AGE_S = 0.25
 
 
 async def migrate_engines(settings: Settings) -> list[str]:

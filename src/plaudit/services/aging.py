@@ -42,7 +42,6 @@ class AgingNearCache(NearCache):
         self._max_age_s = max_age_s
         self._ahead_s = max_age_s * (1 - AHEAD)
         self._now_s = clock.monotonic_s
-        self._seen_s: dict[str, float] = {}  # when each entry was true
         self._due: dict[str, None] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.get: Callable[[str], Shown | None] = self._young
@@ -50,8 +49,8 @@ class AgingNearCache(NearCache):
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""
         self._loading.pop(target_id, None)
-        if target_id in self._seen_s:
-            self._seen_s[target_id] = _LONG_AGO
+        if shown := self._shown.get(target_id):
+            shown.seen_s = _LONG_AGO
         if target_id in self.watched:
             self.changed.add(target_id)
 
@@ -59,7 +58,7 @@ class AgingNearCache(NearCache):
         shown = self._shown.get(target_id)
         if shown is None:
             return None
-        left_s = self._seen_s[target_id] + self._max_age_s - self._now_s()
+        left_s = shown.seen_s + self._max_age_s - self._now_s()
         if left_s < self._ahead_s:
             if left_s < 0:
                 return None
@@ -87,18 +86,14 @@ class AgingNearCache(NearCache):
         known = self._shown.get(target_id)
         if known is None or known.seq < (target.header.seq if target.header else 0):
             return self._put(target_id, target)
-        self._seen_s[target_id] = self._now_s()
+        known.seen_s = self._now_s()
         self._shown.move_to_end(target_id)
         if target_id in self.watched:
-            self.changed.add(
-                target_id
-            )  # whoever looked for a change too late, and had it read again, looks once more
+            # Whoever looked for a change too late, and had it read again, looks once more.
+            self.changed.add(target_id)
         return known
 
-    def _put(self, target_id: str, target: Target) -> Shown:
-        self._seen_s[target_id] = self._now_s()
-        return super()._put(target_id, target)
-
-    def _drop_oldest(self) -> None:
-        target_id, _ = self._shown.popitem(last=False)
-        del self._seen_s[target_id]
+    def _show(self, target_id: str, target: Target) -> Shown:
+        shown = super()._show(target_id, target)
+        shown.seen_s = self._now_s()
+        return shown
