@@ -31,6 +31,7 @@ LOAD_WITHIN_S = 60.0
 ASK_EVERY_S = 1.0  # how often it is asked how far the lists are
 MOST_UNTOLD = 20_000
 PER_TELLING = 1_000
+GATHER_S = 0.005  # so long what there is to tell gathers: a round trip costs as much as twenty changes in it
 
 
 class Own:
@@ -85,8 +86,8 @@ class Own:
         return await self._ledger.reacted(user, before, limit)
 
     def wrote(self, user: str, target: str, reaction: int, updated_at: int) -> None:
-        """A commit left this state behind: tell it at once. Returns at once, and never fails: what is written together
-        in one turn of the loop is told together, and so is what comes while that is under way."""
+        """A commit left this state behind: tell it soon. Returns at once, and never fails: what is written within
+        `GATHER_S` is told together, and so is what comes while that is under way."""
         self._taps.tell([Change(user, target, State(reaction, updated_at))])
 
     async def told(self, within_s: float = 1.0) -> bool:
@@ -168,6 +169,7 @@ class _Telling:
     async def _tell(self) -> None:
         try:
             while self._untold:
+                await asyncio.sleep(GATHER_S)
                 places = list(islice(self._untold, PER_TELLING))
                 changes = [Change(*place, self._untold.pop(place)) for place in places]
                 try:
