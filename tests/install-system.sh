@@ -33,6 +33,7 @@ test)
     need redis-server redis-server
     need chromium chromium chromium-browser google-chrome
     need php-cli php # signs a token as a host app in PHP does
+    need npm npm     # brings Node; fetches what the widget is checked with
     # Without it Chromium draws every emoji as an empty box. macOS has its own.
     [ "$(uname -s)" = Darwin ] || need_font fonts-noto-color-emoji 'NotoColorEmoji*'
     ;;

@@ -13,7 +13,7 @@ from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
 from plaudit.services.lanes import Look, SplitCells
 from plaudit.services.propose import NO_LANES, Lost, Moved, Open, Proposer, Sealed, Settled
-from plaudit.services.publish import Publish
+from plaudit.services.publish import Publish, Swept
 from plaudit.services.recover import Left, Recover, cells_of
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.store import SimulatedCells
@@ -173,10 +173,10 @@ class TrustsTheDead(Publish):
 class PaysWithOldCoin(Publish):
     """Sweeps with what the debt says, and does not look at the cell: nothing but the users is in it."""
 
-    async def sweep(self, shard: int) -> int:
+    async def sweep(self, shard: int) -> Swept:
         for debt in await self._debts.owed(shard):
             await self._debts.settle(debt)
-        return 0
+        return Swept(0, 0)
 
 
 BROKEN_PUBLISH = {kind.__name__: kind for kind in (PublishesAndHopes, TrustsTheDead, PaysWithOldCoin)}

@@ -1,7 +1,7 @@
 """A session on the tests' Cassandra, with the schema in it. Tests share the keyspace and use targets of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -71,6 +71,12 @@ async def open_session(
         yield session
     finally:
         await session.__aexit__()
+
+
+async def emptied(session: Session, tables: Iterable[str]) -> None:
+    """Empty these tables of the keyspace, all at once: each is flushed to disk before it is dropped."""
+    keyspace = session.config.keyspace
+    await asyncio.gather(*(session.change_schema(f"TRUNCATE {keyspace}.{table}") for table in tables))
 
 
 def fresh_target() -> str:
@@ -261,8 +267,7 @@ TABLES = (
 async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Stores]:
     """The ports that the cluster profile has so far, on empty tables. There are no others."""
     async with cluster(cassandra, clock) as parts:
-        for table in TABLES:
-            await parts.session.change_schema(f"TRUNCATE plaudit.{table}")
+        await emptied(parts.session, TABLES)
         process = await parts.process()
         absent: Any = None
         yield Stores(

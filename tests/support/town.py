@@ -37,7 +37,7 @@ from plaudit.services.rebuild import Rebuild
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
-from tests.support.cassandra import fresh_target, open_session
+from tests.support.cassandra import emptied, fresh_target, open_session
 from tests.support.redis import open_session as open_redis
 from tests.support.taps import HAHA, LIKE, LOVE, NONE, set_to
 
@@ -188,7 +188,6 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
         CassandraDebts(session, SystemClock()) as debts,
         open_redis(redis) as redis_session,
     ):
-        for table in TABLES if empty else ():
-            await session.change_schema(f"TRUNCATE {KEYSPACE}.{table}")
+        await emptied(session, TABLES if empty else ())
         totals, indexed = RedisTotals(redis_session), RedisIndexed(redis_session, 1)
         yield Town(session, cells, lists, counts, sweep, debts, totals, indexed)

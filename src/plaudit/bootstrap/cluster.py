@@ -110,6 +110,7 @@ async def _api(
         )
         await enter(Watch(near))
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
+        metrics.gauge("plaudit_own_state_away", lambda: own.away)
         chance = random.SystemRandom()
         post = await enter(letters(held))
         taking = await enter(removing(held, post, near, clock))

@@ -25,7 +25,7 @@ from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.taps import set_to
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.three_nodes]
 
 # Hints too: after a while they bring the whole commit to who missed it.
 COMMITS = ("PAXOS_COMMIT_REQ", "PAXOS2_COMMIT_REMOTE_REQ", "PAXOS2_COMMIT_AND_PREPARE_REQ", "HINT_REQ")
