@@ -257,8 +257,8 @@ class World:
         tap = Tap(seen.user, seen.verb, seen.reaction, seen.op, seen.keyed)
         for _ in range(8):
             process = random.choice(self._processes)
-            waiting = process.committer.submit(seen.key.target, tap)
             try:
+                waiting = process.committer.submit(seen.key.target, tap)
                 answer, shown, _ = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
             except (OutcomeUnknown, TimeoutError):  # the client's own patience may end first
                 seen.maybe = True

@@ -5,14 +5,15 @@ state that is read never takes the place of a newer one seen before: what this p
 read of a target at a time; of an entry that is read again and has not changed nothing is made anew.
 
 An entry in use is read again before it is too old, together with all others that are, so that nobody waits for it.
+Where too much waits to be read already, what was seen last is shown for a few seconds more, and `degraded` says so.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.errors import PlauditError
+from plaudit.domain.errors import Overloaded, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
@@ -22,6 +23,8 @@ _LONG_AGO = float("-inf")
 AHEAD = 0.5  # of the age that an entry may have: from then on it is read again when it is asked for
 GATHER_S = 0.01  # so long what is to be read again gathers
 TOGETHER = 500
+LATE_S = 5.0  # so old is never anything that is shown (docs/delivery.md)
+SAID_FOR_S = 1.0
 
 
 class AgingNearCache(NearCache):
@@ -38,13 +41,26 @@ class AgingNearCache(NearCache):
         clock: Clock,
         degraded: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(counters, catalogue, entries=entries, public=public, degraded=degraded)
+        super().__init__(counters, catalogue, entries=entries, public=public)
+        self._late_s = _LONG_AGO  # when something old was shown last
+        self.degraded = lambda: degraded() or self._now_s() < self._late_s + SAID_FOR_S
         self._max_age_s = max_age_s
         self._ahead_s = max_age_s * (1 - AHEAD)
         self._now_s = clock.monotonic_s
         self._due: dict[str, None] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.get: Callable[[str], Shown | None] = self._young
+
+    async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
+        """As `NearCache.load`, and somewhat old entries rather than `Overloaded`."""
+        try:
+            return await super().load(ids)
+        except Overloaded:
+            oldest_s = self._now_s() - LATE_S
+            if any(self._seen_s.get(id_, _LONG_AGO) < oldest_s for id_ in ids):
+                raise
+            self._late_s = self._now_s()
+            return {id_: self._shown[id_] for id_ in ids}
 
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""

@@ -1,8 +1,9 @@
 """Refill: totals from where they are kept near the readers, and from the ledger what is not there.
 
 A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
-is kept for the next reader, after the answer. While the totals are away everything is read from the ledger and
-`degraded` says so; after a few failures in a row they are only probed (`services/probed.py`). The ledger is behind a
+is kept for the next reader, after the answer; until it is, whoever reads the same gets it from here. While the totals
+are away everything is read from the ledger and `degraded` says so; after a few failures in a row they are only probed
+(`services/probed.py`). The ledger is behind a
 gate: one read of a target at a time, a few reads at once, and beyond a bound `Overloaded`.
 """
 
@@ -55,6 +56,7 @@ class Refill:
         self._probed = Probed("counters", probe_every_s)
         self._reading: dict[str, asyncio.Future[_Outcome]] = {}
         self._unkept: dict[str, Target] = {}
+        self._keeping: dict[str, Target] = {}  # on its way to the totals
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -82,6 +84,9 @@ class Refill:
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         kept = await self._kept(ids)
+        for id_ in ids:
+            if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
+                kept[id_] = state
         missing = [id_ for id_ in ids if id_ not in kept]
         if missing:
             if self.degraded:
@@ -152,8 +157,8 @@ class Refill:
     async def _keep_all(self) -> None:
         try:
             while self._unkept:
-                states, self._unkept = self._unkept, {}
-                await self._totals.put(states)
+                self._keeping, self._unkept = self._unkept, {}
+                await self._totals.put(self._keeping)
         except Unavailable as error:
             self._unkept.clear()
             log.info("what was read from the ledger is not kept: %s", error)
@@ -161,3 +166,4 @@ class Refill:
             log.exception("keeping what was read failed in a way nobody foresaw")
         finally:
             self._keeper = None
+            self._keeping = {}

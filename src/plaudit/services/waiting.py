@@ -10,6 +10,7 @@ import msgspec
 from plaudit.domain.cell import Tap
 from plaudit.domain.errors import Overloaded, PlauditError
 from plaudit.services.commit import Committed
+from plaudit.services.turns import Turns
 
 
 class Waiting(NamedTuple):
@@ -27,6 +28,7 @@ class Cell(msgspec.Struct):
     busy: bool = False
     failures: int = 0
     error: PlauditError | None = None  # why the last attempt stored nothing
+    turns: Turns = msgspec.field(default_factory=Turns)
 
 
 def gone(waiting: Waiting) -> bool:
