@@ -15,6 +15,7 @@ from tests.engines.jars import Missing
 from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.engines.running import Engines
+from tests.support.nginx import program
 
 # The same examples every time in CI, fresh ones on a laptop, and never a deadline.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -101,6 +102,13 @@ def redis(engines: Engines) -> Redis:
     """Three masters with a replica each."""
     with needs():
         return engines.redis()
+
+
+@pytest.fixture(scope="session")
+def nginx() -> None:
+    """For tests that start nginx (`tests.support.nginx`)."""
+    if program() is None:
+        missing("nginx", "'make test' as root on Debian installs it")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 # usage: tests/install-system.sh test|bench
 # Never fails: what is still missing makes its tests skip (or, with CI=true, fail) with a line of their own.
 set -u
+PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps nginx, also where a user's PATH does not say so
 
 missing=""
 
@@ -31,6 +32,7 @@ test)
     need openjdk-17-jre-headless java
     need maven mvn
     need redis-server redis-server
+    need nginx-light nginx # stands before the cluster's processes, as deploy/nginx has it
     need chromium chromium chromium-browser google-chrome
     need php-cli php # signs a token as a host app in PHP does
     need npm npm     # brings Node; fetches what the widget is checked with

@@ -52,6 +52,7 @@ function recording(sent) {
       ...(init.body && { body: JSON.parse(init.body) }),
       key: headers.get("idempotency-key"),
       acts: headers.get("plaudit-user") ?? undefined,
+      route: headers.get("plaudit-route") ?? undefined,
     });
     return fetch(address, init);
   };
@@ -68,18 +69,21 @@ function match(found, wanted, where) {
   } else assert.equal(found, wanted, where);
 }
 
-async function run(client, sent, { call: [name, given], sends, returns, fails }) {
+async function run(client, sent, { before = [], call: [name, given], sends, returns, fails }) {
+  for (const [earlier, options] of before) await CALLS[earlier](client, options);
+  sent.length = 0;
   const outcome = await CALLS[name](client, given).then((value) => ({ value }), (error) => ({ error }));
   const keys = new Set(sent.filter(({ key }) => key !== null).map(({ key }) => key));
   assert.ok(keys.size <= 1, "one key for one call");
   assert.equal(sent.length, sends.length, "requests");
-  sends.forEach(({ key, acts, body, query, ...rest }, at) => {
+  sends.forEach(({ key, acts, route, body, query, ...rest }, at) => {
     match(sent[at], rest, `request ${at}`);
     assert.deepEqual(sent[at].body, body);
     assert.deepEqual(Object.keys(sent[at].query).sort(), Object.keys(query).sort());
     match(sent[at].query, query, "query");
     assert.equal(sent[at].key !== null, key);
     assert.equal(sent[at].acts, acts);
+    assert.equal(sent[at].route, route);
   });
   if (fails) {
     assert.ok(outcome.error instanceof PlauditError, String(outcome.error ?? "no error"));
@@ -132,6 +136,20 @@ for (const one of faults) {
     }
   });
 }
+
+test("of many routes the newest are remembered", async () => {
+  const sent = [];
+  const fetch = async (_, { method, headers, body }) => {
+    const { target_id: target, target_ids: targets } = JSON.parse(body);
+    if (method === "PUT") sent.push(headers["plaudit-route"]);
+    const told = (id) => ({ target_id: id, route: `${id}/7` });
+    return Response.json(targets ? { targets: Object.fromEntries(targets.map((id) => [id, told(id)])) } : told(target));
+  };
+  const client = new PlauditClient({ endpoint: "http://localhost", fetch });
+  await client.feed(Array.from({ length: 10_001 }, (_, number) => `t${number}`));
+  for (const target of ["t0", "t1", "t10000"]) await client.set(target, "like");
+  assert.deepEqual(sent, ["t0", "t1", "t10000/7"]); // t0 was forgotten; when it was told again, t1 was the oldest
+});
 
 test("a stream tells what changes, and ends with the loop", { skip: !url && "no server" }, async () => {
   const client = new PlauditClient({ endpoint: url, token: token("js-streamer") });

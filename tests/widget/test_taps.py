@@ -39,6 +39,45 @@ def test_a_tap_shows_before_it_is_sent_and_stays(board: Open, service: Service, 
     assert one.shown(target) == service.stored("alice", target)
 
 
+def test_a_tap_has_the_route_that_was_told_last(board: Open, service: Service, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    newest = f"{target}/3"
+    one.page.route("**/reactions/feed", lambda route: tell(route, "targets", target, newest))
+    one.open([target], "alice").ready()
+    answers = iter(["ok", "lost", "overloaded", "ok"])
+    routes: list[str | None] = []
+
+    def answer(route: Route) -> None:
+        nonlocal newest
+        routes.append(route.request.headers.get("plaudit-route"))
+        match next(answers):
+            case "lost":
+                route.abort()
+            case "overloaded":
+                body = '{"code": "overloaded"}'
+                route.fulfill(status=503, body=body, content_type="application/problem+json")
+            case _:
+                newest = f"{target}/5"
+                tell(route, None, target, newest)
+
+    one.on_taps(answer)
+    for reaction in ("like", "love"):
+        one.bar(target).evaluate("(bar, wish) => bar.react(wish)", reaction)
+        one.until(target, reaction, 1)
+    # No answer: any process may take it. Refused with a reason: the same one again.
+    assert routes == [f"{target}/3", f"{target}/5", None, f"{target}/5"]
+    assert service.stored("alice", target)["own"] == "love"
+
+
+def tell(route: Route, inside: str | None, target: str, told: str) -> None:
+    """Pass the service's answer on with another route in it."""
+    answer = route.fetch()
+    body = answer.json()
+    (body[inside][target] if inside else body)["route"] = told
+    route.fulfill(response=answer, json=body)
+
+
 def test_a_bar_waits_for_the_own_reaction(board: Open, service: Service, target: str) -> None:
     """Counts of the stream may overtake the feed. A bar that showed them would offer to give what is given."""
     service.tap("alice", target, "love")

@@ -273,7 +273,7 @@ class AsyncClient:
             self._retries,
             time.monotonic,
             renewable=callable(self._token),
-            route=self._routes.of(call.target),
+            route=self._routes.of(call.target, call.user) if call.target is not None else None,
         )
         told: Any = None
         try:
@@ -287,7 +287,7 @@ class AsyncClient:
                     case Send() as wanted:
                         told = await self._send(wanted)
         except StopIteration as end:
-            self._routes.learn(end.value)
+            self._routes.learn(call.user, end.value)
             return end.value  # type: ignore[no-any-return] # what the generator returns
 
     async def _send(self, wanted: Send) -> Answer | httpx.TransportError:

@@ -235,7 +235,7 @@ class Client:
             self._retries,
             time.monotonic,
             renewable=callable(self._token),
-            route=self._routes.of(call.target),
+            route=self._routes.of(call.target, call.user) if call.target is not None else None,
         )
         told: Any = None
         try:
@@ -249,7 +249,7 @@ class Client:
                     case Send() as wanted:
                         told = self._send(wanted)
         except StopIteration as end:
-            self._routes.learn(end.value)
+            self._routes.learn(call.user, end.value)
             return end.value  # type: ignore[no-any-return] # what the generator returns
 
     def _send(self, wanted: Send) -> Answer | httpx.TransportError:

@@ -28,7 +28,10 @@ STREAM = f"{REACTIONS}/stream"
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and how to read its answer. `key` is the idempotency key of a tap, which all its repeats have."""
+    """One request and how to read its answer.
+
+    `key` is the idempotency key of a tap, which all its repeats have, and `target` what is tapped on.
+    """
 
     method: str
     path: str
@@ -119,7 +122,7 @@ def reactors(target: str, reaction: str | None, cursor: str | None, limit: int) 
     def read(json: Any, _: object) -> Page[Reactor]:
         return Page([Reactor.read(each) for each in json["reactors"]], json["next_cursor"])
 
-    return Call("GET", path, read, query=query, target=target)
+    return Call("GET", path, read, query=query)
 
 
 def reacted(cursor: str | None, limit: int, user: str | None) -> Call[Page[Reacted]]:

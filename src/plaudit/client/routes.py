@@ -1,26 +1,46 @@
-"""Which process a target's calls go to best: what the service said last, sent back as `Plaudit-Route`."""
+"""Which process a user's taps on a target go to best: what the service said last, sent back as `Plaudit-Route`.
 
+Until it has said something it is the target, which is right for all but the few targets that are split over lanes. A
+route is a hint for the load balancer and is never computed here. Safe to use from several threads.
+"""
+
+import re
+import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
-from plaudit.client.models import Tap
+from plaudit.client.models import Tap, Target
 
 REMEMBERED = 10_000
+# What ids are made of, and may stand in a header: what is no id is for the service to refuse, not for the transport.
+_ID = re.compile(r"[\w.:@~|=-]{1,128}", re.ASCII)
 
 
 class Routes:
-    """Routes by target, of the targets tapped last."""
+    """Routes by target and user, of those who tapped or were shown a feed last."""
 
-    def __init__(self) -> None:
-        self._routes: OrderedDict[str, str] = OrderedDict()
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self._routes: OrderedDict[tuple[str, str | None], str] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def of(self, target: str | None) -> str | None:
-        """The route to send with a call about this target, if it is known."""
-        return self._routes.get(target) if target is not None else None
+    def of(self, target: str, user: str | None) -> str | None:
+        """The route to send with a tap; None for a target that the service will refuse."""
+        with self._lock:
+            told = self._routes.get((target, user))
+        return told or (target if _ID.fullmatch(target) else None)
 
-    def learn(self, result: object) -> None:
-        """Remember the route in the answer to a tap; other results say nothing."""
+    def learn(self, user: str | None, result: object) -> None:
+        """Remember the routes in the answer to a tap, or in a feed; other results say nothing."""
         if isinstance(result, Tap):
-            self._routes[result.target_id] = result.route
-            self._routes.move_to_end(result.target_id)
-            if len(self._routes) > REMEMBERED:
+            told = {result.target_id: result.route}
+        elif isinstance(result, Mapping):
+            told = {target: item.route for target, item in result.items() if isinstance(item, Target)}
+        else:
+            return
+        with self._lock:
+            for target, route in told.items():
+                self._routes[target, user] = route
+                self._routes.move_to_end((target, user))
+            while len(self._routes) > self._remembered:
                 self._routes.popitem(last=False)

@@ -3,6 +3,9 @@
 `talk` is a generator that says what to do next and is told what came of it, so that the blocking and the asyncio client
 share every rule. A call is repeated while its failure is temporary (no answer, 408, 425, 429, 500, 502, 503, 504) and
 `Retries` allow it; a tap always with the same key. A refused token is asked for anew, once.
+
+A tap says by its route which process it goes to best. Where that one gave no answer, or cannot store anything now, the
+tap is repeated without: any process can take it.
 """
 
 import json
@@ -16,6 +19,9 @@ from plaudit.client.calls import Call
 from plaudit.client.errors import PlauditError
 
 T = TypeVar("T")
+# No answer of the service (whoever answered in its place), or a process that stores nothing now. Whatever else it says,
+# it is there, and others would only get in its way.
+ELSEWHERE = frozenset({None, "unavailable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ def talk(
                 token = yield AskToken(renew=True)
                 continue
             failures += 1
+            if error.code in ELSEWHERE:
+                route = None
             pause_s = retries.pause_s(failures, error.retry_after_s)
             readable = not isinstance(answer, Answer) or answer.status != 200
             if (

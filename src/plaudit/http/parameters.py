@@ -29,7 +29,8 @@ def parameters() -> Json:
         "PlauditRoute": header(
             "Plaudit-Route",
             {"type": "string"},
-            "The `route` of the last answer for this target, for load balancers. Never needed.",
+            "The `route` of the last answer to this user about this target, before any answer the target, for load "
+            "balancers. Never needed.",
             example="post-42",
         ),
         "IfNoneMatch": header(

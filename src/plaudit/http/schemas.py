@@ -95,7 +95,7 @@ def _words(catalogue: Catalogue) -> Json:
         },
         "Route": {
             "type": "string",
-            "description": "Send it back as `Plaudit-Route` with the next call for this target.",
+            "description": "Send it back as `Plaudit-Route` with this user's next tap on this target.",
         },
     }
 

@@ -56,11 +56,12 @@ class AgingNearCache(NearCache):
         try:
             return await super().load(ids)
         except Overloaded:
-            oldest_s = self._now_s() - LATE_S
-            if any(self._seen_s.get(id_, _LONG_AGO) < oldest_s for id_ in ids):
+            now_s = self._now_s()
+            old = {id_: shown for id_ in ids if (shown := self._shown.get(id_)) and shown.seen_s >= now_s - LATE_S}
+            if len(old) < len(ids):
                 raise
-            self._late_s = self._now_s()
-            return {id_: self._shown[id_] for id_ in ids}
+            self._late_s = now_s
+            return old
 
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""

@@ -3,8 +3,8 @@
 A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
 is kept for the next reader, after the answer; until it is, whoever reads the same gets it from here. While the totals
 are away everything is read from the ledger and `degraded` says so; after a few failures in a row they are only probed
-(`services/probed.py`). The ledger is behind a
-gate: one read of a target at a time, a few reads at once, and beyond a bound `Overloaded`.
+(`services/probed.py`). The ledger is behind a gate: one read of a target at a time, a few reads at once, and beyond a
+bound `Overloaded`.
 """
 
 import asyncio

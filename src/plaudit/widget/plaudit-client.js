@@ -6,7 +6,8 @@
  *     for await (const { user, reaction } of plaudit.reactors("post:42")) console.log(user.name, reaction);
  *
  * What may work later is asked again, with growing pauses and as `Retry-After` says; a tap always with its key, so that
- * it counts once. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`.
+ * it counts once. A tap says by its route which process it goes to best, and is asked again without where that one is not
+ * there. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`.
  */
 
 import { changes } from "./sse.js";
@@ -16,6 +17,9 @@ export { PlauditError };
 
 const BATCH = 100;
 const PAGE = 100;
+const ROUTES = 10_000;
+/** What may stand in a header. */
+const ID = /^[\w.:@~|=-]+$/;
 
 /** @typedef {import("./state.js").Counts} Counts */
 /** @typedef {import("./state.js").User} User */
@@ -34,7 +38,8 @@ const PAGE = 100;
 
 export class PlauditClient {
   /**
-   * The route of each target, as answers said it: a load balancer sends its taps to one process.
+   * The route of a user's taps on a target, as answers said it last: a load balancer sends them to one process. Of those
+   * who tapped or read a feed last, by "user target"; no user for the token's own.
    * @type {Map<string, string>}
    */
   #routes = new Map();
@@ -92,7 +97,7 @@ export class PlauditClient {
     const parts = await batches(targets, (ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids } }));
     /** @type {Record<string, FeedItem>} */
     const items = Object.assign({}, ...parts.map((part) => part.targets));
-    for (const [target, { route }] of Object.entries(items)) if (route) this.#routes.set(target, route);
+    for (const [target, { route }] of Object.entries(items)) if (route) this.#learn(` ${target}`, route);
     return items;
   }
 
@@ -190,11 +195,25 @@ export class PlauditClient {
   }
 
   /** @param {string} method @param {string} target @param {TapOptions & Extra} options @returns {Promise<Answer>} */
-  async #tap(method, target, { key = newKey(), route = this.#routes.get(target) ?? target, user, body, query }) {
-    const headers = { "idempotency-key": key, "plaudit-route": route, ...(user && { "plaudit-user": user }) };
+  async #tap(method, target, { key = newKey(), route, user, body, query }) {
+    const place = `${user ?? ""} ${target}`;
+    route ??= this.#routes.get(place) ?? (ID.test(target) ? target : undefined);
+    const headers = {
+      "idempotency-key": key, ...(route && { "plaudit-route": route }), ...(user && { "plaudit-user": user }),
+    };
     const answer = await this.#call(method, "reactions", { body, query, headers });
-    this.#routes.set(target, answer.route);
+    if (answer.route) this.#learn(place, answer.route);
     return answer;
+  }
+
+  /** @param {string} place @param {string} route */
+  #learn(place, route) {
+    this.#routes.delete(place); // to the end of the line
+    this.#routes.set(place, route);
+    for (const oldest of this.#routes.keys()) {
+      if (this.#routes.size <= ROUTES) break;
+      this.#routes.delete(oldest);
+    }
   }
 
   /**
@@ -220,6 +239,7 @@ export class PlauditClient {
       } catch (/** @type {any} */ error) {
         // What came with a 200 and cannot be read is somebody else's answer, and will be again.
         if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) throw error;
+        if (error.elsewhere) delete extra?.headers?.["plaudit-route"];
         await pause(backoff(failures, error.waitMs, this.pauseMs));
       }
     }

@@ -43,6 +43,8 @@ export class Entry {
   type;
   /** @type {string | undefined} */
   route;
+  /** Whether the process that should have answered did not, or cannot now: any other may. */
+  astray = false;
   /** Why the target cannot be shown. @type {PlauditError | null} */
   error = null;
   /** @type {Set<Watcher>} */
@@ -278,6 +280,7 @@ export class Session {
           continue;
         }
         this.apply(entry, failed(entry.state, sent.key, error.stored === false));
+        entry.astray = error.elsewhere;
         if (!failures) for (const watcher of entry.watchers) watcher.late();
         this.#keep(id, entry);
         await this.#pause(backoff(failures, error.waitMs));
@@ -290,10 +293,10 @@ export class Session {
   }
 
   /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent @returns {Promise<any>} */
-  #put(id, { type, route = id }, { key, reaction }) {
+  #put(id, { type, route = id, astray }, { key, reaction }) {
     return this.transport.call("PUT", "reactions", {
       body: { target_id: id, reaction_type: reaction, ...(type && { target_type: type }) },
-      headers: { "idempotency-key": key, "plaudit-route": route },
+      headers: { "idempotency-key": key, ...(!astray && { "plaudit-route": route }) },
       keepalive: true, // a tap just before the page goes away counts too
     });
   }
@@ -302,6 +305,7 @@ export class Session {
   #answered(id, entry, sent, answer) {
     if (!isCounts(answer?.counts)) answer = { reaction: sent.reaction, counts: NOTHING };
     entry.route = answer.route ?? entry.route;
+    entry.astray = false;
     entry.told = true;
     this.apply(entry, answered(entry.state, sent.key, answer));
     this.#live?.tell({ kind: "own", id, told: { reaction: answer.reaction, counts: answer.counts } });

@@ -31,6 +31,8 @@ export class PlauditError extends Error {
     this.waitMs = waitMs;
     this.errors = errors;
     this.retry = code === null || LATER.has(status);
+    /** Whether another process may do better than the one that should have answered. */
+    this.elsewhere = code === null || code === "unavailable" || code.startsWith("http_");
     this.stored = !this.retry || NOWHERE.has(status) ? /** @type {const} */ (false) : undefined;
   }
 }

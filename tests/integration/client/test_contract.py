@@ -53,31 +53,44 @@ class Recorder:
             found["body"] = json.loads(request.content)
         if "plaudit-user" in request.headers:
             found["acts"] = request.headers["plaudit-user"]
+        if "plaudit-route" in request.headers:
+            found["route"] = request.headers["plaudit-route"]
         self.sent.append(found)
+
+    def forget(self) -> None:
+        self.sent.clear()
+        self.keys.clear()
 
     async def note_async(self, request: httpx.Request) -> None:
         self.note(request)
 
 
-def perform(kind: str, url: str, token: Any, call: list[Any], recorder: Recorder) -> Any:
-    """Make one call and return what it gives as the JSON of the API."""
-    name, arguments = call
+def perform(kind: str, url: str, token: Any, calls: list[list[Any]], recorder: Recorder) -> Any:
+    """Make calls and return what the last one gives as the JSON of the API; only that one is recorded."""
     if kind == "blocking":
         http = httpx.Client(event_hooks={"request": [recorder.note]})
         with http, Client(url, token, retries=BRIEFLY, http=http) as client:
-            found = getattr(client, name)(**arguments)
+            found: Any = None
+            for name, arguments in calls:
+                recorder.forget()
+                found = getattr(client, name)(**arguments)
             return plain(list(found) if isinstance(found, Iterator) else found)
-    return asyncio.run(_perform(url, token, name, arguments, recorder))
+    return asyncio.run(_perform(url, token, calls, recorder))
 
 
-async def _perform(url: str, token: Any, name: str, arguments: Json, recorder: Recorder) -> Any:
+async def _perform(url: str, token: Any, calls: list[list[Any]], recorder: Recorder) -> Any:
     http = httpx.AsyncClient(event_hooks={"request": [recorder.note_async]})
     async with http, AsyncClient(url, token, retries=BRIEFLY, http=http) as client:
-        found = getattr(client, name)(**arguments)
-        if isinstance(found, AsyncIterator):
-            return plain([entry async for entry in found])
-        assert isinstance(found, Coroutine)
-        return plain(await found)
+        found: Any = None
+        for name, arguments in calls:
+            recorder.forget()
+            called = getattr(client, name)(**arguments)
+            if isinstance(called, AsyncIterator):
+                found = [entry async for entry in called]
+            else:
+                assert isinstance(called, Coroutine)
+                found = await called
+        return plain(found)
 
 
 def plain(value: Any) -> Any:
@@ -122,7 +135,7 @@ def check(case: Json, recorder: Recorder, outcome: Any) -> None:
 
 def outcome_of(kind: str, url: str, token: Any, case: Json, recorder: Recorder) -> Any:
     try:
-        return perform(kind, url, token, case["call"], recorder)
+        return perform(kind, url, token, [*case.get("before", []), case["call"]], recorder)
     except PlauditError as error:
         return error
 
