@@ -35,6 +35,7 @@ from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.directory import CellDirectory
 from plaudit.services.erased import Erased
+from plaudit.services.follow import Follow
 from plaudit.services.intake import CellIntake
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -43,6 +44,7 @@ from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
 from plaudit.services.source import CellSource
+from plaudit.services.split import Split
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.support.stores import Stores
@@ -159,8 +161,13 @@ class Process:
             forget=[self._forget],
             in_force_after_s=in_force_after_s,
         )
-        self.intake = CellIntake(cells, publish, users, self.removals, self.erased, clock, random)
+        follow = Follow(self._alter)
+        self.intake = CellIntake(*(cells, publish, users, self.removals, self.erased, follow, clock, random))
         self.source = CellSource(cells, parts.sweep, users, users, self.erased)
+
+    async def split(self, target: str, lanes: int = 4) -> None:
+        """Split a target."""
+        await Split(self._alter, lanes).split(target)
 
     async def kill(self) -> None:
         """End without a word."""

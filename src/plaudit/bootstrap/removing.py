@@ -13,17 +13,19 @@ from plaudit.ports.clock import Clock
 from plaudit.services.alter import Alter
 from plaudit.services.caught_up import CaughtUp
 from plaudit.services.directory import CellDirectory
+from plaudit.services.follow import Follow
 from plaudit.services.near import NearCache
 from plaudit.services.removals import CellRemovals
 from plaudit.services.remove import Remove
 
 
 class Removing(NamedTuple):
-    """The directory, what takes things away, and the jobs that do."""
+    """The directory, what takes things away, the jobs that do, and what brings lanes in step with their root."""
 
     directory: CellDirectory
     removals: CellRemovals
     remove: Remove
+    follow: Follow
 
 
 @asynccontextmanager
@@ -65,6 +67,6 @@ async def removing(
             CassandraLeases(held.session, secrets.token_hex(8)) as leases,
             Remove(removals, held.jobs, near, clock, leases, look_every_s) as remove,
         ):
-            yield Removing(directory, removals, remove)
+            yield Removing(directory, removals, remove, Follow(alter))
     finally:
         await alter.drain()

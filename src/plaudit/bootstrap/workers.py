@@ -22,7 +22,8 @@ from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Handler
 from plaudit.services.alter import Alter
-from plaudit.services.audit_cells import AuditWorker, CellAuditor, Derived, Drift
+from plaudit.services.audit_cells import AuditWorker, CellAuditor
+from plaudit.services.compare import Derived, Drift
 from plaudit.services.consume import Consume
 from plaudit.services.directory import CellDirectory
 from plaudit.services.flush import Flush

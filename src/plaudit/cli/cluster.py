@@ -7,7 +7,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.audit_cells import CellAuditor
+from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.walk import Look
 from plaudit.settings import Settings

@@ -57,7 +57,11 @@ class AgingNearCache(NearCache):
             return await super().load(ids)
         except Overloaded:
             now_s = self._now_s()
-            old = {id_: shown for id_ in ids if (shown := self._shown.get(id_)) and shown.seen_s >= now_s - LATE_S}
+            old = {
+                id_: shown
+                for id_ in ids
+                if (shown := self._shown.get(id_)) and shown.seen_s >= now_s - LATE_S
+            }
             if len(old) < len(ids):
                 raise
             self._late_s = now_s

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Header, Row
+from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row
 from plaudit.domain.errors import Corrupt, Unavailable
-from plaudit.domain.lanes import first, merge, touched
+from plaudit.domain.lanes import first, lane_of, merge, touched
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -24,6 +24,7 @@ TARGETS = 10_000
 VIEWS = 200  # of up to 64 headers each, some 20 KB; more while they are in use
 IN_USE_S = 60.0
 VIEW_AGE_S = 1.0
+AT_ONCE = 16  # reads of rows by name
 
 Look = Callable[[CellKey, Sequence[str]], Awaitable[CellState]]
 
@@ -179,6 +180,39 @@ async def headers(cells: Cells, target: str) -> tuple[Header, dict[int, Header]]
     buckets = range(1, root.lanes + 1)
     states = await asyncio.gather(*(cells.read(CellKey(target, bucket), ()) for bucket in buckets))
     return root, {b: state.header for b, state in zip(buckets, states, strict=True) if state.header}
+
+
+async def version(cells: Cells, target: str) -> int:
+    """The version that the target has, over all of its cells: no lower than any that was ever shown.
+
+    Raises `Unavailable` and `Corrupt`.
+    """
+    root = await cells.settle(CellKey(target), ())
+    over = root.header.lanes if root.header is not None and root.header.lanes > 1 else 0
+    lanes = await asyncio.gather(*(cells.settle(CellKey(target, n), ()) for n in range(1, over + 1)))
+    return root.seq + sum(lane.seq for lane in lanes)
+
+
+async def taken_over(cells: Cells, target: str, lanes: int, users: Iterable[str]) -> dict[str, Row]:
+    """The rows in their lanes of those of these users who have one there. Raises `Unavailable` and `Corrupt`."""
+    by_lane: dict[int, list[str]] = {}
+    for user in users:
+        by_lane.setdefault(lane_of(user, lanes), []).append(user)
+    found: dict[str, Row] = {}
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def read(bucket: int, some: Sequence[str]) -> None:
+        async with room:
+            found.update((await cells.read(CellKey(target, bucket), some)).rows)
+
+    await asyncio.gather(
+        *(
+            read(bucket, some[start : start + MAX_USERS_PER_COMMIT])
+            for bucket, some in by_lane.items()
+            for start in range(0, len(some), MAX_USERS_PER_COMMIT)
+        )
+    )
+    return found
 
 
 def _seq(header: Header) -> int:
