@@ -90,7 +90,7 @@ def generated(server: ServerProcess, folder: Path, run: Run) -> int:
         command += ["--exclude-operation-id" if run.without else "--include-operation-id", operation]
     good = {"user": {"user": "ann", "grants": ["*"]}, "service": {"user": None, "service": True}}
     if run.token is not None:
-        token = server.token(**good[run.token]) if run.token in good else run.token  # type: ignore[arg-type]
+        token = server.token(**good[run.token]) if run.token in good else run.token  # type: ignore[arg-type] # what each kind of token is made of
         command += ["--header", f"Authorization: Bearer {token}"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stdout + ended.stderr
