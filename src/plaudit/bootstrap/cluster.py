@@ -33,6 +33,7 @@ from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.refill import Refill
+from plaudit.services.root_users import RootUsers
 from plaudit.services.split import SplitHot
 from plaudit.services.watch import Watch
 from plaudit.settings import Settings
@@ -115,7 +116,10 @@ async def _api(
         post = await enter(letters(held))
         taking = await enter(removing(held, post, near, clock))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        proposer = Proposer(held.cells, Known(), clock, rules, held.guard.trusted, journal, held.erased)
+        roots = await enter(RootUsers(held.cells, held.cells))
+        proposer = Proposer(
+            *(held.cells, Known(), clock, rules, held.guard.trusted, journal, held.erased, roots)
+        )
         limits = Limits(
             max_waiting=settings.max_waiting_taps,
             max_waiting_per_target=settings.max_waiting_per_target,

@@ -19,6 +19,7 @@ from plaudit.domain.lanes import first, lane_of, merge, touched
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
+from plaudit.services.root_users import RootUsers
 
 TARGETS = 10_000
 VIEWS = 200  # of up to 64 headers each, some 20 KB; more while they are in use
@@ -32,10 +33,13 @@ Look = Callable[[CellKey, Sequence[str]], Awaitable[CellState]]
 class SplitCells:
     """See `plaudit.ports.cells.Cells`. The root is as it is; a lane has the rows of the root in it that it did not take
     over yet, as `touched`, and where nobody wrote it yet the header that it begins with, of `seq` 0.
+
+    With `roots` it is not read for users who surely are not in it.
     """
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, roots: RootUsers | None = None) -> None:
         self._cells = cells
+        self._roots = roots
 
     # Not `async`, so that cells of targets that are not split cost nothing more.
     def read(self, key: CellKey, users: Iterable[str]) -> Coroutine[Any, Any, CellState]:
@@ -54,9 +58,13 @@ class SplitCells:
     async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
         lane = await look(key, users)  # first: what the root says after it is at least as new
         missing = [user for user in users if user not in lane.rows]
+        if self._roots is not None:
+            missing = self._roots.maybe(key.target, missing)
         if not missing and lane.header is not None:
             return lane
         root, header = await self._root(key.target, missing)
+        if self._roots is not None:
+            self._roots.missed(key.target, len(missing) - len(root.rows))
         rows = {**lane.rows, **{user: touched(row) for user, row in root.rows.items()}}
         if lane.header is None:
             return CellState(first(header, key.bucket), root.registration, rows)
