@@ -20,7 +20,7 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test engines check format docs faults bench bench-cluster capacity soak lock clean FORCE
+.PHONY: help run test engines check format docs faults bench bench-cluster bench-routing capacity soak lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,11 @@ bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain des
 	@sh tests/install-system.sh test
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.cluster $(ARGS)
+
+bench-routing: $(VENV)/.dev ## measure one target, split over lanes and not, through nginx and three processes (5 minutes)
+	@sh tests/install-system.sh test
+	@sh tests/install-system.sh bench
+	@$(BIN)/python -m benchmarks.cluster.routed $(ARGS)
 
 capacity: $(VENV)/.dev ## play the design loads with the model of the cluster; writes docs/capacity.md
 	@$(BIN)/python -m benchmarks.model $(ARGS)

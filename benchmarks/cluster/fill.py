@@ -6,7 +6,7 @@ Only for a benchmark, and only while nobody commits: the service itself never wr
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from benchmarks.cluster import mix
@@ -41,11 +41,13 @@ def cells() -> Iterator[Cell]:
         yield Cell(mix.viral(number), [mix.stored_viral(place) for place in range(mix.VIRAL_ROWS)])
 
 
-async def fill(session: Session, look: Callable[[int], None]) -> None:
+async def fill(
+    session: Session, look: Callable[[int], None], wanted: Callable[[], Iterable[Cell]] = cells
+) -> None:
     """Write all cells; `look` gets how many rows are written so far."""
     header, row = await asyncio.gather(session.prepare(HEADER), session.prepare(ROW))
     born = time.time_ns() // 1000 - 2 * DAY_US
-    work = _batches(header, row, born)
+    work = _batches(wanted(), header, row, born)
     written = 0
 
     async def writer() -> None:
@@ -70,10 +72,10 @@ async def _written(session: Session, statements: list[Any]) -> None:
     raise RuntimeError("Cassandra does not take the fill")
 
 
-def _batches(header: Any, row: Any, born: int) -> Iterator[list[Any]]:
+def _batches(wanted: Iterable[Cell], header: Any, row: Any, born: int) -> Iterator[list[Any]]:
     """Bound statements, those of a batch all of one cell; the header comes with the last rows."""
     bind_header, bind_row = header.bind, row.bind
-    for target, rows in cells():
+    for target, rows in wanted:
         op = os.urandom(14)
         batch = []
         for place, (user, reaction) in enumerate(rows):

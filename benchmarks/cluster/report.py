@@ -54,7 +54,7 @@ def keep(console: Console, found: Found) -> None:
     kept: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cases": {}}
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     kept["cases"].update({name: {**figures, "at": now} for name, figures in found.items()})
-    kept["machine"], kept["versions"] = _machine(), _versions()
+    kept["machine"], kept["versions"] = machine(), versions()
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     for columns, lines in ((COLUMNS, list(_lines(found))), (READS, list(_reads(found)))):
         table = Table(*columns, box=None)
@@ -72,11 +72,11 @@ def rate(case: str) -> float:
     return float(json.loads(RESULTS.read_text())["cases"][case]["rate"])
 
 
-def _machine() -> str:
+def machine() -> str:
     return f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release()}, shared by everything"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     packages = ("acsylla", "confluent-kafka", "granian", "uvloop")
     return {
         "Cassandra": f"{jars.CASSANDRA}, one node, heap {CASSANDRA_HEAP}, commit log synced before each answer",
@@ -168,7 +168,7 @@ def _ratios(cases: Found) -> Iterator[tuple[str, ...]]:
             yield what, f"{ratio:.2f}", f"{at_least:g}", elsewhere, verdict
 
 
-def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+def markdown(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     columns = list(columns)
     rows = [columns, ["---"] * len(columns), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -186,14 +186,14 @@ def _page(kept: dict[str, Any]) -> str:
         "## What is compared",
         _WHAT,
         "## Taps",
-        _table(COLUMNS, _lines(cases)),
+        markdown(COLUMNS, _lines(cases)),
     ]
     ratios = list(_ratios(cases))
     if ratios:
-        parts += ["## Ratios", _table(RATIOS, ratios), _RATIOS]
+        parts += ["## Ratios", markdown(RATIOS, ratios), _RATIOS]
     reads = list(_reads(cases))
     if reads:
-        parts += ["## Reads", _table(READS, reads), _READS]
+        parts += ["## Reads", markdown(READS, reads), _READS]
     parts += ["## Besides", *_sentences(cases)]
     return "\n\n".join(parts) + "\n"
 

@@ -5,6 +5,9 @@ end every row and every total is held against that. nginx writes down which proc
 """
 
 import asyncio
+import os
+import signal
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +40,7 @@ APIS = 3
 LANES = 4
 USERS = 24
 PAUSE_S = 0.01
+SILENT_S = 0.3
 WITHIN_S = 30.0
 
 Owners = dict[str, set[int]]
@@ -82,6 +86,7 @@ class People:
         self.users = [fresh("u") for _ in range(USERS)]
         self.given: dict[tuple[str, str], str | None] = {}
         self.answered = 0
+        self._answered_s = time.monotonic()
         self._stop = False
 
     async def toggle(self, user: str, target: str) -> None:
@@ -92,6 +97,11 @@ class People:
         assert (told.previous, told.reaction) == (before, after), f"{user} on {target}: {told}"
         self.given[user, target] = after
         self.answered += 1
+        self._answered_s = time.monotonic()
+
+    def silent_s(self) -> float:
+        """For how long nobody was answered."""
+        return time.monotonic() - self._answered_s
 
     async def each_once(self) -> None:
         """Everybody on every target: from then on the routes are known."""
@@ -170,6 +180,9 @@ async def test_a_cell_has_one_process_and_no_tap_is_lost_with_it(site: Site) -> 
                 api for api in site.apis if {api.port} == first[f"{big}/{lane_of(people.users[0], LANES)}"]
             )
             since = len(site.nginx.log)
+            # What it has proposed by now is stored and never answered, so it has to be found again by its key.
+            os.kill(victim.pid, signal.SIGSTOP)
+            await until(lambda: people.silent_s() > SILENT_S, "everybody waits for it")
             victim.kill()
             await people.progress(300)
             others = {owner: ports for owner, ports in first.items() if ports != {victim.port}}

@@ -54,7 +54,7 @@ class ProcessClock:
         return asyncio.get_running_loop().time()
 
 
-class _NoCounters:
+class NoCounters:
     """Nobody reads counts in a history."""
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
@@ -128,7 +128,7 @@ class World:
         proposer = self._make(cells, Known(random.choice((8, 1000))), clock, journal)
         roots = await self._roots(cells, cells, asked=random.choice((1, 3))).__aenter__()
         proposer._cells._roots = roots
-        near = NearCache(_NoCounters(), RULES.catalogue, entries=100, public=True)
+        near = NearCache(NoCounters(), RULES.catalogue, entries=100, public=True)
         limits = Limits(answer_within_s=random.choice((0.5, 5.0)), max_under_way=random.choice((1, 16)))
         publish = self._publish(self._log, self._log, cells, clock)
         committer = CellCommitter(proposer, near, clock, METRICS, random, publish, limits)

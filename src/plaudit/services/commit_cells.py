@@ -28,7 +28,7 @@ from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
 from plaudit.services.commit import Committed
 from plaudit.services.near import NearCache
-from plaudit.services.pace import Backoff, Limits
+from plaudit.services.pace import Backoff, Limits, Rivals
 from plaudit.services.propose import Lost, Moved, Open, Proposer, Sealed, Settled
 from plaudit.services.publish import Publish
 from plaudit.services.share import share
@@ -71,6 +71,7 @@ class CellCommitter:
         self._publish = publish
         self._limits = limits
         self._backoff = backoff
+        self._rivals = Rivals()
         self._cells: dict[CellKey, Cell] = {}
         # Cells with taps and nothing under way, in the order of their turns.
         self._ready: deque[CellKey] = deque()
@@ -175,6 +176,7 @@ class CellCommitter:
             batch = self._take(cell)
             if batch:
                 self._under_way += 1
+                cell.began_s = self._clock.monotonic_s()
                 self._begin(self._attempt(key, cell, batch), batch)
             else:
                 self._leave(key, cell)
@@ -200,11 +202,16 @@ class CellCommitter:
         if not cell.queue:
             del self._cells[key]
             self._rest()
-        elif pause:
+            return
+        now_s = self._clock.monotonic_s()
+        if pause:
             pause_s = self._backoff.pause_s(cell.failures, self._random)
-            asyncio.get_running_loop().call_later(pause_s, self._ready_again, key, cell)
+        elif self._rivals.has(key, now_s):
+            pause_s = self._backoff.turn_s(self._random, now_s - cell.began_s)
         else:
             self._ready_again(key, cell)
+            return
+        asyncio.get_running_loop().call_later(pause_s, self._ready_again, key, cell)
 
     async def _attempt(self, key: CellKey, cell: Cell, batch: list[Waiting]) -> None:
         """One proposal: from the queue to the answers, or back to the queue."""
@@ -271,6 +278,7 @@ class CellCommitter:
         cell.error = result if isinstance(result, Unavailable) else None
         if isinstance(result, Lost | Moved):
             self._metrics.commits_refused += 1
+            self._rivals.lost(key, self._clock.monotonic_s())
             if self._hot is not None:
                 self._hot.refused(key)
         cell.turns.ended(stored=not failed)

@@ -1,7 +1,13 @@
-"""How much may wait, for how long, and how long to pause after a failure."""
+"""How much may wait, for how long, and how long to pause after a failure or for the sake of others."""
 
 from random import Random
 from typing import NamedTuple
+
+from plaudit.ports.cells import CellKey
+
+LATELY_S = 1.0
+MANY = 1_000
+TURNS = 8  # commits of ours, as long as which the others may get at most
 
 
 class Backoff(NamedTuple):
@@ -17,6 +23,31 @@ class Backoff(NamedTuple):
     def pause_s(self, failures: int, random: Random) -> float:
         """The pause after so many failures."""
         return random.uniform(0, min(self.cap_s, self.first_s * 2 ** min(failures, 16)))
+
+    def turn_s(self, random: Random, took_s: float) -> float:
+        """The pause after a commit that took so long, of a cell that others want to commit too."""
+        return random.uniform(0, min(self.cap_s, took_s * TURNS))
+
+
+class Rivals:
+    """Which cells others commit too: those that somebody else was first with, lately.
+
+    Whoever has just committed knows the state and needs no read, so it would win again and again while the others read
+    and lose. Leaving them a turn costs no time that matters: what waits meanwhile rides in one commit.
+    """
+
+    def __init__(self) -> None:
+        self._lost_s: dict[CellKey, float] = {}
+
+    def lost(self, key: CellKey, now_s: float) -> None:
+        """Somebody else was first with this cell."""
+        self._lost_s[key] = now_s
+        if len(self._lost_s) > MANY:
+            self._lost_s = {key: at_s for key, at_s in self._lost_s.items() if at_s + LATELY_S > now_s}
+
+    def has(self, key: CellKey, now_s: float) -> bool:
+        """Whether others commit the cell too."""
+        return self._lost_s.get(key, -LATELY_S) + LATELY_S > now_s
 
 
 class Limits(NamedTuple):

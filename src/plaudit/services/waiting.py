@@ -27,6 +27,7 @@ class Cell(msgspec.Struct):
     queue: deque[Waiting]
     busy: bool = False
     failures: int = 0
+    began_s: float = 0.0  # the last attempt, monotonic
     error: PlauditError | None = None  # why the last attempt stored nothing
     turns: Turns = msgspec.field(default_factory=Turns)
 
