@@ -50,15 +50,15 @@ class Run(NamedTuple):
 
 ALL = "examples,coverage,fuzzing,stateful"
 # Each of the two has a server of its own, and they go on side by side: what one does changes nothing for the other.
+# Those without a good token are refused before anything else is looked at, so few examples do.
 USERS = {
     "a user": Run("user", ALL, (*HOST_APP, *NOTIFICATIONS), True, 500),
     "a user who is told": Run("user", "examples,coverage,fuzzing", NOTIFICATIONS, False, 300),
+    "whoever has no token": Run(None, "examples,fuzzing", DESCRIBING, True, 100, 10),
 }
 OTHERS = {
     "the host app": Run("service", ALL, (*DESCRIBING, *NOTIFICATIONS), True, 500),
     "the host app describing": Run("service", "examples,fuzzing", DESCRIBING, False, 40),
-    # Refused before anything else is looked at, so few examples do.
-    "whoever has no token": Run(None, "examples,fuzzing", DESCRIBING, True, 100, 10),
     "whoever has a bad token": Run("a.b.c", "examples,fuzzing", DESCRIBING, True, 100, 10),
 }
 
