@@ -99,7 +99,7 @@ async def test_with_blocking_read_repair_it_would_be(cassandra_ring: Cassandra) 
 
     In a keyspace of its own: a statement that was prepared before such a change goes on as it was.
     """
-    async with open_session(cassandra_ring, keyspace="repairing") as session:
+    async with open_session(cassandra_ring, 0, "repairing") as session:
         await session.change_schema("ALTER TABLE repairing.cell WITH read_repair = 'BLOCKING'")
     assert not all(await whole_after_half_a_commit(cassandra_ring, "repairing"))
 
