@@ -64,4 +64,4 @@ async def test_a_window_that_redis_forgot_is_told_all_the_same(
         await committer.drain()
         [message] = await post.inbox.page(owner, None, 10)
         assert message.sample == (("ann", LIKE),)
-        assert metrics.consumer_replays == {"notify": 1}
+        assert metrics.consumer_replays["notify"] >= 1, "one master was emptied after the other"

@@ -9,6 +9,7 @@ from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig
 from plaudit.adapters.kafka.admin import TopicState
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
+from plaudit.services import consume
 from plaudit.telemetry import Metrics
 from tests.engines.kafka import Kafka
 from tests.support.log import Log, Notes, event, working
@@ -51,7 +52,10 @@ async def test_a_cluster_that_is_not_there(anyio_backend: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("behind_s", [0, 60])
-async def test_the_lag_is_the_truth(kafka: Kafka, behind_s: float, anyio_backend: str) -> None:
+async def test_the_lag_is_the_truth(
+    kafka: Kafka, behind_s: float, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "ENDS_EVERY_S", 0.2)
     log = Log(kafka, 4)
     began_s = time.time()
     old_ms = round(began_s * 1000) - 100_000
