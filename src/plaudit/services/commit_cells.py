@@ -34,7 +34,7 @@ from plaudit.services.publish import Publish
 from plaudit.services.share import share
 from plaudit.services.split import SplitHot
 from plaudit.services.turns import Line, refuse_late
-from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, stopping
+from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, refuse_overdue, stopping
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
@@ -375,8 +375,8 @@ class CellCommitter:
     def _take(self, cell: Cell) -> list[Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
         now_s = self._clock.monotonic_s()
-        self._refuse_late(cell, now_s - self._limits.deadline_s)
         before = len(cell.queue)
+        refuse_overdue(cell, now_s - self._limits.deadline_s)
         taken = share(cell.queue, self._limits.max_waiting_per_target, gone)
         self.waiting -= before - len(cell.queue)
         if taken:
@@ -393,15 +393,6 @@ class CellCommitter:
         self._expiry = None
         oldest = self._clock.monotonic_s() - self._limits.deadline_s
         for cell in self._cells.values():
-            self._refuse_late(cell, oldest)
+            self.waiting -= refuse_overdue(cell, oldest)
         if self.waiting:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
-
-    def _refuse_late(self, cell: Cell, oldest: float) -> None:
-        queue = cell.queue
-        while queue and queue[0].since <= oldest:
-            fail(
-                [queue.popleft()],
-                cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
-            )
-            self.waiting -= 1

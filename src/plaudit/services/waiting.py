@@ -54,3 +54,12 @@ def fail(batch: Iterable[Waiting], error: PlauditError) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error)
+
+
+def refuse_overdue(cell: Cell, oldest: float) -> int:
+    """Refuse what has waited since `oldest` (monotonic seconds) or longer; how many taps that were."""
+    queue, before = cell.queue, len(cell.queue)
+    while queue and queue[0].since <= oldest:
+        late = cell.error or Overloaded("The tap could not be stored in time.", code="deadline")
+        fail([queue.popleft()], late)
+    return before - len(queue)
