@@ -149,7 +149,8 @@ def _transitions(
     """What changes; and what is as the file has it already, because whoever stored it may have died before it told."""
     if merged.header.deleted:
         return
-    for user, record in {record.user: record for record in part.reactions}.items():
+    newest = {record.user: record for record in sorted(part.reactions, key=lambda each: each.updated_at)}
+    for user, record in newest.items():
         before, after = rows.get(user), merged.rows.get(user)
         if after is None:
             same = before is not None and before.updated_at == record.updated_at

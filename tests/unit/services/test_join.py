@@ -159,3 +159,13 @@ def test_who_is_in_the_root_still_moves_to_the_list_of_the_lane() -> None:
     [step] = steps(lane, parts_of([], [react("ann", 1, 1), react("bob", 2, 1)]), set())
     assert step.proposal is None
     assert step.transitions == [Transition("ann", 1, 1, 1, 1), Transition("bob", 0, 2, 1, 1)]
+
+
+def test_of_two_records_of_a_user_the_newer_one_is_told_of_wherever_it_stands() -> None:
+    before = CellState(Header(3, "post", (0, 1), 1, 9, 1, ()), None, {"ann": Row(2, 1, 9)})
+    for records in (
+        [react("ann", 2, 1, 9), react("ann", 1, 1, 5)],
+        [react("ann", 1, 1, 5), react("ann", 2, 1, 9)],
+    ):
+        [step] = steps(before, parts_of([], records), set())
+        assert step.transitions == [Transition("ann", 0, 2, 1, 9)]
