@@ -39,7 +39,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[ServerProcess]:
     assert chromium
-    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": "[3]"}
+    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": "[2]"}
     with ServerProcess(tmp_path_factory.mktemp("bell") / "data", env=env) as running:
         yield running
         assert '"level": "error"' not in running.log

@@ -19,11 +19,10 @@ from tests.engines.cassandra import Cassandra
 from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.cassandra import open_session
-from tests.support.cluster import ROLES, environment, settings_of
+from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_of
 from tests.support.server import ServerProcess
 
 APIS = 2
-START_WITHIN_S = 120.0  # all at once, while the engines of a small machine are warming up
 
 
 @dataclass(frozen=True)

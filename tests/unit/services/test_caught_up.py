@@ -1,8 +1,9 @@
 """An erasure waits for what the lists are owed, but for what nobody can ever pay."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,10 @@ from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.events import SHARDS
+from plaudit.services.alter import Alter
 from plaudit.services.caught_up import CaughtUp
 from plaudit.services.publish import Publish, Swept
+from plaudit.services.removals import CellRemovals
 from plaudit.services.sweep import Sweep
 from plaudit.telemetry import Metrics
 from tests.simulation.log import Away, SimulatedLog
@@ -103,3 +106,33 @@ async def test_the_sweep_tells_of_it(anyio_backend: str) -> None:
             await bench.log.settle(debt)
         await sweep.look()
         assert (sweep.open, sweep.unreadable) == (0, 0)
+
+
+class Own:
+    """Nobody has reacted to anything that could be read."""
+
+    async def reacted(self, user: str, before: object, limit: int) -> list[Any]:
+        return []
+
+
+class Marks:
+    """Everybody was erased long ago."""
+
+    async def marked_at(self, user: str) -> int:
+        return 0
+
+
+async def test_an_erasure_ends_but_for_whom_something_unreadable_is_about(anyio_backend: str) -> None:
+    async def caught_up(user: str) -> Collection[CellKey]:
+        return [BAD] if user == "ann" else []
+
+    nothing: Any = None  # that these steps do not touch
+    alter = Alter(nothing, nothing, ManualClock(), Random(0))
+    own: Any = Own()
+    marks: Any = Marks()
+    removals = CellRemovals(
+        *(alter, nothing, nothing, nothing, nothing, marks, own, ManualClock()), caught_up=caught_up
+    )
+    assert await removals.erase_some("bob", 10) == {}
+    with pytest.raises(Corrupt, match="bad"):
+        await removals.erase_some("ann", 10)
