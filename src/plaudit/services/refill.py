@@ -88,9 +88,10 @@ class Refill:
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         kept = await self._kept(ids)
-        for id_ in ids:
-            if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
-                kept[id_] = state
+        if not self.degraded:  # or it may be long on its way
+            for id_ in ids:
+                if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
+                    kept[id_] = state
         missing = [id_ for id_ in ids if id_ not in kept]
         if missing:
             if self.degraded:
@@ -141,7 +142,7 @@ class Refill:
         found = await self._read(mine) if mine else {}
         left = []
         for id_, future in under_way.items():
-            outcome = await future
+            outcome = await asyncio.shield(future)  # who goes away must not cancel what others wait for
             if isinstance(outcome, PlauditError):
                 raise outcome
             if outcome is None:
