@@ -26,10 +26,12 @@ PROBE_EVERY_S = 1.0
 
 
 class Gate(NamedTuple):
-    """How much the ledger is asked. `reads`: at once, each of up to a page of targets; `targets`: read or waiting."""
+    """How much the ledger is asked. `reads`: at once, each of up to a page of targets; `targets`: read or waiting;
+    `busy`: from so many on whoever can do without should."""
 
     reads: int = 16
     targets: int = 2000
+    busy: int = 200
 
 
 _NOTHING = Target()
@@ -72,6 +74,11 @@ class Refill:
     def away(self) -> bool:
         """Whether they are not asked at all for now, but for a probe each second."""
         return self._prober is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether much is being read from the ledger, so that one more has to wait for a while."""
+        return len(self._reading) >= self._gate.busy
 
     async def __aenter__(self) -> Self:
         self._metrics.gauge("plaudit_counters_away", lambda: self.away)
