@@ -27,7 +27,7 @@ from plaudit.services.split import Split
 from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Committed, Faults, SimulatedCells, SimulatedStore
-from tests.simulation.world import METRICS, RULES, START_US, ProcessClock, _NoCounters
+from tests.simulation.world import METRICS, RULES, START_US, NoCounters, ProcessClock
 
 TARGET = "t"
 NOTHING: Any = None  # what an import without users does not touch
@@ -79,7 +79,7 @@ class Run:
         cells, clock = SimulatedCells(self.store, random, faults), ProcessClock(random)
         publish, erased = Publish(self.log, self.log, cells, clock), _NobodyErased()
         alter = Alter(cells, publish, clock, random)
-        near = NearCache(_NoCounters(), RULES.catalogue, entries=100, public=True)
+        near = NearCache(NoCounters(), RULES.catalogue, entries=100, public=True)
         proposer = Proposer(cells, Known(8), clock, RULES)
         committer = CellCommitter(proposer, near, clock, METRICS, random, publish)
         self._all.append((cells, committer, alter))

@@ -17,6 +17,7 @@ from plaudit.ports.notifications import Parcel
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
+from plaudit.services.warm import Warm
 from plaudit.settings import Settings
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "restore",
     "run",
     "split",
+    "warming",
     "work",
 ]
 
@@ -106,6 +108,16 @@ async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Reb
         from plaudit.bootstrap import workers
     async with workers.rebuilding(settings, rows_per_s) as rebuild:
         yield rebuild
+
+
+@asynccontextmanager
+async def warming(settings: Settings, hours: float | None, per_s: float) -> AsyncIterator[Warm]:
+    """What brings totals into an emptied Redis, for the command. Raises `PlauditError`."""
+    _needs_cluster(settings, "the embedded profile reads its own file, so nothing can be cold")
+    with drivers():
+        from plaudit.bootstrap import warm as building
+    async with building.warming(settings, hours, per_s) as warm:
+        yield warm
 
 
 async def split(settings: Settings, target: str) -> int:

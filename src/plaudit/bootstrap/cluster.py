@@ -108,6 +108,7 @@ async def _api(
             max_age_s=NEAR_MAX_AGE_S,
             clock=clock,
             degraded=lambda: refill.degraded,
+            busy=lambda: refill.busy,
         )
         await enter(Watch(near))
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))

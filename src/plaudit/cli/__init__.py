@@ -34,6 +34,7 @@ add_commands(
         auditor=bootstrap.auditing,
         rebuild=bootstrap.rebuilding,
         split=bootstrap.split,
+        warm=bootstrap.warming,
     ),
 )
 cli.add_typer(of_the_cluster)

@@ -1,4 +1,4 @@
-"""Commands of the cluster profile: `plaudit audit`, `rebuild` and `split`. How their parts are built they are told."""
+"""Commands of the cluster profile: `plaudit audit`, `rebuild`, `split`, `warm`. How parts are built they are told."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,6 +11,7 @@ from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.walk import Look
+from plaudit.services.warm import PER_S, Warm
 from plaudit.settings import Settings
 
 Report = Callable[[Drift], None]
@@ -21,7 +22,8 @@ class Tools(NamedTuple):
 
     `going_on`: a progress bar, and the end of the command for whatever goes wrong. `fault` and `usage` say what is
     wrong and make the command end with 1 and 2. `auditor(settings, repair, rows_per_s, report)` and
-    `rebuild(settings, rows_per_s)` open everything they need, and so does `split(settings, target)`.
+    `rebuild(settings, rows_per_s)` open everything they need, and so do `split(settings, target)` and
+    `warm(settings, hours, per_s)`.
     """
 
     settings: Callable[[], Settings]
@@ -32,11 +34,13 @@ class Tools(NamedTuple):
     auditor: Callable[[Settings, bool, float, Report], AbstractAsyncContextManager[CellAuditor]]
     rebuild: Callable[[Settings, float], AbstractAsyncContextManager[Rebuild]]
     split: Callable[[Settings, str], Coroutine[None, None, int]]
+    warm: Callable[[Settings, float | None, float], AbstractAsyncContextManager[Warm]]
 
 
 def add_commands(cli: typer.Typer, tools: Tools) -> None:
     """Add the commands."""
     _add_split(cli, tools)
+    _add_warm(cli, tools)
 
     @cli.command()
     def audit(
@@ -114,6 +118,38 @@ def _add_split(cli: typer.Typer, tools: Tools) -> None:
         tools.say(f"{target} is split over {lanes} lanes")
 
 
+def _add_warm(cli: typer.Typer, tools: Tools) -> None:
+    @cli.command()
+    def warm(
+        hours: Annotated[
+            float, typer.Option(help="Targets that were touched in the last so many hours.", min=0)
+        ] = 24.0,
+        everything: Annotated[
+            bool, typer.Option("--all", help="Every target, however long nobody touched it.")
+        ] = False,
+        anew: Annotated[
+            bool, typer.Option("--anew", help="From the start, although an earlier one was interrupted.")
+        ] = False,
+        per_s: Annotated[
+            float, typer.Option(help="How fast: targets read from Cassandra a second.", min=1)
+        ] = PER_S,
+    ) -> None:
+        """Bring totals into an empty Redis before readers ask for them (cluster profile).
+
+        For after a FLUSHALL, or before a new Redis takes over. Reading alone fills it too, and asks Cassandra for a
+        bounded number of targets at once; this spares readers the wait. Everything may go on meanwhile, and what is
+        there and as new stays. New targets of the last five minutes are not known to it yet. One that was interrupted
+        goes on where it was.
+        """
+        settings = tools.settings()
+        with tools.going_on("Warming") as look:
+            parts = tools.warm(settings, None if everything else hours, per_s)
+            done = asyncio.run(_warm(parts, look, anew=anew))
+        tools.say(
+            f"{done.brought:,} targets brought, {done.there:,} were there; {done.looked_at:,} looked at"
+        )
+
+
 async def _audit(
     parts: AbstractAsyncContextManager[CellAuditor], target: str | None, look: Look
 ) -> tuple[int, int]:
@@ -129,3 +165,9 @@ async def _rebuild(parts: AbstractAsyncContextManager[Rebuild], look: Look, *, a
     async with parts as rebuild:
         await rebuild.run(look, anew=anew)
         return rebuild
+
+
+async def _warm(parts: AbstractAsyncContextManager[Warm], look: Look, *, anew: bool) -> Warm:
+    async with parts as warm:
+        await warm.run(look, anew=anew)
+        return warm

@@ -5,7 +5,8 @@ state that is read never takes the place of a newer one seen before: what this p
 read of a target at a time; of an entry that is read again and has not changed nothing is made anew.
 
 An entry in use is read again before it is too old, together with all others that are, so that nobody waits for it.
-Where too much waits to be read already, what was seen last is shown for a few seconds more, and `degraded` says so.
+Where too much waits to be read already (Redis was emptied, say), what was seen last is shown for a few seconds more
+instead of waiting for that, `degraded` says so, and it is read beside.
 """
 
 import asyncio
@@ -40,8 +41,10 @@ class AgingNearCache(NearCache):
         max_age_s: float,
         clock: Clock,
         degraded: Callable[[], bool] = lambda: False,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(counters, catalogue, entries=entries, public=public)
+        self._busy = busy
         self._late_s = _LONG_AGO  # when something old was shown last
         self.degraded = lambda: degraded() or self._now_s() < self._late_s + SAID_FOR_S
         self._max_age_s = max_age_s
@@ -52,20 +55,28 @@ class AgingNearCache(NearCache):
         self.get: Callable[[str], Shown | None] = self._young
 
     async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
-        """As `NearCache.load`, and somewhat old entries rather than `Overloaded`."""
+        """As `NearCache.load`; while the store is busy, somewhat old entries rather than to wait or be refused."""
+        if self._busy() and (known := self._known(ids)) is not None:
+            return known
         try:
             return await super().load(ids)
         except Overloaded:
-            now_s = self._now_s()
-            old = {
-                id_: shown
-                for id_ in ids
-                if (shown := self._shown.get(id_)) and shown.seen_s >= now_s - LATE_S
-            }
-            if len(old) < len(ids):
+            if (known := self._known(ids)) is None:
                 raise
-            self._late_s = now_s
-            return old
+            return known
+
+    def _known(self, ids: Sequence[str]) -> dict[str, Shown] | None:
+        """What was seen of these in the last seconds, if all of them were; what is old of it is read soon."""
+        found, now_s = {}, self._now_s()
+        for id_ in ids:
+            shown = self._shown.get(id_)
+            if shown is None or shown.seen_s < now_s - LATE_S:
+                return None
+            if self._young(id_) is None:
+                self._late_s = now_s
+                self._read_soon(id_)
+            found[id_] = shown
+        return found
 
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""
@@ -83,10 +94,13 @@ class AgingNearCache(NearCache):
         if left_s < self._ahead_s:
             if left_s < 0:
                 return None
-            self._due[target_id] = None
-            if self._refreshing is None:
-                self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+            self._read_soon(target_id)
         return shown
+
+    def _read_soon(self, target_id: str) -> None:
+        self._due[target_id] = None
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
 
     async def _refresh(self) -> None:
         """Read what is due, as it comes. Where that fails, whoever asks next reads for themselves and is told why."""

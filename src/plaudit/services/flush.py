@@ -13,6 +13,8 @@ import logging
 from collections.abc import Sequence
 from typing import Self
 
+import msgspec
+
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.clock import Clock
@@ -122,9 +124,14 @@ class Flush:
         self.written += len(states)
 
     def _note(self, event: Committed) -> None:
-        state = Target(event.header) if event.bucket == 0 and event.lanes == 1 else None
+        state = self._state(event) if event.bucket == 0 and event.lanes == 1 else None
         if _newer(state, self._notes.get(event.target, Target())):
             self._notes[event.target] = state
+
+    def _state(self, event: Committed) -> Target:
+        """What the event says of the target. When it was committed only transitions tell; else it is about now."""
+        at = max((transition.at for transition in event.transitions), default=self._clock.now_us())
+        return Target(msgspec.structs.replace(event.header, last_at=at))
 
     def _overdue(self, after_s: float) -> bool:
         return bool(self._notes) and self._clock.monotonic_s() - self._since_s >= after_s

@@ -141,7 +141,7 @@ class NearCache:
         mine = [id_ for id_ in ids if id_ not in others]
         result = await self._read(mine) if mine else {}
         for future in set(others.values()):
-            await future
+            await asyncio.shield(future)  # who goes away must not cancel what others wait for
         read = {id_: self.get(id_) for id_ in others}
         left = [
             id_ for id_, shown in read.items() if shown is None

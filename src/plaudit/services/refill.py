@@ -24,10 +24,12 @@ log = logging.getLogger("plaudit.refill")
 
 
 class Gate(NamedTuple):
-    """How much the ledger is asked. `reads`: at once, each of up to a page of targets; `targets`: read or waiting."""
+    """How much the ledger is asked. `reads`: at once, each of up to a page of targets; `targets`: read or waiting;
+    `busy`: from so many on whoever can do without should."""
 
     reads: int = 16
     targets: int = 2000
+    busy: int = 200
 
 
 _NOTHING = Target()
@@ -69,6 +71,11 @@ class Refill:
         """Whether they are not asked at all for now, but for a probe each second."""
         return self._probed.away
 
+    @property
+    def busy(self) -> bool:
+        """Whether much is being read from the ledger, so that one more has to wait for a while."""
+        return len(self._reading) >= self._gate.busy
+
     async def __aenter__(self) -> Self:
         self._metrics.gauge("plaudit_counters_away", lambda: self.away)
         return self
@@ -84,9 +91,10 @@ class Refill:
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         kept = await self._kept(ids)
-        for id_ in ids:
-            if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
-                kept[id_] = state
+        if not self.degraded:  # or it may be long on its way
+            for id_ in ids:
+                if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
+                    kept[id_] = state
         missing = [id_ for id_ in ids if id_ not in kept]
         if missing:
             if self.degraded:
@@ -115,7 +123,7 @@ class Refill:
         found = await self._read(mine) if mine else {}
         left = []
         for id_, future in under_way.items():
-            outcome = await future
+            outcome = await asyncio.shield(future)  # who goes away must not cancel what others wait for
             if isinstance(outcome, PlauditError):
                 raise outcome
             if outcome is None:

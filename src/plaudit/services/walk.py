@@ -51,6 +51,19 @@ class Walk:
 
         What `visit` raises ends the walk; the next one begins at most a page earlier. Raises `Unavailable`.
         """
+
+        async def visit_each(found: Sequence[T]) -> None:
+            await self._visit(found, visit)
+
+        await self.pages(page, visit_each, look)
+
+    async def pages(
+        self,
+        page: "Page[T]",
+        visit: Callable[[Sequence[T]], Awaitable[None]],
+        look: Look = lambda _done, _total: None,
+    ) -> None:
+        """As `run`, with what is found together."""
         reached = await self._places.reached(self._task)
         total = ARCS * PARTS
         for arc in range(ARCS):
@@ -59,7 +72,7 @@ class Walk:
             while above < last:
                 look(arc * PARTS + (above - first) * PARTS // (last - first), total)
                 found = await page(above, last, PAGE)
-                await self._visit(found, visit)
+                await visit([thing for _, thing in found])
                 above = found[-1][0] if len(found) == PAGE else last
                 await self._reach(arc, above)
         look(total, total)
@@ -74,7 +87,7 @@ class Walk:
             except OutcomeUnknown:
                 continue
 
-    async def _visit(self, found: Sequence[tuple[int, T]], visit: Callable[[T], Awaitable[None]]) -> None:
+    async def _visit(self, found: Sequence[T], visit: Callable[[T], Awaitable[None]]) -> None:
         """Visit these, a few at a time; return when all have ended, and raise what one of them raised."""
         room = asyncio.Semaphore(AT_ONCE)
 
@@ -82,7 +95,7 @@ class Walk:
             async with room:
                 await visit(thing)
 
-        results = await asyncio.gather(*(one(thing) for _, thing in found), return_exceptions=True)
+        results = await asyncio.gather(*map(one, found), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result

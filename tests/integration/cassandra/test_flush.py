@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.adapters.cassandra import CassandraCells, CassandraCounts, CassandraLists, Session
 from plaudit.adapters.system import SystemClock
-from plaudit.domain.cell import Header
+from plaudit.domain.cell import Header, Transition
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey, Proposal
-from plaudit.ports.flushed import Flushed
+from plaudit.ports.flushed import Flushed, Touched
 from plaudit.ports.ledger import Target
+from plaudit.ports.sweep import FIRST_TOKEN, LAST_TOKEN
 from plaudit.services.flush import Flush
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import fresh_target, open_session
@@ -64,6 +66,33 @@ async def test_totals_are_written_once_the_window_has_ended(
     assert await counts.get([one, two]) == {one: written(50, 50), two: written(49, 0, 49)}
     assert len(flush) == 1, "what came last waits for its own window"
     assert flush.behind_s > 300
+
+
+async def test_it_is_written_when_a_target_was_touched(
+    session: Session, counts: CassandraCounts, lists: CassandraLists
+) -> None:
+    clock, (tapped, told, stale) = ManualClock(), (fresh_target(), fresh_target(), fresh_target())
+    flush = Flush(counts, lists, clock)
+    moved = (Transition("ann", 0, 1, 3, 5), Transition("bob", 0, 1, 4, 7))
+    await flush.handle([msgspec.structs.replace(event(tapped, 1, 2), transitions=moved), event(told, 1)])
+    await flush.flush()
+    await counts.put({stale: written(3, 1)})
+    await counts.put({tapped: written(1, 2)})
+    found = [line async for line in _lines(counts)]
+    assert {line for line in found if line.target in (tapped, told, stale)} == {
+        Touched(tapped, 1, 7),
+        Touched(told, 1, clock.now_us()),
+        Touched(stale, 3, 0),
+    }
+
+
+async def _lines(counts: CassandraCounts) -> AsyncIterator[Touched]:
+    """Every line there is, in pages of two."""
+    above = FIRST_TOKEN
+    while page := await counts.touched(above, LAST_TOKEN, 2):
+        for _, line in page:
+            yield line
+        above = page[-1][0]
 
 
 async def test_with_too_many_notes_they_are_written_before_the_window_ends(

@@ -1,4 +1,4 @@
-"""`plaudit audit` and `plaudit rebuild` as commands, on real stores: what they print and how they end."""
+"""`plaudit audit`, `rebuild` and `warm` as commands, on real stores: what they print and how they end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,13 +8,16 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from plaudit.adapters.system import SystemClock
 from plaudit.cli.cluster import Report, Tools, add_commands
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.walk import Look
+from plaudit.services.warm import Warm
 from plaudit.settings import Settings
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
+from tests.support.redis import emptied
 from tests.support.taps import LIKE
 from tests.support.town import open_town
 
@@ -44,6 +47,13 @@ def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run
         async with open_town(cassandra, redis, empty=False) as town:
             yield town.rebuild()
 
+    @asynccontextmanager
+    async def warm(_: Settings, hours: float | None, per_s: float) -> AsyncIterator[Warm]:
+        clock = SystemClock()
+        since = None if hours is None else clock.now_us() - round(hours * 3.6e9)
+        async with open_town(cassandra, redis, empty=False) as town:
+            yield Warm(town.counts, town.totals, town.lists, town.sweep, clock, since=since, per_s=per_s)
+
     async def split(_: Settings, target: str) -> int:
         return 64 if target == "known" else refuse()
 
@@ -58,7 +68,7 @@ def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run
         return ended
 
     app = typer.Typer()
-    add_commands(app, Tools(Settings, going_on, typer.echo, end(1), end(2), auditor, rebuild, split))
+    add_commands(app, Tools(Settings, going_on, typer.echo, end(1), end(2), auditor, rebuild, split, warm))
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
@@ -98,6 +108,18 @@ def test_a_rebuild_says_what_it_filled_in(run: Run, damaged: str) -> None:
     done = run("rebuild")
     assert (done.exit_code, done.output) == (0, "3 cells, 10 reactions filled in\n")
     assert run("audit", "--all").exit_code == 0
+
+
+def test_a_warmed_redis_says_what_was_brought(
+    run: Run, damaged: str, redis: Redis, looks: list[tuple[int, int]]
+) -> None:
+    emptied(redis)
+    assert run("warm", "--hours", "0").output == "0 targets brought, 0 were there; 3 looked at\n"
+    assert run("warm").output == "3 targets brought, 0 were there; 3 looked at\n"
+    assert looks[-1][0] == looks[-1][1]
+    assert run("warm", "--all", "--per-s", "5", "--anew").output == (
+        "0 targets brought, 3 were there; 3 looked at\n"
+    )
 
 
 def test_a_split_says_over_how_many_lanes(run: Run) -> None:

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.errors import Unavailable
-from plaudit.services.aging import AgingNearCache
+from plaudit.domain.errors import Overloaded, Unavailable
+from plaudit.services.aging import LATE_S, SAID_FOR_S, AgingNearCache
 from tests.support.clock import ManualClock
 from tests.support.redis import state
 from tests.support.totals import SlowLedger
+from tests.support.wait import until
 
 
 class World:
@@ -170,3 +171,45 @@ async def test_where_that_fails_whoever_asks_next_is_told() -> None:
         await world.seq()
     world.store.error = None
     assert await world.seq() == 1
+
+
+async def test_while_the_store_is_busy_what_was_seen_lately_is_shown_and_read_beside() -> None:
+    world, busy = World(), True
+    near = AgingNearCache(
+        world.store,
+        Catalogue(),
+        entries=100,
+        public=True,
+        max_age_s=0.1,
+        clock=world.clock,
+        busy=lambda: busy,
+    )
+    assert (await near.load(["a"]))["a"].seq == 1, "what was never seen is waited for"
+    assert not near.degraded()
+    world.store.now["a"] = state(2, 2)
+    world.store.gate.clear()
+    world.clock.advance(LATE_S - 0.01)
+    assert (await near.load(["a"]))["a"].seq == 1
+    assert near.degraded()
+    await until(lambda: len(world.store.reads) == 2, "it is read beside")
+    world.store.gate.set()
+    await until(lambda: (shown := near.get("a")) is not None and shown.seq == 2, "and shown then")
+    world.clock.advance(SAID_FOR_S + 0.01)
+    assert not near.degraded()
+    world.clock.advance(LATE_S + 0.01)
+    world.store.now["a"] = state(3, 3)
+    assert (await near.load(["a"]))["a"].seq == 3, "too old to be shown"
+
+
+async def test_a_store_that_takes_no_more_is_not_asked_for_what_was_seen_lately() -> None:
+    world = World()
+    await world.near.load(["a"])
+    world.store.error = Overloaded("too many wait")
+    world.clock.advance(1)
+    assert await world.seq() == 1
+    assert world.near.degraded()
+    with pytest.raises(Overloaded):
+        await world.near.load(["a", "b"])
+    world.clock.advance(LATE_S)
+    with pytest.raises(Overloaded):
+        await world.near.load(["a"])

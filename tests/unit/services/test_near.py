@@ -63,6 +63,19 @@ async def test_many_who_ask_at_once_cost_one_read() -> None:
     assert store.reads == [["a", "b"]]
 
 
+async def test_who_goes_away_while_they_wait_for_another_fails_nobody() -> None:
+    store = SlowStore(a=state(1))
+    near = cache(store)
+    store.gate.clear()
+    first, gone, there = [asyncio.create_task(near.load(["a"])) for _ in range(3)]
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    store.gate.set()
+    assert [shown["a"].seq for shown in await asyncio.gather(first, there)] == [1, 1]
+    assert len(store.reads) == 1
+
+
 async def test_a_commit_during_a_read_wins_over_what_is_read() -> None:
     store = SlowStore(a=state(1))
     near = cache(store)

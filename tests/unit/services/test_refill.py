@@ -1,7 +1,7 @@
 """Refill: the totals, then the ledger, never more; and what happens while one of them is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -73,6 +73,39 @@ async def test_who_goes_away_fails_nobody_else(world: World) -> None:
     world.ledger.gate.set()
     assert await asyncio.gather(*others) == [{"a": state(1), "b": state(2)}] * 5
     assert world.ledger.reads == [["a", "b"], ["a", "b"]]
+
+
+async def test_who_goes_away_while_they_wait_for_another_fails_nobody(world: World) -> None:
+    world.ledger.gate.clear()
+    first = asyncio.create_task(world.refill.targets(["a"]))
+    await until(lambda: bool(world.ledger.reads), "the read begins")
+    gone, there = [asyncio.create_task(world.refill.targets(["a"])) for _ in range(2)]
+    await until(lambda: len(world.totals.reads) == 3, "the others wait")
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    world.ledger.gate.set()
+    assert await first == await there == {"a": state(1)}
+    assert world.ledger.reads == [["a"]]
+
+
+async def test_what_is_on_its_way_to_be_kept_is_not_read_again_but_while_that_may_take_long(
+    world: World,
+) -> None:
+    put, kept = asyncio.Event(), world.totals.put
+
+    async def slow(states: Mapping[str, Target]) -> None:
+        await put.wait()
+        await kept(states)
+
+    world.totals.put = slow  # type: ignore[method-assign] # for this test alone
+    assert await world.refill.targets(["a"]) == {"a": state(1)}
+    world.ledger.now["a"] = state(2)
+    assert await world.refill.targets(["a"]) == {"a": state(1)}
+    assert len(world.ledger.reads) == 1
+    world.totals.error = Unavailable("frozen")
+    assert await world.refill.targets(["a"]) == {"a": state(2)}
+    world.totals.error = None
+    put.set()
 
 
 async def test_a_ledger_that_fails_fails_all_who_wait_and_nobody_after(world: World) -> None:
