@@ -23,6 +23,7 @@ log = logging.getLogger("plaudit.root_users")
 
 MOST_BYTES = 32 * 1024 * 1024  # 25 million users in all
 ASKED = 32  # times that the root was read for somebody who was not there
+AGAIN = 100_000  # and after so many more, where it is too large
 COUNTED = 1_000  # targets
 WAITING = 16  # targets to be read
 PAGE = 2_000
@@ -88,19 +89,22 @@ class RootUsers:
             self._wake.clear()
             while self._waiting:
                 target = self._waiting[0]
+                self._asked.pop(target, None)
                 try:
                     await self._read(target)
                 except PlauditError as error:
                     log.info("the users in the root of %s are not known yet: %s", target, error)
                 except Exception:
                     log.exception("reading a root failed in a way nobody foresaw")
-                self._asked.pop(target, None)
                 self._waiting.popleft()
 
     async def _read(self, target: str) -> None:
         """Read who is in a root. Not by a quorum but for certain: is it sealed? What is read then has every row."""
         root = (await self._cells.settle(CellKey(target), ())).header
-        if root is None or root.lanes == 1 or root.rows * BITS_EACH // 8 > self._most_bytes:
+        if root is None or root.lanes == 1:
+            return
+        if root.rows * BITS_EACH // 8 > self._most_bytes:
+            self._asked[target] = -AGAIN
             return
         kept, after = Bloom(root.rows), ""
         while True:

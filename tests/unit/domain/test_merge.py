@@ -211,3 +211,32 @@ def test_it_does_not_matter_how_a_file_is_cut_into_batches(file: Records, data: 
     before = dataclasses.replace(cut)
     cut.take(*file)
     assert cut == before, "the whole file again changes nothing"
+
+
+def test_a_lane_keeps_what_only_lanes_have() -> None:
+    recent = (("ann", 1), ("bob", 2))
+    lane = Header(3, "post", (1,), 1, 50, 10, recent, lanes=4, recent_at=(50, 20), erased=(0, 1))
+    rows = {"ann": Row(1, 10, 50, b"", base=3), "dan": Row(4, 5, 5, base=4)}
+    merged = merge(
+        lane,
+        None,
+        rows,
+        [],
+        [react("cid", 1, 30), react("ann", 0, 10, 60), react("dan", 1, 5, 70)],
+        set(),
+        Tally(),
+    )
+    assert merged.header == Header(
+        *(4, "post", (2, 0, 0, -1), 2, 70, 5, (("cid", 1), ("bob", 2), ("dan", 1))),
+        lanes=4,
+        recent_at=(30, 20, 5),
+        erased=(0, 1),
+    )
+    assert merged.rows == {"ann": Row(0, 10, 60, b"", 3), "cid": Row(1, 30, 30), "dan": Row(1, 5, 70, b"", 4)}
+
+
+def test_a_deletion_is_not_taken_in_by_a_target_that_is_split() -> None:
+    tally = Tally()
+    root = Header(3, "post", lanes=4)
+    assert merge(root, None, {}, [about(9, deleted=True)], [], set(), tally).header is root
+    assert [code for code, _ in tally.refused] == ["target_in_use"]

@@ -122,6 +122,8 @@ async def test_memory_is_bounded(process: Process) -> None:
     await roots._read("a")
     assert roots.knows("b"), "it was used later than the other"
     assert not roots.knows("c")
+    roots.missed("large", 99_000)
+    assert not roots._waiting, "it is too large, and asking again changes nothing"
     for n in range(3_000):
         roots.missed(f"t{n}", 1)
     assert len(roots._asked) == 1_000
