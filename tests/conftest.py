@@ -23,6 +23,27 @@ settings.register_profile("laptop", deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 
+# The fixtures that start a server, and what a contract test is parametrized with where it asks for one itself.
+ENGINES = {"engines", "cassandra", "cassandra_ring", "kafka", "redis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests without engines first, so that no idle server takes their time; then those of single nodes; then those of
+    three, so that each kind of engine is started twice at most. Else in the order of their files.
+    """
+    items.sort(key=_nodes)
+
+
+def _nodes(item: pytest.Item) -> int:
+    """How many nodes of an engine a test needs."""
+    if item.get_closest_marker("three_nodes") is not None:
+        return 3
+    asked = set(getattr(item, "fixturenames", ()))
+    if hasattr(item, "callspec"):
+        asked |= {value for value in item.callspec.params.values() if isinstance(value, str)}
+    return int(bool(asked & ENGINES))
+
+
 def missing(what: str, how: str) -> NoReturn:
     """Skip the test with one clear line, or fail it in CI, where nothing may be missing."""
     line = f"{what} is not installed; {how}"

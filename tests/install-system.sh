@@ -35,6 +35,7 @@ test)
     need nginx-light nginx # stands before the cluster's processes, as deploy/nginx has it
     need chromium chromium chromium-browser google-chrome
     need php-cli php # signs a token as a host app in PHP does
+    need npm npm     # brings Node; fetches what the widget is checked with
     # Without it Chromium draws every emoji as an empty box. macOS has its own.
     [ "$(uname -s)" = Darwin ] || need_font fonts-noto-color-emoji 'NotoColorEmoji*'
     ;;

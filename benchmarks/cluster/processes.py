@@ -12,7 +12,7 @@ def cpu_s(pid: int, *, children: bool = False) -> float:
     """CPU seconds that a process has used so far; with those of its children that have ended, or not."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before we looked, or while we did
         return 0.0
     return sum(map(int, fields[11 : 15 if children else 13])) / _TICKS
 

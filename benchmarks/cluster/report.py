@@ -144,6 +144,12 @@ def _sentences(cases: Found) -> Iterator[str]:
             f"{store} {bytes_:,.0f}" for store, bytes_ in sizes.items() if store != "at" and bytes_ >= 0.5
         )
         yield f"**Bytes per tap** at that load, uniform, one replica, after a flush: {each}."
+    if ended := cases.get("windows"):
+        yield (
+            f"**Notifications**: {ended['due']:,} windows with a message each end at once; the last one was handed to "
+            f"a webhook receiver after {ended['handed_over_s']:.1f} s ({ended['cpu_s']:.1f} s of CPU, one notifier). "
+            f"To follow the events that opened them took {ended['followed_us']:.0f} µs of CPU each."
+        )
     if filled := cases.get("fill"):
         yield f"**A stored reaction** of the fill takes {filled['bytes_per_row']:.0f} bytes in Cassandra, compressed."
 

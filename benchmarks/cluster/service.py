@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cluster import mix
 from benchmarks.cluster.engines import Place, Unused
@@ -23,9 +24,9 @@ PARTITIONS = 8
 ROLES = ("counters", "index", "notify", "flush", "repair")
 
 
-def environment(place: Place, name: str) -> dict[str, str]:
+def settings(place: Place, name: str) -> dict[str, Any]:
     """The settings of a process, by name: each keeps its own data folder."""
-    settings = {
+    return {
         "data": str(Path(place.folder, name)),
         "auth_secret": SECRET,
         "rate_limit_per_s": 0,
@@ -38,9 +39,13 @@ def environment(place: Place, name: str) -> dict[str, str]:
         "kafka_replication": 1,
         "redis_nodes": place.redis,
     }
+
+
+def environment(place: Place, name: str) -> dict[str, str]:
+    """The same as environment variables."""
     return {
         f"PLAUDIT_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in settings.items()
+        for key, value in settings(place, name).items()
     }
 
 

@@ -20,6 +20,8 @@ DAY_S = 24 * 60 * 60
 SHORTEST_RETENTION_S = 2 * DAY_S
 LISTS = ("reactors", "reactions_by_user")
 POLICIES = ("volatile-lru", "noeviction")
+INDEX_KIB = 1  # docs/decisions/0040
+UNITS = {"B": 1 / 1024, "KiB": 1, "MiB": 1024}
 
 
 class Topic(Protocol):
@@ -94,6 +96,7 @@ def judge_cassandra(
     advice = "; acknowledged before it is on disk, so a power cut in two zones forgets taps: set commitlog_sync: batch"
     fine = sync in ("batch", "group")
     yield Finding("commit log", "ok" if fine else "fault", f"synced by {sync}{'' if fine else advice}")
+    yield _row_index(facts)
     yield from _tables(facts, config.keyspace, retention_s)
     off_s = abs(facts.now_us - ours_us) / 1e6
     detail = f"{off_s:.2f} s between Cassandra's and ours"
@@ -220,6 +223,19 @@ def _paxos(facts: CassandraFacts) -> Finding:
         return Finding("paxos", "ok", "v2")
     advice = "twice the round trips per tap, more time-outs: set paxos_variant: v2 on every node, one by one"
     return Finding("paxos", "fault", f"{variant}; {advice}")
+
+
+def _row_index(facts: CassandraFacts) -> Finding:
+    """`column_index_size`, which is written `1KiB`; empty or `null` where the format of the tables decides."""
+    told = facts.settings.get("column_index_size", "")
+    found = re.fullmatch(r"(\d+)(B|KiB|MiB)", told)
+    if found is not None and int(found[1]) * UNITS[found[2]] <= INDEX_KIB:
+        return Finding("row index", "ok", told)
+    advice = (
+        f"a tap on a big target decodes that much for each user it names: set column_index_size: {INDEX_KIB}KiB "
+        "on every node, one by one; tables follow as they are compacted"
+    )
+    return Finding("row index", "note", f"{told if found is not None else 'Cassandra’s default'}; {advice}")
 
 
 def _tables(facts: CassandraFacts, keyspace: str, retention_s: float | None) -> Iterator[Finding]:

@@ -87,8 +87,8 @@ class Settings(BaseSettings):
         50_000, ge=100, description="Targets kept ready in memory, about 1 KB each."
     )
     max_waiting_taps: int = Field(20_000, ge=100, description="Taps queued before further ones get a 503.")
-    max_waiting_per_target: int = Field(4_000, ge=100, description="The same for one target.")
-    tap_deadline_s: float = Field(2.0, gt=0, description="A tap that waits longer is refused, not stored.")
+    max_waiting_per_target: int = Field(4_000, ge=100, description="The same for one target, or lane.")
+    tap_deadline_s: float = Field(2.0, gt=0, description="A tap that would wait longer gets a 503 at once.")
     max_connections: int = Field(
         16_384,
         ge=16,

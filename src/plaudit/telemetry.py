@@ -58,6 +58,12 @@ METRICS = (
         None,
         "Cluster: events owed to the log when the sweep last looked. Alert if it stays above 0.",
     ),
+    Definition(
+        "plaudit_debts_unreadable",
+        "gauge",
+        None,
+        "Cluster: of the events owed, those of cells that cannot be read: nobody can pay them. Alert above 0.",
+    ),
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
     Definition(
@@ -84,6 +90,12 @@ METRICS = (
         "gauge",
         None,
         "Cluster: 1 while Redis does not answer and is only probed. Alert above 0.",
+    ),
+    Definition(
+        "plaudit_own_state_away",
+        "gauge",
+        None,
+        "Cluster: 1 while own state is left out of answers because Redis does not answer. Alert above 0.",
     ),
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."

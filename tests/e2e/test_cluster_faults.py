@@ -14,7 +14,7 @@ from tests.faults.page import HEAD
 from tests.faults.running import Processes, Running, started, watched
 from tests.faults.table import SHORT, SHORTENED, Fault
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.three_nodes]
 
 SEED = "7"
 

@@ -21,8 +21,6 @@ class Engine(Protocol):
 
     def start(self) -> None: ...
 
-    def stop(self) -> None: ...
-
 
 E = TypeVar("E", bound=Engine)
 KEEP_LOGS_S = 24 * 60 * 60
@@ -78,7 +76,8 @@ class Engines:
     def _engine(self, kind: type[E], nodes: int, make: Callable[[Path], E]) -> E:
         has, engine = self._running.get(kind, (0, None))
         if engine is not None and has != nodes:
-            engine.stop()
+            for node in engine.nodes:  # all at once and without ceremony: nobody needs the data
+                node.kill()
             engine = None
         if not isinstance(engine, kind):
             engine = make(Path(mkdtemp(prefix=f"{kind.__name__.lower()}-", dir=self.folder)))

@@ -12,7 +12,8 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.errors import PlauditError
 from plaudit.ports.cells import CellKey
 from plaudit.ports.events import SHARDS
-from plaudit.services.audit_cells import CellAuditor, Derived, Drift
+from plaudit.services.audit_cells import CellAuditor
+from plaudit.services.compare import Derived, Drift
 from plaudit.telemetry import Metrics
 from tests.faults.load import Crowd
 from tests.faults.record import Explained, Place

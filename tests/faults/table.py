@@ -9,8 +9,8 @@ from typing import NamedTuple
 from tests.engines.node import Node
 from tests.faults.distort import Distorted, Kind, consuming
 from tests.faults.load import Load
-from tests.faults.running import START_WITHIN_S, Running
-from tests.support.cluster import ROLES, environment
+from tests.faults.running import Running
+from tests.support.cluster import ROLES, START_WITHIN_S, environment
 from tests.support.server import ServerProcess
 
 

@@ -6,8 +6,10 @@ No 5xx, no status, media type, header or shape that the document does not have. 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -35,54 +37,87 @@ NOTIFICATIONS = (
 DESCRIBING = ("register_target", "describe_user")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = tmp_path_factory.mktemp("schemathesis") / "data"
-    with ServerProcess(data, env={"PLAUDIT_RATE_LIMIT_PER_S": "0"}) as running:
-        yield running
-    assert "Traceback" not in running.log
-    audit_file(data / "plaudit.db")
+class Run(NamedTuple):
+    """Calls of these operations, or of all others. `token`: whose, or a bad one as it is; `least`: so many requests."""
+
+    token: str | None
+    phases: str
+    operations: Sequence[str]
+    without: bool
+    least: int
+    examples: int = 25
 
 
-def generated(
-    server: ServerProcess, folder: Path, token: str | None, phases: str, *operations: str, without: bool
-) -> int:
-    """Let Schemathesis call these operations, or all others; returns with how many requests."""
-    command = [str(PROGRAM), "run", f"{server.url}/openapi.json", "--checks", CHECKS, "--phases", phases]
-    command += ["--generation-deterministic", "--max-examples", "25", "--continue-on-failure"]
+ALL = "examples,coverage,fuzzing,stateful"
+# Each of the two has a server of its own, and they go on side by side: what one does changes nothing for the other.
+# Those without a good token are refused before anything else is looked at, so few examples do.
+USERS = {
+    "a user": Run("user", ALL, (*HOST_APP, *NOTIFICATIONS), True, 500),
+    "a user who is told": Run("user", "examples,coverage,fuzzing", NOTIFICATIONS, False, 300),
+    "whoever has no token": Run(None, "examples,fuzzing", DESCRIBING, True, 100, 10),
+}
+OTHERS = {
+    "the host app": Run("service", ALL, (*DESCRIBING, *NOTIFICATIONS), True, 500),
+    "the host app describing": Run("service", "examples,fuzzing", DESCRIBING, False, 40),
+    "whoever has a bad token": Run("a.b.c", "examples,fuzzing", DESCRIBING, True, 100, 10),
+}
+
+
+def play(folder: Path, runs: dict[str, Run], told: dict[str, Future[int]]) -> None:
+    """Play these runs one after the other on one server, telling how many requests each of them made."""
+    try:
+        with ServerProcess(folder / "data", env={"PLAUDIT_RATE_LIMIT_PER_S": "0"}) as server:
+            for name, run in runs.items():
+                try:
+                    told[name].set_result(generated(server, folder, run))
+                except Exception as error:
+                    told[name].set_exception(error)
+        assert "Traceback" not in server.log
+        audit_file(folder / "data" / "plaudit.db")
+    except BaseException as error:
+        for name in runs:
+            if not told[name].done():
+                told[name].set_exception(error)
+        raise
+
+
+def generated(server: ServerProcess, folder: Path, run: Run) -> int:
+    """Let Schemathesis call; returns with how many requests. Raises `AssertionError`."""
+    command = [str(PROGRAM), "run", f"{server.url}/openapi.json", "--checks", CHECKS, "--phases", run.phases]
+    command += ["--generation-deterministic", "--max-examples", str(run.examples), "--continue-on-failure"]
     command += ["--suppress-health-check", "all", "--no-color", "--warnings", "off"]
-    for operation in (*operations, *ENDLESS) if without else operations:
-        command += ["--exclude-operation-id" if without else "--include-operation-id", operation]
+    for operation in (*run.operations, *ENDLESS) if run.without else run.operations:
+        command += ["--exclude-operation-id" if run.without else "--include-operation-id", operation]
+    token = run.token
+    if token == "user":
+        token = server.token("ann", grants=["*"])
+    elif token == "service":
+        token = server.token(None, service=True)
     if token is not None:
         command += ["--header", f"Authorization: Bearer {token}"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
-    assert run.returncode == 0, run.stdout + run.stderr
-    found = re.search(r"(\d+) generated, (\d+) passed", run.stdout)
-    assert found is not None, run.stdout
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = re.search(r"(\d+) generated, (\d+) passed", ended.stdout)
+    assert found is not None, ended.stdout
     assert found[1] == found[2]
     return int(found[1])
 
 
-def test_a_user(server: ServerProcess, tmp_path: Path) -> None:
-    token, phases = server.token("ann", grants=["*"]), "examples,coverage,fuzzing,stateful"
-    assert generated(server, tmp_path, token, phases, *HOST_APP, *NOTIFICATIONS, without=True) > 500
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[int]]]:
+    """The runs, under way."""
+    found: dict[str, Future[int]] = {name: Future() for name in (*USERS, *OTHERS)}
+    with ThreadPoolExecutor(2) as threads:
+        playing = [
+            threads.submit(play, tmp_path_factory.mktemp("schemathesis"), runs, found)
+            for runs in (USERS, OTHERS)
+        ]
+        yield found
+    for ended in playing:
+        ended.result()
 
 
-def test_a_user_who_is_told(server: ServerProcess, tmp_path: Path) -> None:
-    token, phases = server.token("ann", grants=["*"]), "examples,coverage,fuzzing"
-    assert generated(server, tmp_path, token, phases, *NOTIFICATIONS, without=False) > 300
-
-
-def test_the_host_app(server: ServerProcess, tmp_path: Path) -> None:
-    token, phases = server.token(None, service=True), "examples,coverage,fuzzing,stateful"
-    assert generated(server, tmp_path, token, phases, *DESCRIBING, *NOTIFICATIONS, without=True) > 500
-
-
-def test_the_host_app_describing(server: ServerProcess, tmp_path: Path) -> None:
-    token = server.token(None, service=True)
-    assert generated(server, tmp_path, token, "examples,fuzzing", *DESCRIBING, without=False) > 40
-
-
-@pytest.mark.parametrize("token", [None, "a.b.c"])
-def test_whoever_has_no_good_token(server: ServerProcess, tmp_path: Path, token: str | None) -> None:
-    assert generated(server, tmp_path, token, "examples,fuzzing", *DESCRIBING, without=True) > 300
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("name", "run"), (USERS | OTHERS).items(), ids=(USERS | OTHERS).keys())
+def test_every_answer_is_one_that_the_document_has(told: dict[str, Future[int]], name: str, run: Run) -> None:
+    assert told[name].result() > run.least

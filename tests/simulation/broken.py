@@ -4,17 +4,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from plaudit.domain.bloom import Bloom
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Plan, Tap, Transition
-from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Cause, committed
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services.known import Known
 from plaudit.services.lanes import Look, SplitCells
 from plaudit.services.propose import NO_LANES, Lost, Moved, Open, Proposer, Sealed, Settled
-from plaudit.services.publish import Publish
+from plaudit.services.publish import Publish, Swept
 from plaudit.services.recover import Left, Recover, cells_of
+from plaudit.services.root_users import RootUsers
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.store import SimulatedCells
 from tests.simulation.world import RULES, ProcessClock, ProposerMaker
@@ -173,10 +175,10 @@ class TrustsTheDead(Publish):
 class PaysWithOldCoin(Publish):
     """Sweeps with what the debt says, and does not look at the cell: nothing but the users is in it."""
 
-    async def sweep(self, shard: int) -> int:
+    async def sweep(self, shard: int) -> Swept:
         for debt in await self._debts.owed(shard):
             await self._debts.settle(debt)
-        return 0
+        return Swept(0, 0)
 
 
 BROKEN_PUBLISH = {kind.__name__: kind for kind in (PublishesAndHopes, TrustsTheDead, PaysWithOldCoin)}
@@ -300,3 +302,27 @@ BROKEN_LANES: dict[str, ProposerMaker] = {
     kind.__name__: lanes(kind)
     for kind in (CopiesNoOperations, StartsFromNothing, ForgetsTheBase, StartsTheClockAnew)
 } | {"WritesToTheRoot": proposer(WritesToTheRoot)}
+
+
+class KnowsBeforehand(RootUsers):
+    """Has read who is in a root before that was sealed."""
+
+    async def _run(self) -> None:
+        for target in ("t0", "t1"):
+            try:
+                known = Bloom(10)
+                for user in await self._rows.page(CellKey(target), "", 10):
+                    known.add(user)
+                self._kept[target] = known
+            except Unavailable:
+                pass
+
+
+class TakesRootsForEmpty(RootUsers):
+    """Whoever is not in the lane is new."""
+
+    def maybe(self, target: str, users: Iterable[str]) -> list[str]:
+        return []
+
+
+BROKEN_ROOTS = {kind.__name__: kind for kind in (KnowsBeforehand, TakesRootsForEmpty)}

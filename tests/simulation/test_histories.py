@@ -6,8 +6,9 @@ import os
 import pytest
 
 from plaudit.domain.cell import Answer, Outcome, Verb
+from plaudit.domain.errors import Corrupt
 from plaudit.ports.cells import CellKey
-from tests.simulation.broken import BROKEN, BROKEN_LANES, BROKEN_PUBLISH, BROKEN_RECOVER
+from tests.simulation.broken import BROKEN, BROKEN_LANES, BROKEN_PUBLISH, BROKEN_RECOVER, BROKEN_ROOTS
 from tests.simulation.history import Seen, not_linearizable
 from tests.simulation.world import play
 
@@ -45,7 +46,7 @@ def test_what_is_wrong_is_noticed(name: str) -> None:
         try:
             if play(seed, BROKEN[name]).wrong:
                 return
-        except AssertionError:  # so wrong that the history did not come to its end
+        except (AssertionError, Corrupt):  # so wrong that the history did not come to its end
             return
     pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
 
@@ -57,6 +58,14 @@ def test_lanes_that_are_wrong_are_noticed(name: str) -> None:
             if play(seed, BROKEN_LANES[name], splits=1.0).wrong:
                 return
         except AssertionError:
+            return
+    pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
+
+
+@pytest.mark.parametrize("name", BROKEN_ROOTS)
+def test_who_is_taken_for_new_and_is_not_is_noticed(name: str) -> None:
+    for seed in range(ENOUGH_TO_NOTICE):
+        if play(seed, splits=1.0, roots=BROKEN_ROOTS[name]).wrong:
             return
     pytest.fail(f"{name} went unnoticed in {ENOUGH_TO_NOTICE} histories")
 

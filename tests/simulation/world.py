@@ -22,6 +22,7 @@ from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.recover import Recover
+from plaudit.services.root_users import RootUsers
 from plaudit.services.split import Split
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
@@ -80,10 +81,12 @@ class Process(NamedTuple):
     recover: Recover
     split: Split
     alter: Alter
+    roots: RootUsers
 
     async def kill(self) -> None:
         """End it where it stands, between any two steps."""
         self.journal.kill()
+        await self.roots.__aexit__()
         await self.split.drain(0.0)
         await self.alter.drain(0.0)
         await self.recover.__aexit__()
@@ -100,8 +103,10 @@ class World:
         publish: type[Publish] = Publish,
         recover: type[Recover] = Recover,
         splits: float = SPLITS,
+        roots: type[RootUsers] = RootUsers,
     ) -> None:
         self._splits = splits
+        self._roots = roots
         self._random = Random(seed)
         self._make = make
         self._publish = publish
@@ -121,6 +126,8 @@ class World:
         clock = ProcessClock(random)
         journal = SimulatedJournal(self._journals)
         proposer = self._make(cells, Known(random.choice((8, 1000))), clock, journal)
+        roots = await self._roots(cells, cells, asked=random.choice((1, 3))).__aenter__()
+        proposer._cells._roots = roots
         near = NearCache(NoCounters(), RULES.catalogue, entries=100, public=True)
         limits = Limits(answer_within_s=random.choice((0.5, 5.0)), max_under_way=random.choice((1, 16)))
         publish = self._publish(self._log, self._log, cells, clock)
@@ -129,7 +136,7 @@ class World:
         recover = self._recover(self._journals, cells, publish, METRICS, random, look_every_s=look_every_s)
         alter = Alter(cells, publish, clock, random)
         split = Split(alter, random.choice((2, 2, 3)), journal)
-        return Process(cells, committer, journal, await recover.__aenter__(), split, alter)
+        return Process(cells, committer, journal, await recover.__aenter__(), split, alter, roots)
 
     def _mood(self) -> Faults:
         """Half of the processes have a good network, the others one fault or many."""
@@ -220,6 +227,7 @@ class World:
         assert not any(journal.open for journal in self._journals.all), "something is still under way"
         for process in self._processes:
             await process.recover.__aexit__()
+            await process.roots.__aexit__()
 
     async def _kill_some(self) -> None:
         """Now and then a process ends without a word and another one starts; or its clock steps."""
@@ -257,8 +265,8 @@ class World:
         tap = Tap(seen.user, seen.verb, seen.reaction, seen.op, seen.keyed)
         for _ in range(8):
             process = random.choice(self._processes)
-            waiting = process.committer.submit(seen.key.target, tap)
             try:
+                waiting = process.committer.submit(seen.key.target, tap)
                 answer, shown, _ = await asyncio.wait_for(waiting, random.choice((0.05, 30.0)))
             except (OutcomeUnknown, TimeoutError):  # the client's own patience may end first
                 seen.maybe = True
@@ -290,10 +298,11 @@ def play(
     publish: type[Publish] = Publish,
     recover: type[Recover] = Recover,
     splits: float = SPLITS,
+    roots: type[RootUsers] = RootUsers,
 ) -> Report:
     """Run one history on a virtual clock."""
 
     async def main() -> Report:
-        return await World(seed, make, publish, recover, splits).run()
+        return await World(seed, make, publish, recover, splits, roots).run()
 
     return loop.run(main())

@@ -1,7 +1,7 @@
 """A session on the tests' Cassandra, with the schema in it. Tests share the keyspace and use targets of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +35,7 @@ from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.directory import CellDirectory
 from plaudit.services.erased import Erased
+from plaudit.services.follow import Follow
 from plaudit.services.intake import CellIntake
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -43,6 +44,7 @@ from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
 from plaudit.services.source import CellSource
+from plaudit.services.split import Split
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.support.stores import Stores
@@ -71,6 +73,12 @@ async def open_session(
         yield session
     finally:
         await session.__aexit__()
+
+
+async def emptied(session: Session, tables: Iterable[str]) -> None:
+    """Empty these tables of the keyspace, all at once: each is flushed to disk before it is dropped."""
+    keyspace = session.config.keyspace
+    await asyncio.gather(*(session.change_schema(f"TRUNCATE {keyspace}.{table}") for table in tables))
 
 
 def fresh_target() -> str:
@@ -153,8 +161,13 @@ class Process:
             forget=[self._forget],
             in_force_after_s=in_force_after_s,
         )
-        self.intake = CellIntake(cells, publish, users, self.removals, self.erased, clock, random)
+        follow = Follow(self._alter)
+        self.intake = CellIntake(*(cells, publish, users, self.removals, self.erased, follow, clock, random))
         self.source = CellSource(cells, parts.sweep, users, users, self.erased)
+
+    async def split(self, target: str, lanes: int = 4) -> None:
+        """Split a target."""
+        await Split(self._alter, lanes).split(target)
 
     async def kill(self) -> None:
         """End without a word."""
@@ -261,8 +274,7 @@ TABLES = (
 async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Stores]:
     """The ports that the cluster profile has so far, on empty tables. There are no others."""
     async with cluster(cassandra, clock) as parts:
-        for table in TABLES:
-            await parts.session.change_schema(f"TRUNCATE plaudit.{table}")
+        await emptied(parts.session, TABLES)
         process = await parts.process()
         absent: Any = None
         yield Stores(

@@ -19,6 +19,7 @@ from plaudit.adapters.cassandra import (
 )
 from plaudit.ports.clock import Clock
 from tests.engines.cassandra import Cassandra
+from tests.support.cassandra import emptied as empty
 from tests.support.cassandra import open_session
 from tests.support.stores import Stores
 
@@ -49,7 +50,7 @@ class Notices:
 
 async def emptied(session: Session) -> None:
     """Nobody was told of anything, and nobody delivers."""
-    await asyncio.gather(*(session.change_schema(f"TRUNCATE plaudit.{table}") for table in TABLES))
+    await empty(session, TABLES)
 
 
 @asynccontextmanager

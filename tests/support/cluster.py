@@ -3,7 +3,9 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.support.server import PLAUDIT, ServerProcess
 ROLES = ("counters", "index", "notify", "flush", "repair")
 SECRET = "a secret that is only good enough for tests"
 PARTITIONS = 6
+START_WITHIN_S = 120.0  # all at once, while the engines of a small machine are warming up
 
 _names = count(1)
 
@@ -64,9 +67,12 @@ def processes(
     """A running cluster: API processes, and one worker of each role."""
     env = environment(settings)
     migrate(folder, env)
+    started = [ServerProcess(folder / f"api{n}", env=env) for n in range(apis)]
+    working = {role: ServerProcess(folder / role, env=env, worker=role) for role in workers}
+    everyone = [*started, *working.values()]
     with ExitStack() as stack:
-        started = [stack.enter_context(ServerProcess(folder / f"api{n}", env=env)) for n in range(apis)]
-        working = {
-            role: stack.enter_context(ServerProcess(folder / role, env=env, worker=role)) for role in workers
-        }
+        for process in everyone:
+            stack.push(process)
+        with ThreadPoolExecutor(len(everyone)) as threads:
+            list(threads.map(partial(ServerProcess.start, within_s=START_WITHIN_S), everyone))
         yield started, working

@@ -24,8 +24,10 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.own import Indexed
 from plaudit.ports.totals import Totals
-from plaudit.services.audit_cells import CellAuditor, Derived, Drift
+from plaudit.services.alter import Alter
+from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.commit_cells import CellCommitter
+from plaudit.services.compare import Derived, Drift
 from plaudit.services.flush import Flush
 from plaudit.services.known import Known
 from plaudit.services.leftovers import Leftovers
@@ -34,10 +36,11 @@ from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.rebuild import Rebuild
+from plaudit.services.split import Split
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
-from tests.support.cassandra import fresh_target, open_session
+from tests.support.cassandra import emptied, fresh_target, open_session
 from tests.support.redis import open_session as open_redis
 from tests.support.taps import HAHA, LIKE, LOVE, NONE, set_to
 
@@ -126,8 +129,13 @@ class Town:
         await self.settled()
         return names
 
+    async def split(self, target: str, lanes: int = 4) -> None:
+        """Split a target."""
+        alter = Alter(self.cells, self.publisher(), SystemClock(), Random(0))
+        await Split(alter, lanes).split(target)
+
     async def header(self, target: str) -> Target:
-        """The target as the ledger has it."""
+        """The target as its root has it."""
         state = await self.cells.settle(CellKey(target), [])
         return Target(state.header, state.registration)
 
@@ -188,7 +196,6 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
         CassandraDebts(session, SystemClock()) as debts,
         open_redis(redis) as redis_session,
     ):
-        for table in TABLES if empty else ():
-            await session.change_schema(f"TRUNCATE {KEYSPACE}.{table}")
+        await emptied(session, TABLES if empty else ())
         totals, indexed = RedisTotals(redis_session), RedisIndexed(redis_session, 1)
         yield Town(session, cells, lists, counts, sweep, debts, totals, indexed)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def until(true: Callable[[], bool], what: str, *, within_s: float = 20.0) -> None:
@@ -11,3 +11,11 @@ async def until(true: Callable[[], bool], what: str, *, within_s: float = 20.0) 
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
         await asyncio.sleep(0.002)
+
+
+async def happens(true: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 30.0) -> None:
+    """The same of something that has to be asked for."""
+    deadline = time.monotonic() + within_s
+    while not await true():
+        assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
+        await asyncio.sleep(0.05)

@@ -34,6 +34,12 @@ ADDED = """([targets, more]) => {
     document.querySelector("main").append(bar);
   }
 }"""
+# The picker's module comes by itself, and until then nobody hears a hover or an arrow. It is loaded once.
+LOADED = """async () => {
+  const picker = performance.getEntriesByType("resource").find(({name}) => name.endsWith("/picker.js"));
+  if (picker) await import(picker.name);
+  return !!picker;
+}"""
 SHOWN = """bar => bar.counts && {own: bar.reaction, total: bar.counts.total,
   reactions: Object.fromEntries(Object.entries(bar.counts.reactions).filter(([, count]) => count))}"""
 UNTIL = """([target, own, total]) => {
@@ -92,12 +98,13 @@ class Board:
         return self
 
     def ready(self, bars: int = 1_000) -> "Board":
-        """Wait until the first so many bars show their counts."""
+        """Wait until the first so many bars show their counts, and hear what one does to them."""
         self.page.wait_for_function(
             "bars => [...document.querySelectorAll('plaudit-bar')].slice(0, bars).every(bar => bar.counts && "
             "!bar.shadowRoot.querySelector('.bar').hidden)",
             arg=bars,
         )
+        self.page.wait_for_function(LOADED)
         return self
 
     def live(self) -> "Board":

@@ -15,13 +15,13 @@ from tests.support.server import ServerProcess
 from tests.widget.board import Board, Service
 
 HERE = Path(__file__).parent
-HINT = "'make test' installs it where npm is"
+HINT = "'make test' installs it where npm is; as root on Debian it installs npm too"
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
     """The path of Node."""
-    return shutil.which("node") or missing("node", "it comes with npm: apt-get install npm")
+    return shutil.which("node") or missing("Node", "'make test' as root on Debian installs it (npm)")
 
 
 @pytest.fixture(scope="session")

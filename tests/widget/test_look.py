@@ -79,8 +79,8 @@ def test_what_is_touched_is_big_enough_and_inside(board: Open, liked: list[str],
     one.open(liked, "alice").ready()
     for target, part in ((liked[0], "more"), (liked[2], "count")):
         one.bar(target).locator(f".{part}").click()
-        if part == "count":
-            one.bar(target).locator(".reactor:not(.ghost)").first.wait_for()
+        opened = ".reactor:not(.ghost)" if part == "count" else ".choice"
+        one.bar(target).locator(opened).first.wait_for()
         assert one.page.evaluate(SMALL, FINGER_PX) == []
         assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         one.page.keyboard.press("Escape")

@@ -31,7 +31,7 @@ def test_the_types_are_right(packages: Path) -> None:
 
 @pytest.mark.usefixtures("packages")
 def test_the_rules_hold(node: str) -> None:
-    ended = run(node, "--test", "--test-reporter=tap", "state.test.js")
+    ended = run(node, "--test", "--test-reporter=tap", "state.test.js", "transport.test.js")
     assert ended.returncode == 0, ended.stdout
 
 

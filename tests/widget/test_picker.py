@@ -131,6 +131,7 @@ def test_any_catalogue_will_do(board: Open, tmp_path: Path, target: str, count: 
             one.close()
             return
         one.bar(target).locator(".more").click()
+        picker(one, target).wait_for()
         box = picker(one, target).bounding_box()
         assert box
         assert box["x"] >= 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Route, expect
 
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
@@ -181,7 +181,7 @@ def test_a_refusal_rolls_back_and_says_why(board: Open, service: Service, target
     assert note.inner_text() == "Reactions are closed here."
     assert one.shown(target) == {"own": None, "total": 1, "reactions": {"like": 1}}
     assert one.page.evaluate("refusal.code") == "target_closed"
-    assert one.main(target).get_attribute("aria-disabled") == "true"
+    expect(one.main(target)).to_have_attribute("aria-disabled", "true")
     sent = len(one.taps())
     one.main(target).click(force=True)
     one.page.wait_for_timeout(100)

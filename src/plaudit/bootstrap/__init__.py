@@ -14,7 +14,8 @@ from plaudit.bootstrap.roles import ROLES, Role
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
 from plaudit.ports.notifications import Parcel
-from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.audit_cells import CellAuditor
+from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
 from plaudit.settings import Settings
 

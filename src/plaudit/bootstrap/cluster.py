@@ -33,12 +33,13 @@ from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.refill import Refill
+from plaudit.services.root_users import RootUsers
 from plaudit.services.split import SplitHot
 from plaudit.services.watch import Watch
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
-NEAR_MAX_AGE_S = 0.1
+NEAR_MAX_AGE_S = 0.25
 
 
 async def migrate_engines(settings: Settings) -> list[str]:
@@ -110,11 +111,15 @@ async def _api(
         )
         await enter(Watch(near))
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
+        metrics.gauge("plaudit_own_state_away", lambda: own.away)
         chance = random.SystemRandom()
         post = await enter(letters(held))
         taking = await enter(removing(held, post, near, clock))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
-        proposer = Proposer(held.cells, Known(), clock, rules, held.guard.trusted, journal, held.erased)
+        roots = await enter(RootUsers(held.cells, held.cells))
+        proposer = Proposer(
+            *(held.cells, Known(), clock, rules, held.guard.trusted, journal, held.erased, roots)
+        )
         limits = Limits(
             max_waiting=settings.max_waiting_taps,
             max_waiting_per_target=settings.max_waiting_per_target,

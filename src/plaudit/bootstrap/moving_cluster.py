@@ -40,7 +40,9 @@ async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
 def make_intake(held: Engines, taking: Removing, clock: Clock) -> CellIntake:
     """What takes records in, in a process that has all this open."""
     chance = random.SystemRandom()
-    return CellIntake(held.cells, held.publish, held.users, taking.removals, held.erased, clock, chance)
+    return CellIntake(
+        *(held.cells, held.publish, held.users, taking.removals, held.erased, taking.follow, clock, chance)
+    )
 
 
 @asynccontextmanager

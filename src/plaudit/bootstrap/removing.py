@@ -1,27 +1,31 @@
 """Builds deletion and erasure in the cluster: for API processes, which begin jobs, and whoever goes on with them."""
 
 import random
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from plaudit.adapters.cassandra import CassandraLeases
 from plaudit.bootstrap.engines import Engines
 from plaudit.bootstrap.letters import Letters
 from plaudit.ports.clock import Clock
 from plaudit.services.alter import Alter
 from plaudit.services.caught_up import CaughtUp
 from plaudit.services.directory import CellDirectory
+from plaudit.services.follow import Follow
 from plaudit.services.near import NearCache
 from plaudit.services.removals import CellRemovals
 from plaudit.services.remove import Remove
 
 
 class Removing(NamedTuple):
-    """The directory, what takes things away, and the jobs that do."""
+    """The directory, what takes things away, the jobs that do, and what brings lanes in step with their root."""
 
     directory: CellDirectory
     removals: CellRemovals
     remove: Remove
+    follow: Follow
 
 
 @asynccontextmanager
@@ -32,7 +36,10 @@ async def removing(
     clock: Clock,
     look_every_s: float | None = None,
 ) -> AsyncIterator[Removing]:
-    """`look_every_s`: also carry out jobs that other processes left behind."""
+    """`look_every_s`: also carry out jobs that other processes left behind.
+
+    Two of these may be in one process (`serve --all`), so each claims jobs under a name of its own.
+    """
     alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), held.guard.trusted)
     directory = CellDirectory(alter, held.users, held.users, clock)
     held.noticed.append(directory.forget)
@@ -51,12 +58,15 @@ async def removing(
         held.users,
         held.lists,
         clock,
-        caught_up=CaughtUp(held.debts, held.indexed, clock),
+        caught_up=CaughtUp(held.debts, held.publish.readable, held.indexed, clock),
         forget=[forget],
         trusted=held.guard.trusted,
     )
     try:
-        async with Remove(removals, held.jobs, near, clock, held.leases, look_every_s) as remove:
-            yield Removing(directory, removals, remove)
+        async with (
+            CassandraLeases(held.session, secrets.token_hex(8)) as leases,
+            Remove(removals, held.jobs, near, clock, leases, look_every_s) as remove,
+        ):
+            yield Removing(directory, removals, remove, Follow(alter))
     finally:
         await alter.drain()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from plaudit.adapters.cassandra import CassandraCounts, CassandraSweep
 from plaudit.adapters.journal import FileJournals
 from plaudit.adapters.kafka import KafkaConsumer
+from plaudit.adapters.redis import RedisKept
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, engines
 from plaudit.bootstrap.letters import letters, notifier
@@ -21,7 +22,8 @@ from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Handler
 from plaudit.services.alter import Alter
-from plaudit.services.audit_cells import AuditWorker, CellAuditor, Derived, Drift
+from plaudit.services.audit_cells import AuditWorker, CellAuditor
+from plaudit.services.compare import Derived, Drift
 from plaudit.services.consume import Consume
 from plaudit.services.directory import CellDirectory
 from plaudit.services.flush import Flush
@@ -116,7 +118,8 @@ async def _work(
         directory = CellDirectory(alter, held.users, held.users, clock)
         held.noticed.append(directory.forget)
         handler = await stack.enter_async_context(notifier(settings, held, directory, clock, metrics))
-        return Work(handler, WINDOW_S, held.redis.epoch, handler.reached)
+        # Totals and own state that somebody empties are read from the ledger; open windows are nowhere else.
+        return Work(handler, WINDOW_S, RedisKept(held.redis).epoch, handler.reached)
     counts = await stack.enter_async_context(CassandraCounts(held.session))
     flush = await stack.enter_async_context(Flush(counts, held.lists, clock))
     return Work(flush, flush.behind_s, flush.epoch)

@@ -7,7 +7,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from plaudit.services.audit_cells import CellAuditor, Drift
+from plaudit.services.audit_cells import CellAuditor
+from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
 from plaudit.services.walk import Look
 from plaudit.settings import Settings
@@ -105,7 +106,7 @@ def _add_split(cli: typer.Typer, tools: Tools) -> None:
         """Split a target over lanes before it gets too hot (cluster profile).
 
         For a post that everybody will react to. Taps go on meanwhile, and in the lanes after it. A target stays split
-        for ever. What cannot be done on split targets yet is in docs/known-gaps.md (`viral-splits`).
+        for ever. What was not tried on split targets yet is in docs/known-gaps.md (`viral-splits`).
         """
         settings = tools.settings()
         with tools.going_on("Splitting"):

@@ -28,8 +28,9 @@ ELSEWHERE = frozenset({None, "unavailable"})
 class Retries:
     """How often a call is tried, and for how long in all; 1 attempt is no retry.
 
-    Pauses are random up to `first_s` doubled with each failure (the "full jitter" of the AWS architecture blog), and
-    never shorter than the service asks for with `Retry-After`.
+    Pauses are random up to `first_s` doubled with each failure (the "full jitter" of the AWS architecture blog). What
+    the service asks for with `Retry-After` comes before that, and then as much again at random: a crowd that was told
+    the same second must not be back in it together.
     """
 
     attempts: int = 5
@@ -40,7 +41,7 @@ class Retries:
     def pause_s(self, failures: int, asked_s: float) -> float:
         """How long to wait after so many failures."""
         most: float = min(self.longest_s, self.first_s * 2 ** (failures - 1))
-        return asked_s + random.random() * most  # noqa: S311 - jitter needs no secrecy
+        return asked_s + random.random() * max(most, asked_s)  # noqa: S311 - jitter needs no secrecy
 
 
 @dataclass(frozen=True, slots=True)

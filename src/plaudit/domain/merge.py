@@ -66,6 +66,9 @@ def merge(
 
     Where the records of a target are more than one commit holds: `later` commits are to follow this one, which leaves
     them room below the imported version, and the last one is told that `version`.
+
+    Of a split target this is a cell: a lane with reactions alone, or the root without any. What the other cells have
+    committed counts as `later`, because versions are of all of them.
     """
     header = old
     for record in targets:
@@ -129,7 +132,7 @@ def _describe(
     if header.deleted:
         tally.skipped["already_there" if record.deleted else "target_deleted"] += 1
     elif record.deleted:
-        if header.rows or registration is not None:
+        if header.rows or header.lanes > 1 or registration is not None:
             tally.refused.append(("target_in_use", record))
         else:
             tally.targets += 1
@@ -177,7 +180,7 @@ def _join(
         elif row.updated_at < record.updated_at:
             tally.changed += 1
             created_at = min(row.created_at or record.created_at, record.created_at)
-            changed[user] = Row(record.reaction, created_at, record.updated_at, row.ops)
+            changed[user] = Row(record.reaction, created_at, record.updated_at, row.ops, row.base)
         else:
             same = row.updated_at == record.updated_at and row.reaction == record.reaction
             tally.skipped["already_there" if same else "newer_there"] += 1
@@ -188,14 +191,21 @@ def _join(
 
 
 def _total(header: Header, seq: int, rows: Mapping[str, Row], changed: Mapping[str, Row]) -> Header:
-    """The header's totals once these rows have changed. The recent reactors are the newest by `created_at`."""
+    """The header's totals once these rows have changed. The recent reactors are the newest by `created_at`; of a lane,
+    by what it says itself."""
     counts, last_at, born, new = list(header.counts), header.last_at, header.born, 0
-    people = [(rows[user].created_at, user, code) for user, code in header.recent if user not in changed]
+    if header.lanes > 1:
+        since = zip(header.recent_at, header.recent, strict=True)
+        people = [(at, user, code) for at, (user, code) in since if user not in changed]
+    else:
+        people = [(rows[user].created_at, user, code) for user, code in header.recent if user not in changed]
     for user, row in changed.items():
         before = rows.get(user)
         if before is None:
             new += 1
         elif before.reaction:
+            while len(counts) < before.reaction:  # it is counted in the root, and leaves in a lane
+                counts.append(0)
             counts[before.reaction - 1] -= 1
         reaction, created_at = row.reaction, row.created_at
         if reaction:
@@ -218,4 +228,6 @@ def _total(header: Header, seq: int, rows: Mapping[str, Row], changed: Mapping[s
         tuple([(user, code) for _, user, code in people[:RECENT]]),
         header.deleted,
         header.lanes,
+        tuple([at for at, _, _ in people[:RECENT]]) if header.lanes > 1 else (),
+        header.erased,
     )

@@ -5,7 +5,6 @@ that ended or was signed by a withdrawn key is answered from there. No part of a
 Refuses to know: which keys are good enough (`keys`), what a principal may do, and where the configuration comes from.
 """
 
-import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import httpx
 import msgspec
 
 from plaudit.domain.errors import Invalid, PlauditError, Unavailable
@@ -22,7 +20,6 @@ from plaudit.domain.principal import Principal
 from plaudit.http.keys import (
     SECRET_ALGORITHM,
     SET_ALGORITHMS,
-    SET_BYTES_MAX,
     FileSource,
     Header,
     Key,
@@ -40,8 +37,6 @@ GRANTS_MAX = 1000
 LEEWAY_MAX_S = 300  # RFC 7519 section 4.1.4: "usually no more than a few minutes"
 EXPIRY_MAX_S = 253_402_300_799  # the end of the year 9999, the last moment that RFC 3339 can write
 CACHED_TOKEN_BYTES = 1024  # the mean token that the cache's memory is budgeted for
-FETCH_TIMEOUT_S = 5.0
-REDIRECTS_MAX = 3
 
 # RFC 6750 section 2.1 with the compact form of RFC 7515 section 7.1: no padding, no unsigned token, no JWE.
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)\Z")
@@ -214,66 +209,6 @@ class Authenticator:
         self._cached_bytes = 0
 
 
-class UrlSource:
-    """A JWK Set behind an http(s) URL. Fetched so rarely that no connection is kept between two readings."""
-
-    period_s = 600.0
-    renewal_gap_s = 30.0
-    required = False
-
-    def __init__(self, url: str) -> None:
-        try:
-            self._url = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ValueError("jwks: is not a valid URL") from error
-        if not self._url.host:
-            raise ValueError("jwks: the URL names no host")
-        # Once, because reading the system's certificates takes tens of milliseconds.
-        self._tls = httpx.create_ssl_context()
-
-    async def read(self) -> bytes:
-        where = f"jwks: {self._url.host}"
-        try:
-            async with (
-                asyncio.timeout(FETCH_TIMEOUT_S),
-                httpx.AsyncClient(verify=self._tls, timeout=FETCH_TIMEOUT_S) as client,
-            ):
-                return await self._fetch(client)
-        except TimeoutError as error:
-            raise Unavailable(f"{where}: no answer within {FETCH_TIMEOUT_S} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise Unavailable(f"{where}: {type(error).__name__}") from error
-        except Unavailable as error:
-            raise Unavailable(f"{where}: {error}") from error.__cause__
-
-    async def _fetch(self, client: httpx.AsyncClient) -> bytes:
-        # Uncompressed, so that the limit counts what arrives and no small answer can unfold into a large one.
-        headers = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
-        request = client.build_request("GET", self._url, headers=headers)
-        for _ in range(REDIRECTS_MAX + 1):
-            response = await client.send(request, stream=True)
-            try:
-                if response.next_request is None:
-                    return await _body(response)
-                request = response.next_request
-            finally:
-                await response.aclose()
-            if request.url.scheme != self._url.scheme:
-                raise Unavailable("redirects to another scheme")
-        raise Unavailable(f"redirects more than {REDIRECTS_MAX} times")
-
-
-async def _body(response: httpx.Response) -> bytes:
-    if response.status_code != 200:
-        raise Unavailable(f"answers {response.status_code}")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > SET_BYTES_MAX:
-            raise Unavailable(f"answers with more than {SET_BYTES_MAX} bytes")
-    return bytes(body)
-
-
 def issue(
     secret: str,
     *,
@@ -346,6 +281,10 @@ def _source(jwks: str) -> KeySource:
         return FileSource(Path(jwks))
     if scheme.lower() not in ("http", "https"):
         raise ValueError("jwks: must be a file path or an http(s) URL")
+    from plaudit.http.key_url import (
+        UrlSource,  # a fifth of the time to start, for those who have keys behind a URL
+    )
+
     return UrlSource(jwks)
 
 

@@ -77,8 +77,13 @@ class Places(Protocol):
 class Entries(Protocol):
     """The derived lists as they are stored, entry by entry. Deletes never hit an entry that is written later."""
 
-    async def listed(self, target: str, reactions: Sequence[int], limit: int) -> list[Listed]:
-        """The entries in these lists of a target; where there are `limit` of one reaction there may be more."""
+    async def listed(
+        self, target: str, reactions: Sequence[int], limit: int, *, split: bool = False
+    ) -> list[Listed]:
+        """The entries in these lists of a target; where there are `limit` of one reaction there may be more.
+
+        `split`: also in those that it has only once it is split; who is in two of them is told of twice.
+        """
 
     async def indexed(self, target: str, places: Mapping[str, int]) -> dict[str, Indexed]:
         """What the index says of these users (with their `created_at`) and this target, where it says something."""
@@ -86,8 +91,9 @@ class Entries(Protocol):
     async def of_user(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Indexed]:
         """Up to `limit` entries of a user, newest first, after this place."""
 
-    async def unlist(self, target: str, entries: Sequence[Listed], at: int) -> None:
-        """Delete these from the lists of a target, unless they were written after `at` (microseconds UTC)."""
+    async def unlist(self, target: str, entries: Sequence[Listed], at: int, *, split: bool = False) -> None:
+        """Delete these from the lists of a target, unless they were written after `at` (microseconds UTC); `split`:
+        from whichever they are in."""
 
     async def unindex(self, user: str, entries: Sequence[Indexed]) -> None:
         """Delete these from the index, unless they were written again meanwhile."""

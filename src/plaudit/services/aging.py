@@ -5,14 +5,15 @@ state that is read never takes the place of a newer one seen before: what this p
 read of a target at a time; of an entry that is read again and has not changed nothing is made anew.
 
 An entry in use is read again before it is too old, together with all others that are, so that nobody waits for it.
+Where too much waits to be read already, what was seen last is shown for a few seconds more, and `degraded` says so.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.errors import PlauditError
+from plaudit.domain.errors import Overloaded, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
@@ -22,6 +23,8 @@ _LONG_AGO = float("-inf")
 AHEAD = 0.5  # of the age that an entry may have: from then on it is read again when it is asked for
 GATHER_S = 0.01  # so long what is to be read again gathers
 TOGETHER = 500
+LATE_S = 5.0  # so old is never anything that is shown (docs/delivery.md)
+SAID_FOR_S = 1.0
 
 
 class AgingNearCache(NearCache):
@@ -38,20 +41,37 @@ class AgingNearCache(NearCache):
         clock: Clock,
         degraded: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(counters, catalogue, entries=entries, public=public, degraded=degraded)
+        super().__init__(counters, catalogue, entries=entries, public=public)
+        self._late_s = _LONG_AGO  # when something old was shown last
+        self.degraded = lambda: degraded() or self._now_s() < self._late_s + SAID_FOR_S
         self._max_age_s = max_age_s
         self._ahead_s = max_age_s * (1 - AHEAD)
         self._now_s = clock.monotonic_s
-        self._seen_s: dict[str, float] = {}  # when each entry was true
         self._due: dict[str, None] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.get: Callable[[str], Shown | None] = self._young
 
+    async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
+        """As `NearCache.load`, and somewhat old entries rather than `Overloaded`."""
+        try:
+            return await super().load(ids)
+        except Overloaded:
+            now_s = self._now_s()
+            old = {
+                id_: shown
+                for id_ in ids
+                if (shown := self._shown.get(id_)) and shown.seen_s >= now_s - LATE_S
+            }
+            if len(old) < len(ids):
+                raise
+            self._late_s = now_s
+            return old
+
     def forget(self, target_id: str) -> None:
         """Nobody knows whether a commit happened: the next one to ask reads. The entry stays to be compared with."""
         self._loading.pop(target_id, None)
-        if target_id in self._seen_s:
-            self._seen_s[target_id] = _LONG_AGO
+        if shown := self._shown.get(target_id):
+            shown.seen_s = _LONG_AGO
         if target_id in self.watched:
             self.changed.add(target_id)
 
@@ -59,7 +79,7 @@ class AgingNearCache(NearCache):
         shown = self._shown.get(target_id)
         if shown is None:
             return None
-        left_s = self._seen_s[target_id] + self._max_age_s - self._now_s()
+        left_s = shown.seen_s + self._max_age_s - self._now_s()
         if left_s < self._ahead_s:
             if left_s < 0:
                 return None
@@ -87,18 +107,14 @@ class AgingNearCache(NearCache):
         known = self._shown.get(target_id)
         if known is None or known.seq < (target.header.seq if target.header else 0):
             return self._put(target_id, target)
-        self._seen_s[target_id] = self._now_s()
+        known.seen_s = self._now_s()
         self._shown.move_to_end(target_id)
         if target_id in self.watched:
-            self.changed.add(
-                target_id
-            )  # whoever looked for a change too late, and had it read again, looks once more
+            # Whoever looked for a change too late, and had it read again, looks once more.
+            self.changed.add(target_id)
         return known
 
-    def _put(self, target_id: str, target: Target) -> Shown:
-        self._seen_s[target_id] = self._now_s()
-        return super()._put(target_id, target)
-
-    def _drop_oldest(self) -> None:
-        target_id, _ = self._shown.popitem(last=False)
-        del self._seen_s[target_id]
+    def _show(self, target_id: str, target: Target) -> Shown:
+        shown = super()._show(target_id, target)
+        shown.seen_s = self._now_s()
+        return shown

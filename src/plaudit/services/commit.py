@@ -2,8 +2,9 @@
 
 No timers: an idle service commits a lone tap at once, a busy one hundreds together. Guarantees: taps on one target are
 committed in the order they came (a user's fifth in a batch waits for the next one); a target with a long queue gets one
-share of each commit and no more; a tap refused with `Overloaded` was never handed to the ledger, so it is not stored;
-the queue is bounded. Lives on the event loop; knows no storage.
+share of each commit and no more, and has at most as many taps waiting as there is room left for others; a tap refused
+with `Overloaded` was never handed to the ledger, so it is not stored; one that could not be stored before its deadline
+is refused when it comes; the queue is bounded. Lives on the event loop; knows no storage.
 """
 
 import asyncio
@@ -12,12 +13,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from plaudit.domain.cell import Answer, Refused, Tap
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Ledger
 from plaudit.services.near import NearCache, Shown
 from plaudit.services.share import share
+from plaudit.services.turns import Line, Turns, refuse_late
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit")
@@ -39,6 +43,13 @@ class Waiting(NamedTuple):
     tap: Tap
     future: asyncio.Future[Committed]
     deadline: float
+
+
+class Queue(msgspec.Struct):
+    """What waits for one target."""
+
+    taps: deque[Waiting]
+    turns: Turns
 
 
 Batch = list[tuple[str, list[Waiting]]]
@@ -69,7 +80,8 @@ class Committer:
         self._max_batch = max_batch
         self._deadline_s = deadline_s
         self._answer_within_s = answer_within_s
-        self._queues: dict[str, deque[Waiting]] = {}  # in the order in which targets get their turn
+        self._queues: dict[str, Queue] = {}  # in the order in which targets get their turn
+        self._line = Line(max_batch)
         self.waiting = 0
         self._running: asyncio.Task[None] | None = None
         self._scheduled = False
@@ -80,18 +92,20 @@ class Committer:
     def submit(self, target: str, tap: Tap) -> asyncio.Future[Committed]:
         """Queue a tap; the future has its answer, `Overloaded`, `Unavailable`, `Corrupt` or `OutcomeUnknown`.
 
-        Raises `Overloaded` if the queue is full.
+        Raises `Overloaded` if the queue is full, or too long for the tap to be stored in time.
         """
         queue = self._queues.get(target)
-        if queue is None:
-            queue = self._queues[target] = deque()
-        if self.waiting >= self._max_waiting or len(queue) >= self._max_waiting_per_target:
-            if not queue:
-                del self._queues[target]
+        queued, room = len(queue.taps) if queue else 0, self._max_waiting - self.waiting
+        if room <= 0 or queued >= min(room, self._max_waiting_per_target):
             raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
+        now_s = self._clock.monotonic_s()
+        wait_s = queue.turns.wait_s(queued, now_s) if queue else self._line.wait_s(len(self._queues))
+        refuse_late(wait_s, self._deadline_s)
+        if queue is None:
+            queue = self._queues[target] = Queue(deque(), Turns())
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed] = loop.create_future()
-        queue.append(Waiting(tap, future, self._clock.monotonic_s() + self._deadline_s))
+        queue.taps.append(Waiting(tap, future, now_s + self._deadline_s))
         self.waiting += 1
         if not self._scheduled and self._running is None:
             # At the end of this turn of the loop, so that whatever arrives in the same turn rides along.
@@ -119,16 +133,21 @@ class Committer:
     def _take(self) -> Batch:
         """The next batch: of each target in turn at most one share, until the batch is full."""
         batch: Batch = []
-        room = self._max_batch
+        room, now_s = self._max_batch, self._clock.monotonic_s()
         for target in list(self._queues):
             if room <= 0:
                 break
             queue = self._queues.pop(target)
-            taken = share(queue, room)
-            if queue:
+            taken = share(queue.taps, room)
+            if queue.taps:
                 self._queues[target] = queue  # to the end of the line
+                queue.turns.took(now_s)
+                queue.turns.gave([waiting.tap for waiting in taken], len(taken))
+            self._line.moved(now_s)
             room -= len(taken)
             batch.append((target, taken))
+        if not self._queues:
+            self._line.ended()
         self.waiting -= self._max_batch - room
         return batch
 
@@ -184,10 +203,10 @@ class Committer:
         now = self._clock.monotonic_s()
         late = Overloaded("The tap could not be stored in time.", code="deadline")
         for target, queue in list(self._queues.items()):
-            while queue and queue[0].deadline <= now:
-                _fail(queue.popleft(), late)
+            while queue.taps and queue.taps[0].deadline <= now:
+                _fail(queue.taps.popleft(), late)
                 self.waiting -= 1
-            if not queue:
+            if not queue.taps:
                 del self._queues[target]
         if self._queues:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)

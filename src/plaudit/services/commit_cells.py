@@ -6,7 +6,10 @@ While one proposal of a cell is under way, further taps on it queue, and the nex
 - a tap refused with `Overloaded` or `Unavailable` is not stored and never will be;
 - a tap whose outcome is unknown is owned until it is known, whether its client still waits or not, and nothing else of
   its cell is proposed meanwhile;
-- a cell that is refused, unknown or long in the queue holds up no other cell.
+- a cell that is refused, unknown or long in the queue holds up no other cell, and no target keeps others from waiting:
+  it has at most as many taps in the queue as there is room left (Choudhury and Hahne, "Dynamic queue length thresholds
+  for shared-memory packet switches", 1998);
+- a tap that could not be stored before its deadline is refused when it comes.
 
 The place of `plaudit.services.commit` in the cluster profile: the same questions, the same answers. Lives on the event
 loop; knows no storage.
@@ -30,7 +33,8 @@ from plaudit.services.propose import Lost, Moved, Open, Proposer, Sealed, Settle
 from plaudit.services.publish import Publish
 from plaudit.services.share import share
 from plaudit.services.split import SplitHot
-from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, stopping
+from plaudit.services.turns import Line, refuse_late
+from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, refuse_overdue, stopping
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
@@ -69,12 +73,11 @@ class CellCommitter:
         self._backoff = backoff
         self._rivals = Rivals()
         self._cells: dict[CellKey, Cell] = {}
-        self._ready: deque[CellKey] = (
-            deque()
-        )  # cells with taps and nothing under way, in the order of their turns
+        # Cells with taps and nothing under way, in the order of their turns.
+        self._ready: deque[CellKey] = deque()
         self._tasks: dict[asyncio.Task[None], list[Waiting]] = {}  # what each of them carries
-        self._under_way = 0
-        self.waiting = 0
+        self._under_way, self.waiting = 0, 0
+        self._line = Line(limits.max_under_way)
         self.open = 0  # cells with a proposal whose outcome is unknown
         self._scheduled = False
         self._idle = asyncio.Event()
@@ -85,7 +88,7 @@ class CellCommitter:
     def submit(self, target: str, tap: Tap) -> asyncio.Future[Committed]:
         """Queue a tap; the future has its answer, `Overloaded`, `Unavailable`, `Corrupt` or `OutcomeUnknown`.
 
-        Raises `Overloaded` if the queue is full.
+        Raises `Overloaded` if the queue is full, or too long for the tap to be stored in time.
         """
         lanes = self._proposer.lanes.get(target)
         key = CellKey(target, lane_of(tap.user, lanes)) if lanes else CellKey(target)
@@ -93,17 +96,23 @@ class CellCommitter:
         limits = self._limits
         if self._closed:
             raise stopping()
+        queued = len(cell.queue) if cell is not None else 0
+        room = limits.max_waiting - self.waiting
         if (
-            self.waiting >= limits.max_waiting
+            room <= 0
             or self.open >= limits.max_open
-            or (cell is not None and len(cell.queue) >= limits.max_waiting_per_target)
+            or queued >= limits.max_waiting_per_target
+            or (room <= self.waiting and self._queued(target, lanes) >= room)
         ):
             raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
+        now_s = self._clock.monotonic_s()
+        wait_s = cell.turns.wait_s(queued, now_s) if cell is not None else self._line.wait_s(len(self._ready))
+        refuse_late(wait_s, limits.deadline_s)
         if cell is None:
             cell = self._cells[key] = Cell(deque())
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed] = loop.create_future()
-        cell.queue.append(Waiting(tap, future, self._clock.monotonic_s()))
+        cell.queue.append(Waiting(tap, future, now_s))
         self.waiting += 1
         self._idle.clear()
         if not cell.busy:
@@ -111,6 +120,11 @@ class CellCommitter:
         if self._expiry is None:
             self._expiry = loop.call_later(EXPIRE_EVERY_S, self._expire)
         return future
+
+    def _queued(self, target: str, lanes: int | None) -> int:
+        """The taps that wait for any cell of the target."""
+        keys = (CellKey(target, bucket) for bucket in range((lanes or 0) + 1))
+        return sum(len(cell.queue) for key in keys if (cell := self._cells.get(key)))
 
     async def drain(self, within_s: float = 15.0) -> None:
         """Wait until everything queued has been committed and answered, and every unknown outcome is known.
@@ -166,6 +180,8 @@ class CellCommitter:
                 self._begin(self._attempt(key, cell, batch), batch)
             else:
                 self._leave(key, cell)
+        if not self._ready:
+            self._line.ended()
 
     def _begin(self, work: Coroutine[None, None, None], batch: list[Waiting]) -> None:
         """Start a task that carries these taps."""
@@ -265,9 +281,11 @@ class CellCommitter:
             self._rivals.lost(key, self._clock.monotonic_s())
             if self._hot is not None:
                 self._hot.refused(key)
+        cell.turns.ended(stored=not failed)
         if isinstance(result, Settled | Moved):
             answers = result.answers
             pairs = list(zip(batch, answers, strict=False))
+            cell.turns.gave([waiting.tap for waiting in batch], len(answers))
             self._put_back(cell, [w for w, answer in pairs if answer is None] + batch[len(answers) :])
             self._leave(key, cell, pause=failed)  # first the next proposal, then the answers to this one
             if isinstance(result, Settled) and result.wrote:
@@ -356,10 +374,14 @@ class CellCommitter:
 
     def _take(self, cell: Cell) -> list[Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""
-        self._refuse_late(cell, self._clock.monotonic_s() - self._limits.deadline_s)
+        now_s = self._clock.monotonic_s()
         before = len(cell.queue)
+        refuse_overdue(cell, now_s - self._limits.deadline_s)
         taken = share(cell.queue, self._limits.max_waiting_per_target, gone)
         self.waiting -= before - len(cell.queue)
+        if taken:
+            cell.turns.took(now_s)
+            self._line.moved(now_s)
         return taken
 
     def _put_back(self, cell: Cell, batch: list[Waiting]) -> None:
@@ -371,15 +393,6 @@ class CellCommitter:
         self._expiry = None
         oldest = self._clock.monotonic_s() - self._limits.deadline_s
         for cell in self._cells.values():
-            self._refuse_late(cell, oldest)
+            self.waiting -= refuse_overdue(cell, oldest)
         if self.waiting:
             self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
-
-    def _refuse_late(self, cell: Cell, oldest: float) -> None:
-        queue = cell.queue
-        while queue and queue[0].since <= oldest:
-            fail(
-                [queue.popleft()],
-                cell.error or Overloaded("The tap could not be stored in time.", code="deadline"),
-            )
-            self.waiting -= 1

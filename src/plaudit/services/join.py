@@ -3,16 +3,19 @@
 A commit holds 128 users and 16 KiB, so the records of one target may need several. They are planned over one state of
 the cell, one upon the other; a commit proves the state it was planned over, so a plan that is out of date is refused
 and made anew from its part.
+
+What is said of a split target as a whole goes to its root, reactions go to the lanes of their users, and the version to
+the root again when all of that is there.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from plaudit.domain.catalogue import NONE, Registration
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Transition
-from plaudit.domain.errors import Unavailable
+from plaudit.domain.lanes import lane_of
 from plaudit.domain.merge import Merged, Tally, merge
 from plaudit.domain.transfer import ReactionRecord, TargetRecord
 from plaudit.ports.cells import CellState, Proposal
@@ -20,12 +23,16 @@ from plaudit.services.propose import MAX_BYTES, ROW_BYTES, weight_bytes
 
 
 class Part(NamedTuple):
-    """Records of one target for one commit. `version` and `later`: see `plaudit.domain.merge.merge`."""
+    """Records of one target for one commit. `version` and `later`: see `plaudit.domain.merge.merge`.
+
+    `of_root`: it has what the root of a split target takes, and `version` is that of the whole target.
+    """
 
     targets: Sequence[TargetRecord]
     reactions: Sequence[ReactionRecord]
     version: int
     later: int
+    of_root: bool = False
 
     @property
     def users(self) -> list[str]:
@@ -65,13 +72,32 @@ def parts_of(targets: Sequence[TargetRecord], reactions: Sequence[ReactionRecord
     return [first, *rest]
 
 
+def lanes_of(parts: Iterable[Part], lanes: int) -> tuple[Part, dict[int, list[Part]], Part]:
+    """These parts of a target that is split: what goes to its root, to its lanes by bucket, and to its root at last."""
+    parts = list(parts)
+    targets = [record for part in parts for record in part.targets]
+    by_lane: dict[int, list[ReactionRecord]] = {}
+    for part in parts:
+        for record in part.reactions:
+            by_lane.setdefault(lane_of(record.user, lanes), []).append(record)
+    version = max(
+        (*(part.version for part in parts), *(record.version for record in targets)),
+        default=0,
+    )
+    # Nothing is raised to a version yet: that of all cells is known when the lanes have had their commits.
+    first = Part(targets, (), 0, version, of_root=True)
+    last = Part((), (), version, 0, of_root=True)
+    return first, {bucket: parts_of((), some) for bucket, some in by_lane.items()}, last
+
+
 def steps(state: CellState, parts: Sequence[Part], erased: AbstractSet[str]) -> list[Step]:
-    """What takes these parts in. `state` has the rows of all their users and of the header's recent reactors."""
+    """What takes these parts in. `state` has the rows of all their users and of the header's recent reactors.
+
+    A lane is as `plaudit.services.lanes.SplitCells` shows it, and the parts of a split root have no reactions.
+    """
     made: list[Step] = []
     todo = deque(parts)
     header, registration, rows = state.header, state.registration, dict(state.rows)
-    if header is not None and header.lanes > 1:
-        raise Unavailable("this target is split over lanes, into which nothing can be moved yet")
     while todo:
         part, tally = todo.popleft(), Tally()
         old = header or Header()
@@ -93,12 +119,19 @@ def steps(state: CellState, parts: Sequence[Part], erased: AbstractSet[str]) -> 
         transitions = list(_transitions(part, merged, rows, erased))
         proposal = None
         if merged.header is not old:
-            new = merged.registration if merged.registration is not registration else None
-            proposal = Proposal(old.seq, merged.header, merged.rows, new)
+            proposal = _proposal(old, registration, merged)
             header, registration = merged.header, merged.registration
             rows.update(merged.rows)
         made.append(Step(part, proposal, header, registration, transitions, tally))
     return made
+
+
+def _proposal(old: Header, registration: Registration | None, merged: Merged) -> Proposal:
+    """The commit from the one to the other. What creates a lane gives it the registration of the root."""
+    if old.lanes > 1 and not old.seq:
+        return Proposal(0, merged.header, merged.rows, merged.registration)
+    new = merged.registration if merged.registration is not registration else None
+    return Proposal(old.seq, merged.header, merged.rows, new, lanes=old.lanes)
 
 
 def _halves(part: Part) -> list[Part]:
@@ -116,14 +149,15 @@ def _transitions(
     """What changes; and what is as the file has it already, because whoever stored it may have died before it told."""
     if merged.header.deleted:
         return
-    for user, record in {record.user: record for record in part.reactions}.items():
+    newest = {record.user: record for record in sorted(part.reactions, key=lambda each: each.updated_at)}
+    for user, record in newest.items():
         before, after = rows.get(user), merged.rows.get(user)
         if after is None:
             same = before is not None and before.updated_at == record.updated_at
             if before is not None and same and before.reaction == record.reaction and user not in erased:
-                # A row that was never tapped had no other reaction before: clearing the lists of all the others
-                # would leave them full of tombstones.
-                yield from _moved(user, None if before.ops else NONE, before)
+                # A row that was never tapped had no other reaction before, but for what a lane took over: clearing the
+                # lists of all the others would leave them full of tombstones.
+                yield from _moved(user, None if before.ops else before.base or NONE, before)
             continue
         was = before.reaction if before is not None else NONE
         if before is not None and before.created_at not in (0, after.created_at):

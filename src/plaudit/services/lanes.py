@@ -13,17 +13,19 @@ from typing import Any
 import msgspec
 
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Header, Row
+from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row
 from plaudit.domain.errors import Corrupt, Unavailable
-from plaudit.domain.lanes import first, merge, touched
+from plaudit.domain.lanes import first, lane_of, merge, touched
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
+from plaudit.services.root_users import RootUsers
 
 TARGETS = 10_000
 VIEWS = 200  # of up to 64 headers each, some 20 KB; more while they are in use
 IN_USE_S = 60.0
 VIEW_AGE_S = 1.0
+AT_ONCE = 16  # reads of rows by name
 
 Look = Callable[[CellKey, Sequence[str]], Awaitable[CellState]]
 
@@ -31,10 +33,13 @@ Look = Callable[[CellKey, Sequence[str]], Awaitable[CellState]]
 class SplitCells:
     """See `plaudit.ports.cells.Cells`. The root is as it is; a lane has the rows of the root in it that it did not take
     over yet, as `touched`, and where nobody wrote it yet the header that it begins with, of `seq` 0.
+
+    With `roots` it is not read for users who surely are not in it.
     """
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, roots: RootUsers | None = None) -> None:
         self._cells = cells
+        self._roots = roots
 
     # Not `async`, so that cells of targets that are not split cost nothing more.
     def read(self, key: CellKey, users: Iterable[str]) -> Coroutine[Any, Any, CellState]:
@@ -53,9 +58,13 @@ class SplitCells:
     async def _lane(self, key: CellKey, users: Sequence[str], look: Look) -> CellState:
         lane = await look(key, users)  # first: what the root says after it is at least as new
         missing = [user for user in users if user not in lane.rows]
+        if self._roots is not None:
+            missing = self._roots.maybe(key.target, missing)
         if not missing and lane.header is not None:
             return lane
         root, header = await self._root(key.target, missing)
+        if self._roots is not None:
+            self._roots.missed(key.target, len(missing) - len(root.rows))
         rows = {**lane.rows, **{user: touched(row) for user, row in root.rows.items()}}
         if lane.header is None:
             return CellState(first(header, key.bucket), root.registration, rows)
@@ -179,6 +188,39 @@ async def headers(cells: Cells, target: str) -> tuple[Header, dict[int, Header]]
     buckets = range(1, root.lanes + 1)
     states = await asyncio.gather(*(cells.read(CellKey(target, bucket), ()) for bucket in buckets))
     return root, {b: state.header for b, state in zip(buckets, states, strict=True) if state.header}
+
+
+async def version(cells: Cells, target: str) -> int:
+    """The version that the target has, over all of its cells: no lower than any that was ever shown.
+
+    Raises `Unavailable` and `Corrupt`.
+    """
+    root = await cells.settle(CellKey(target), ())
+    over = root.header.lanes if root.header is not None and root.header.lanes > 1 else 0
+    lanes = await asyncio.gather(*(cells.settle(CellKey(target, n), ()) for n in range(1, over + 1)))
+    return root.seq + sum(lane.seq for lane in lanes)
+
+
+async def taken_over(cells: Cells, target: str, lanes: int, users: Iterable[str]) -> dict[str, Row]:
+    """The rows in their lanes of those of these users who have one there. Raises `Unavailable` and `Corrupt`."""
+    by_lane: dict[int, list[str]] = {}
+    for user in users:
+        by_lane.setdefault(lane_of(user, lanes), []).append(user)
+    found: dict[str, Row] = {}
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def read(bucket: int, some: Sequence[str]) -> None:
+        async with room:
+            found.update((await cells.read(CellKey(target, bucket), some)).rows)
+
+    await asyncio.gather(
+        *(
+            read(bucket, some[start : start + MAX_USERS_PER_COMMIT])
+            for bucket, some in by_lane.items()
+            for start in range(0, len(some), MAX_USERS_PER_COMMIT)
+        )
+    )
+    return found
 
 
 def _seq(header: Header) -> int:

@@ -7,7 +7,7 @@ that was put in longest ago leaves first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -17,15 +17,23 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 
 
-class Shown(msgspec.Struct, frozen=True, gc=False):
-    """One target as it is shown. `counts` is COUNTS as JSON, `member` the same with its id in front."""
+class Shown(msgspec.Struct, gc=False):
+    """One target as it is shown. `member` is COUNTS as JSON with the target's id in front.
+
+    All but `seen_s` stays as it is.
+    """
 
     target: Target
     seq: int
     guarded: bool  # seen only with a grant
     public: bool  # seen without a token
-    counts: bytes
     member: bytes
+    seen_s: float = 0.0  # when it was known to be true, by a cache whose entries age
+
+    @property
+    def counts(self) -> bytes:
+        """COUNTS as JSON; cut out when needed, for there are many targets, and calls for counts want `member`."""
+        return self.member[self.member.index(b":{") + 1 :]
 
     @property
     def closed(self) -> bool:
@@ -126,8 +134,10 @@ class NearCache:
             found.update(await self._load(missing))
         return found  # type: ignore[return-value] # every None was replaced
 
-    async def _load(self, ids: Iterable[str]) -> dict[str, Shown]:
+    async def _load(self, ids: list[str]) -> dict[str, Shown]:
         others = {id_: future for id_ in ids if (future := self._loading.get(id_))}
+        if not others:
+            return await self._read(ids)
         mine = [id_ for id_ in ids if id_ not in others]
         result = await self._read(mine) if mine else {}
         for future in set(others.values()):
@@ -151,12 +161,8 @@ class NearCache:
             for id_ in still:
                 del self._loading[id_]
             done.set_result(None)
-        result = {}
         fresh = set(still)
-        for id_ in ids:
-            target = stored.get(id_, _NOTHING)
-            result[id_] = self._take(id_, target, fresh=id_ in fresh)
-        return result
+        return {id_: self._take(id_, stored.get(id_, _NOTHING), fresh=id_ in fresh) for id_ in ids}
 
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         """What a read found. Not `fresh`: a commit since it began has put a newer state in."""
@@ -169,21 +175,17 @@ class NearCache:
         self._shown[target_id] = shown
         self._shown.move_to_end(target_id)
         if len(self._shown) > self._entries:
-            self._drop_oldest()
+            self._shown.popitem(last=False)
         if target_id in self.watched:
             self.changed.add(target_id)
         return shown
-
-    def _drop_oldest(self) -> None:
-        self._shown.popitem(last=False)
 
     def _show(self, target_id: str, target: Target) -> Shown:
         header, registration = target.header or _NOBODY, target.registration
         type_name = registration.type if registration else header.type
         guarded = bool(type_name) and self._catalogue.needs_grant(type_name)
-        counts = self._counts.json(target)
-        member = b'"%b":%b' % (target_id.encode(), counts)
-        return Shown(target, header.seq, guarded, self._public and not guarded, counts, member)
+        member = b'"%b":%b' % (target_id.encode(), self._counts.json(target))
+        return Shown(target, header.seq, guarded, self._public and not guarded, member)
 
 
 _NOTHING = Target()

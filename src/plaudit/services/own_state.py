@@ -6,22 +6,26 @@ Guarantees:
 
 - none is said only where silence is known to mean it, or the ledger said so;
 - the number of stages, one waiting for the other, does not depend on how many targets are asked for;
-- what a tap changed is told at once and never waited for. Where it is lost, the indexer tells it again.
+- what a tap changed is told at once and never waited for. Where it is lost, the indexer tells it again;
+- while what is kept is away, a few wait for it, and then nobody does (`services/probed.py`).
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Self
+from typing import Self, TypeVar
 
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.lists import Entry
 from plaudit.ports.own import NOTHING, Change, Indexed, OwnLedger, OwnStates, Recalled, State
 from plaudit.services.near import NearCache
+from plaudit.services.probed import PROBE_EVERY_S, Probed
 
 log = logging.getLogger("plaudit.own_state")
+
+T = TypeVar("T")
 
 NEWEST = 256
 # The lists follow the log closely enough: every tap that may be missing there is younger than the 15 minutes for which
@@ -31,29 +35,43 @@ LOAD_WITHIN_S = 60.0
 ASK_EVERY_S = 1.0  # how often it is asked how far the lists are
 MOST_UNTOLD = 20_000
 PER_TELLING = 1_000
+GATHER_S = 0.005  # so long what there is to tell gathers: a round trip costs as much as twenty changes in it
 
 
 class Own:
     """See the module, and `plaudit.ports.lists.OwnState`. Lives on the event loop; use as an async context manager."""
 
     def __init__(
-        self, states: OwnStates, indexed: Indexed, ledger: OwnLedger, near: NearCache, clock: Clock
+        self,
+        states: OwnStates,
+        indexed: Indexed,
+        ledger: OwnLedger,
+        near: NearCache,
+        clock: Clock,
+        probe_every_s: float = PROBE_EVERY_S,
     ) -> None:
         self._states = states
         self._indexed = indexed
         self._ledger = ledger
         self._near = near
         self._clock = clock
+        self._probed = Probed("own state", probe_every_s)
         self._loads: dict[str, asyncio.Task[Recalled | None]] = {}
         self._reached: tuple[float, int] | None = None  # when it was asked, and what was said
         self._taps = _Telling(states, create=True)
         self._learnt = _Telling(states, create=False)
+
+    @property
+    def away(self) -> bool:
+        """Whether what is kept is not asked for at all now, but for a probe each second."""
+        return self._probed.away
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Tell what is left to tell, for a moment, and end every load."""
+        await self._probed.close()
         await self.told()
         loads = list(self._loads.values())
         for load in loads:
@@ -65,7 +83,7 @@ class Own:
         targets = list(dict.fromkeys(targets))
         if not targets:
             return {}
-        known = await self._states.recall(user, targets)
+        known = await self._asked(lambda: self._states.recall(user, targets))
         if known.since is None and len(known.states) < len(targets):
             loaded = await self._load(user)
             if loaded is not None:
@@ -85,8 +103,8 @@ class Own:
         return await self._ledger.reacted(user, before, limit)
 
     def wrote(self, user: str, target: str, reaction: int, updated_at: int) -> None:
-        """A commit left this state behind: tell it at once. Returns at once, and never fails: what is written together
-        in one turn of the loop is told together, and so is what comes while that is under way."""
+        """A commit left this state behind: tell it soon. Returns at once, and never fails: what is written within
+        `GATHER_S` is told together, and so is what comes while that is under way."""
         self._taps.tell([Change(user, target, State(reaction, updated_at))])
 
     async def told(self, within_s: float = 1.0) -> bool:
@@ -115,7 +133,7 @@ class Own:
             if not await self._lists_are_fresh():  # before the list is read
                 return None
             began_s = self._clock.monotonic_s()
-            token = await self._states.begin(user)
+            token = await self._asked(lambda: self._states.begin(user))
             entries = await self._ledger.newest(user, NEWEST + 1)
             since = entries[NEWEST - 1][0].created_at if len(entries) > NEWEST else 0
             states = {entry.key: State(entry.reaction, at) for entry, at in entries[:NEWEST]}
@@ -127,10 +145,27 @@ class Own:
             return None
         return None if agreed is None else Recalled(states, agreed)
 
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask what is kept; while it is away, `Unavailable` at once."""
+        if self.away:
+            raise Unavailable("own state is not asked for while its store is away")
+        try:
+            answer = await question()
+        except Unavailable as error:
+            self._probed.failed(error, question)
+            raise
+        self._probed.answered()
+        return answer
+
     async def _lists_are_fresh(self) -> bool:
         now_s = self._clock.monotonic_s()
         if self._reached is None or now_s - self._reached[0] >= ASK_EVERY_S:
-            self._reached = now_s, await self._indexed.reached() or 0
+            try:
+                reached = await self._asked(self._indexed.reached) or 0
+            except Unavailable:
+                self._reached = now_s, 0  # others do not wait for it as well
+                raise
+            self._reached = now_s, reached
         return self._clock.now_us() - self._reached[1] < FRESH_US
 
 
@@ -168,6 +203,7 @@ class _Telling:
     async def _tell(self) -> None:
         try:
             while self._untold:
+                await asyncio.sleep(GATHER_S)
                 places = list(islice(self._untold, PER_TELLING))
                 changes = [Change(*place, self._untold.pop(place)) for place in places]
                 try:

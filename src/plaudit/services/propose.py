@@ -26,6 +26,7 @@ from plaudit.services.erased import Erased
 from plaudit.services.known import Known
 from plaudit.services.lanes import SplitCells, Views
 from plaudit.services.lanes import proposal as following
+from plaudit.services.root_users import RootUsers
 
 # What a batch of one partition may weigh before it hurts the replicas (16 KiB), and what is counted for it.
 MAX_BYTES = 16 * 1024
@@ -78,7 +79,7 @@ class Proposer:
     """See the module. One attempt at a time and cell; the caller sees to that.
 
     Without a clock that is `trusted` nothing new is proposed: times decide nothing here, but they are shown, and
-    derived lists are ordered by them. Taps of users who were `erased` are refused.
+    derived lists are ordered by them. Taps of users who were `erased` are refused. `roots`: who may be in sealed roots.
     """
 
     def __init__(
@@ -90,8 +91,9 @@ class Proposer:
         trusted: Callable[[], bool] = lambda: True,
         journal: Journal | None = None,
         erased: Erased | None = None,
+        roots: RootUsers | None = None,
     ) -> None:
-        self._cells = SplitCells(cells)
+        self._cells = SplitCells(cells, roots)
         self._views = Views(cells, clock)
         self.lanes: Mapping[str, int] = self._views.lanes
         """Over how many lanes a target is split, of those that are known to be."""

@@ -8,6 +8,7 @@ Knows neither log nor store.
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Transition
@@ -24,6 +25,13 @@ PATIENCE_S = 1.5
 FAILURES = 3
 PROBE_EVERY_S = 1.0
 PAUSE_S = 0.1
+
+
+class Swept(NamedTuple):
+    """What became of a shard's debts: so many were paid, and so many nobody can pay: their cells cannot be read."""
+
+    paid: int
+    unreadable: int
 
 
 class Publish:
@@ -105,8 +113,16 @@ class Publish:
         if state.header is not None:
             await self.commit(key, state.header, _as_it_is(state), cause, state.registration)
 
-    async def sweep(self, shard: int) -> int:
-        """Pay the debts of one shard, as far as the log takes them; returns how many were paid.
+    async def readable(self, debt: Debt) -> bool:
+        """Whether it can be paid at all: the state that is owed can be read. Raises `Unavailable`."""
+        try:
+            await self._cells.settle(debt.key, debt.users)
+        except Corrupt:
+            return False
+        return True
+
+    async def sweep(self, shard: int) -> Swept:
+        """Pay the debts of one shard, as far as the log takes them.
 
         Debts of one cell are paid together. One whose cell cannot be read stays, and keeps up no other.
 
@@ -114,22 +130,23 @@ class Publish:
         """
         if not 0 <= shard < SHARDS:
             raise ValueError(f"there are {SHARDS} shards")
-        paid = 0
+        paid = unreadable = 0
         for key, debts in _together(await self._debts.owed(shard)):
             try:
                 state = await self._cells.settle(key, {user for debt in debts for user in debt.users})
             except Corrupt as error:
-                log.error("a debt cannot be paid: %s", error)
+                log.error("what is owed of target %s, bucket %s, cannot be paid: %s", *key, error)
+                unreadable += len(debts)
                 continue
             if state.header is not None:
                 moved = _as_it_is(state)
                 event = committed(key.target, state.header, "late", moved, key.bucket, state.registration)
                 if not await self._publish(key, event):
-                    return paid
+                    break
             for debt in debts:
                 await self._debts.settle(debt)
                 paid += 1
-        return paid
+        return Swept(paid, unreadable)
 
     async def _publish(self, key: CellKey, event: bytes) -> bool:
         """Whether the log has it; False at once while it is known to be away."""

@@ -7,19 +7,22 @@ incomplete, and totals are read from the ledger where they are missing.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 from plaudit.domain.catalogue import NONE
-from plaudit.domain.cell import Transition
+from plaudit.domain.cell import Row, Transition
 from plaudit.domain.errors import Conflict, Corrupt
 from plaudit.domain.events import Committed
+from plaudit.domain.lanes import merge
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
 from plaudit.ports.index import Index
 from plaudit.ports.ledger import Target
 from plaudit.ports.own import Indexed
-from plaudit.ports.sweep import CellPage, Emptying, Places, Sweep
+from plaudit.ports.sweep import Emptying, Places, Sweep
 from plaudit.ports.totals import Totals
+from plaudit.services.lanes import headers, taken_over
 from plaudit.services.walk import Look, Throttle, Walk
 
 TASK = "rebuild"
@@ -92,11 +95,13 @@ class Rebuild:
         state = await self._cells.settle(key, [])
         if key.bucket or state.header is None:
             return
-        states = {key.target: Target(state.header, state.registration)}
+        target = Target(state.header, state.registration)
+        if state.header.lanes > 1:
+            root, lanes = await headers(self._cells, key.target)
+            target = Target(merge(root, lanes), state.registration, {0: root, **lanes})
         await self._totals.forget([key.target])
-        if state.header.lanes == 1:
-            await self._totals.put(states)
-            await self._flushed.put(states)
+        await self._totals.put({key.target: target})
+        await self._flushed.put({key.target: target})
 
     async def _lists(self, key: CellKey) -> None:
         """The entries of everybody with a reaction; a page may be of another moment than the next, each is right."""
@@ -104,7 +109,11 @@ class Rebuild:
         header = page.header
         while True:
             await self._throttle.spend(len(page.rows) + 1)
-            there = _reactions(page)
+            there = _reactions(page.rows)
+            if there and header is not None and header.lanes > 1 and not key.bucket:
+                # Who tapped since is filled in from their lane, perhaps with another first time.
+                lanes = await taken_over(self._cells, key.target, header.lanes, [t.user for t in there])
+                there = [transition for transition in there if transition.user not in lanes]
             if there and header is not None and not header.deleted:
                 event = Committed(
                     *(key.target, key.bucket, header.type, header.lanes, "repair", header.seq),
@@ -117,13 +126,13 @@ class Rebuild:
             page = await self._sweep.page(key, next(reversed(list(page.rows))), PAGE)
 
 
-def _reactions(page: CellPage) -> list[Transition]:
+def _reactions(rows: Mapping[str, Row]) -> list[Transition]:
     """Rows with a reaction, as taps of somebody who had none: nothing is there to be cleared, the lists are empty.
 
-    But for what the root's row put there of a user who tapped in a lane since.
+    But for what the root's row put there of a user who taps in a lane meanwhile.
     """
     return [
         Transition(user, row.base or NONE, row.reaction, row.created_at, row.updated_at)
-        for user, row in page.rows.items()
+        for user, row in rows.items()
         if row.reaction or row.base
     ]

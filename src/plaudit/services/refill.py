@@ -1,10 +1,10 @@
 """Refill: totals from where they are kept near the readers, and from the ledger what is not there.
 
 A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
-is kept for the next reader, after the answer. While the totals are away everything is read from the ledger and
-`degraded` says so; after a few failures in a row they are not even asked, but for a probe each second beside the reads,
-so that nobody waits for their time-out. The ledger is behind a gate: one read of a target at a time, a few reads at
-once, and beyond a bound `Overloaded`.
+is kept for the next reader, after the answer; until it is, whoever reads the same gets it from here. While the totals
+are away everything is read from the ledger and `degraded` says so; after a few failures in a row they are only probed
+(`services/probed.py`). The ledger is behind a gate: one read of a target at a time, a few reads at once, and beyond a
+bound `Overloaded`.
 """
 
 import asyncio
@@ -17,12 +17,10 @@ from plaudit.domain.errors import Overloaded, PlauditError, Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.ports.totals import Totals
+from plaudit.services.probed import PROBE_EVERY_S, Probed
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.refill")
-
-FAILURES = 3
-PROBE_EVERY_S = 1.0
 
 
 class Gate(NamedTuple):
@@ -55,22 +53,21 @@ class Refill:
         self._metrics = metrics
         self._gate = gate
         self._room = asyncio.Semaphore(gate.reads)
-        self._probe_every_s = probe_every_s
-        self._failures = 0  # of the totals, in a row
+        self._probed = Probed("counters", probe_every_s)
         self._reading: dict[str, asyncio.Future[_Outcome]] = {}
         self._unkept: dict[str, Target] = {}
+        self._keeping: dict[str, Target] = {}  # on its way to the totals
         self._keeper: asyncio.Task[None] | None = None
-        self._prober: asyncio.Task[None] | None = None
 
     @property
     def degraded(self) -> bool:
         """Whether the totals did not answer when they were asked last."""
-        return self._failures > 0
+        return self._probed.degraded
 
     @property
     def away(self) -> bool:
         """Whether they are not asked at all for now, but for a probe each second."""
-        return self._prober is not None
+        return self._probed.away
 
     async def __aenter__(self) -> Self:
         self._metrics.gauge("plaudit_counters_away", lambda: self.away)
@@ -80,13 +77,16 @@ class Refill:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop keeping and probing."""
-        under_way = [task for task in (self._keeper, self._prober) if task is not None]
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._probed.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         kept = await self._kept(ids)
+        for id_ in ids:
+            if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
+                kept[id_] = state
         missing = [id_ for id_ in ids if id_ not in kept]
         if missing:
             if self.degraded:
@@ -103,32 +103,10 @@ class Refill:
         try:
             kept = await self._totals.get(ids)
         except Unavailable as error:
-            self._failed(ids, error)
+            self._probed.failed(error, lambda: self._totals.get(ids))
             return {}
-        if not self.away:  # an answer that was asked for before they went away says nothing of now
-            self._failures = 0
+        self._probed.answered()
         return kept
-
-    def _failed(self, ids: Sequence[str], error: Unavailable) -> None:
-        self._failures += 1
-        if self._failures >= FAILURES and self._prober is None:
-            log.warning("counters are read from the ledger: %s", error)
-            self._prober = asyncio.create_task(self._probe(ids))
-
-    async def _probe(self, ids: Sequence[str]) -> None:
-        """Ask for what there was no answer to, until there is one."""
-        while True:
-            await asyncio.sleep(self._probe_every_s)
-            try:
-                await self._totals.get(ids)
-            except Unavailable:
-                continue
-            except Exception:
-                log.exception("a probe failed in a way nobody foresaw")
-                continue
-            break
-        log.warning("counters are read from where they are kept again")
-        self._prober, self._failures = None, 0
 
     async def _refilled(self, ids: Iterable[str]) -> dict[str, Target]:
         """These targets from the ledger, each read once however many ask at the same time."""
@@ -179,8 +157,8 @@ class Refill:
     async def _keep_all(self) -> None:
         try:
             while self._unkept:
-                states, self._unkept = self._unkept, {}
-                await self._totals.put(states)
+                self._keeping, self._unkept = self._unkept, {}
+                await self._totals.put(self._keeping)
         except Unavailable as error:
             self._unkept.clear()
             log.info("what was read from the ledger is not kept: %s", error)
@@ -188,3 +166,4 @@ class Refill:
             log.exception("keeping what was read failed in a way nobody foresaw")
         finally:
             self._keeper = None
+            self._keeping = {}

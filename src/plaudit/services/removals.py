@@ -5,12 +5,12 @@ up by the next step, whoever makes it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
-from plaudit.domain.errors import OutcomeUnknown, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.domain.lanes import close, has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
@@ -33,15 +33,17 @@ COMMIT_S = 10.0
 IN_FORCE_AFTER_S = max(STALE_AFTER_S + COMMIT_S, PROFILE_AGE_S + COMMIT_S)
 
 
-async def _at_once() -> None:
+async def _at_once(_: str) -> Collection[CellKey]:
     """For lists that have every event as soon as it is published."""
+    return ()
 
 
 class CellRemovals:
     """See `plaudit.ports.removals.Removals`. Lives on the event loop.
 
     `caught_up` returns when the lists have every event published, and every debt of one made, before it was called;
-    raises `Unavailable`. `forget` drops what other stores hold of a user: inbox, devices, own state.
+    raises `Unavailable`. What it returns are cells that cannot be read and that owe the lists something of this user.
+    `forget` drops what other stores hold of a user: inbox, devices, own state.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class CellRemovals:
         marks: Marks,
         own: OwnState,
         clock: Clock,
-        caught_up: Callable[[], Awaitable[None]] = _at_once,
+        caught_up: Callable[[str], Awaitable[Collection[CellKey]]] = _at_once,
         forget: Sequence[Forget] = (),
         in_force_after_s: float = IN_FORCE_AFTER_S,
         trusted: Callable[[], bool] = lambda: True,
@@ -161,16 +163,18 @@ class CellRemovals:
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         await self._in_force(user)
-        place, nothing = self._walked.pop(user, None), 0
+        place, nothing, missing = self._walked.pop(user, None), 0, tuple[CellKey, ...]()
         ends_s = self._clock.monotonic_s() + STEP_S
         while self._clock.monotonic_s() <= ends_s:
             if place is None:
                 await self._forget_all(user)
-                await self._caught_up()
+                missing = tuple(await self._caught_up(user))
             entries = await self._own.reacted(user, place, limit)
             if not entries:
                 nothing += place is None
                 if nothing == 2:
+                    if missing:
+                        raise Corrupt(f"cells that cannot be read may have reactions of the user: {missing}")
                     return {}
                 place = None
                 continue

@@ -3,6 +3,9 @@
 A target is of one moment as far as one read of it holds (`ROWS_AT_ONCE`). Of a larger one every row is as it was at
 some moment of the reading; if it changed meanwhile it is told of once more behind its rows, under the version it has
 then, so that no client will have been shown a higher one. Targets are of different moments.
+
+A split target is one: its root page by page, each row as the lane of its user has it, then whom the lanes alone know.
+What the root has never comes there, and nobody is in two lanes, so each reaction is given once, whoever taps meanwhile.
 """
 
 import asyncio
@@ -10,12 +13,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from plaudit.domain.cell import Header, Row
-from plaudit.domain.errors import Unavailable
 from plaudit.domain.transfer import ReactionRecord, Record, TargetRecord, UserRecord
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.sweep import CellPage, Sweep
 from plaudit.ports.users import Marks, Profiles
 from plaudit.services.erased import Erased
+from plaudit.services.lanes import taken_over, version
 from plaudit.services.walk import ARCS, arc_of
 
 ROWS_AT_ONCE = 5_000
@@ -84,30 +87,49 @@ class CellSource:
         header = page.header
         if header is None:
             return  # it is written for the first time at this moment
-        if header.lanes > 1:
-            raise Unavailable(f"target {key.target} is split over lanes, which this version cannot read")
-        about = _target(key, page, header)
+        told = await version(self._cells, key.target) if header.lanes > 1 else header.seq
+        about = _target(key, page, header, told)
         if header.deleted:
             yield [about]
             return
         yield [about, *await self._reactions(key, header, page.rows)]
-        if page.last:
+        if page.last and header.lanes == 1:
             return
         while not page.last:
             page = await self._sweep.page(key, next(reversed(list(page.rows))), self._rows_at_once)
             yield await self._reactions(key, header, page.rows)
-        version = (await self._cells.settle(key, [])).seq
-        if version != header.seq:
+        if header.lanes > 1:
+            for bucket in range(1, header.lanes + 1):
+                async for records in self._lane(CellKey(key.target, bucket), header):
+                    yield records
+        now = await version(self._cells, key.target)
+        if now != told:
             yield [
                 TargetRecord(
-                    target=about.target,
-                    type=about.type,
-                    version=version,
-                    registration=about.registration,
+                    target=about.target, type=about.type, version=now, registration=about.registration
                 )
             ]
 
+    async def _lane(self, key: CellKey, root: Header) -> AsyncIterator[Sequence[Record]]:
+        """Those whom the root has no row of; the others were given out with it, as their lane has them."""
+        after: str | None = None
+        while True:
+            page = await self._sweep.page(key, after, self._rows_at_once)
+            new = {user: row for user, row in page.rows.items() if row.base is None}
+            yield await self._records_of(key, root, new)
+            if page.last:
+                return
+            after = next(reversed(list(page.rows)))
+
     async def _reactions(self, key: CellKey, header: Header, rows: Mapping[str, Row]) -> list[ReactionRecord]:
+        """A page of an unsplit target, or of a root: who tapped since the split is as their lane has them."""
+        if header.lanes > 1:
+            rows = {**rows, **await taken_over(self._cells, key.target, header.lanes, rows)}
+        return await self._records_of(key, header, rows)
+
+    async def _records_of(
+        self, key: CellKey, header: Header, rows: Mapping[str, Row]
+    ) -> list[ReactionRecord]:
         gone = await self._erased.among(rows)
         return [
             ReactionRecord(key.target, user, row.reaction, row.created_at, row.updated_at, header.type)
@@ -116,11 +138,11 @@ class CellSource:
         ]
 
 
-def _target(key: CellKey, page: CellPage, header: Header) -> TargetRecord:
+def _target(key: CellKey, page: CellPage, header: Header, told: int) -> TargetRecord:
     return TargetRecord(
         target=key.target,
         type=header.type,
-        version=header.seq,
+        version=told,
         registration=page.registration,
         deleted=bool(header.deleted),
     )

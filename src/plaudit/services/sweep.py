@@ -47,10 +47,12 @@ class Sweep:
         self._idle_pause_s = idle_pause_s
         self._lease_s = lease_s
         self._owed: dict[int, int] = {}  # what was open in a shard when it was last looked at
+        self._unreadable: dict[int, int] = {}  # and which part of it nobody can pay
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._metrics.gauge("plaudit_debts_open", lambda: self.open)
+        self._metrics.gauge("plaudit_debts_unreadable", lambda: self.unreadable)
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -64,13 +66,18 @@ class Sweep:
         """How much is owed, as far as was looked: of each shard no more than one look shows."""
         return sum(self._owed.values())
 
+    @property
+    def unreadable(self) -> int:
+        """How much of it is of cells that cannot be read."""
+        return sum(self._unreadable.values())
+
     async def _run(self) -> None:
         while True:
             try:
                 await self.look()
             except Exception:
                 log.exception("a sweep failed in a way nobody foresaw; it is made again")
-            await asyncio.sleep(self._busy_pause_s if self.open else self._idle_pause_s)
+            await asyncio.sleep(self._busy_pause_s if self.open > self.unreadable else self._idle_pause_s)
 
     async def look(self) -> int:
         """Look at every shard once and pay what can be paid; returns how many debts were. A shard that fails is left
@@ -96,9 +103,11 @@ class Sweep:
         """Pay a shard's debts, if nobody else does."""
         owed = self._owed[shard] = len(await self._debts.owed(shard))
         name = f"debts/{shard}"
+        if not owed:
+            self._unreadable.pop(shard, None)
         if not owed or self._publish.away or not await self._leases.claim(name, self._lease_s):
             return 0
-        paid = await self._publish.sweep(shard)
+        paid, self._unreadable[shard] = await self._publish.sweep(shard)
         self._owed[shard] = max(0, owed - paid)
         self._metrics.debts_paid += paid
         await self._leases.release(name)  # where this is not reached, the lease ends by itself

@@ -102,9 +102,12 @@ class Tell:
         for event in events:
             if event.transitions or event.cause == "delete":
                 by_target.setdefault(event.target, []).append(event)
-        stored = await self._batches.load(list(by_target))
         owners = await self._owners(by_target)
         followed, now = dict[str, Watch](), self._clock.now_us()
+        for name in [name for name, those in by_target.items() if owners[name] is None and _are_taps(those)]:
+            # Nobody to tell, and nothing that a watch of before would have to forget.
+            self._metrics.notified("unowned", sum(len(event.transitions) for event in by_target.pop(name)))
+        stored = await self._batches.load(list(by_target))
         for name, those in by_target.items():
             there = stored.get(name, Stored())
             if owners[name] is None and not there.version:
@@ -175,12 +178,15 @@ class Tell:
             self._made.set()
 
     async def _owners(self, by_target: Mapping[str, Sequence[Committed]]) -> dict[str, str | None]:
-        """Whom to tell of these targets: as their newest events say, and where those say nothing, as is known now."""
+        """Whom to tell of these targets: as their newest events say, and where those say nothing, as is known now.
+
+        A commit of a target that is not split says whether it is registered; others may leave that out.
+        """
         newest = {name: max(events, key=lambda event: event.seq) for name, events in by_target.items()}
         owners = {
-            name: None if event.deleted else event.registration.owner
+            name: event.registration.owner if event.registration is not None and not event.deleted else None
             for name, event in newest.items()
-            if event.registration is not None
+            if event.registration is not None or (event.cause == "tap" and event.lanes == 1)
         }
         unsaid = [name for name in newest if name not in owners]
         targets = await self._counters.targets(unsaid) if unsaid else {}
@@ -270,6 +276,10 @@ class Turn:
         if time.perf_counter() >= self._end_s:
             await asyncio.sleep(0)
             self._end_s = time.perf_counter() + TURN_S
+
+
+def _are_taps(events: Iterable[Committed]) -> bool:
+    return all(event.cause in ("tap", "late") for event in events)
 
 
 def owner_of(target: Target | None) -> str | None:

@@ -10,6 +10,7 @@ import msgspec
 from plaudit.domain.cell import Tap
 from plaudit.domain.errors import Overloaded, PlauditError
 from plaudit.services.commit import Committed
+from plaudit.services.turns import Turns
 
 
 class Waiting(NamedTuple):
@@ -28,6 +29,7 @@ class Cell(msgspec.Struct):
     failures: int = 0
     began_s: float = 0.0  # the last attempt, monotonic
     error: PlauditError | None = None  # why the last attempt stored nothing
+    turns: Turns = msgspec.field(default_factory=Turns)
 
 
 def gone(waiting: Waiting) -> bool:
@@ -52,3 +54,12 @@ def fail(batch: Iterable[Waiting], error: PlauditError) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error)
+
+
+def refuse_overdue(cell: Cell, oldest: float) -> int:
+    """Refuse what has waited since `oldest` (monotonic seconds) or longer; how many taps that were."""
+    queue, before = cell.queue, len(cell.queue)
+    while queue and queue[0].since <= oldest:
+        late = cell.error or Overloaded("The tap could not be stored in time.", code="deadline")
+        fail([queue.popleft()], late)
+    return before - len(queue)

@@ -12,6 +12,7 @@
 const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const NOWHERE = new Set([429, 503]);
+const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
 
 /**
  * The call failed. `code`: null without an answer of the service. `retry`: it may work later. `stored`: false if
@@ -128,7 +129,7 @@ async function problem(response) {
   return new PlauditError(String(told?.detail ?? told?.title ?? `The service answers ${status}.`), {
     status,
     code: String(told?.code ?? `http_${status}`),
-    waitMs: 1000 * (Number(response.headers.get("retry-after")) || 0),
+    waitMs: 1000 * Math.min(LONGEST_WAIT_S, Math.max(0, Number(response.headers.get("retry-after")) || 0)),
     errors: Array.isArray(told?.errors) ? told.errors : [],
   });
 }
@@ -139,9 +140,11 @@ export function newKey() {
 }
 
 /**
- * A pause that grows with the failures, of random length so that clients do not come back together.
+ * A pause that grows with the failures, of random length so that clients do not come back together. What the service
+ * asked for comes first, and then up to as much again: a whole crowd was told the same second.
  * @param {number} failures @param {number} [waitMs] what the service asked for @param {number} [longestMs]
  */
 export function backoff(failures, waitMs = 0, longestMs = 30_000) {
-  return waitMs + Math.min(longestMs, 400 * 2 ** failures) * (0.5 + Math.random() / 2);
+  const most = Math.min(longestMs, 400 * 2 ** failures);
+  return waitMs ? waitMs + Math.max(waitMs, most) * Math.random() : most * (0.5 + Math.random() / 2);
 }

@@ -15,7 +15,8 @@ from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services import audit_cells
-from plaudit.services.audit_cells import AuditWorker, Drift
+from plaudit.services.audit_cells import AuditWorker
+from plaudit.services.compare import Drift
 from plaudit.services.walk import Walk
 from plaudit.services.whole import PAGE, read_whole
 from tests.engines.cassandra import Cassandra

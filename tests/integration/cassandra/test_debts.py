@@ -9,7 +9,7 @@ from plaudit.adapters.cassandra.debts import CLOSED_AFTER_S, SLICE_S
 from plaudit.ports.cells import CellKey
 from plaudit.ports.events import SHARDS, Debt
 from tests.engines.cassandra import Cassandra
-from tests.support.cassandra import fresh_target, open_session
+from tests.support.cassandra import emptied, fresh_target, open_session
 from tests.support.clock import ManualClock
 
 pytestmark = pytest.mark.timeout(300)
@@ -18,8 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 async def session(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Session]:
     async with open_session(cassandra) as opened:
-        for table in ("pending_events", "pending_slices"):
-            await opened.change_schema(f"TRUNCATE plaudit.{table}")
+        await emptied(opened, ("pending_events", "pending_slices"))
         yield opened
 
 

@@ -17,7 +17,7 @@ from plaudit.ports.removals import Job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from tests.engines.cassandra import Cassandra
-from tests.support.cassandra import TABLES, Cluster, Process, cluster, fresh_target
+from tests.support.cassandra import TABLES, Cluster, Process, cluster, emptied, fresh_target
 from tests.support.clock import ManualClock
 from tests.support.taps import LIKE, set_to
 
@@ -27,8 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 async def parts(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Cluster]:
     async with cluster(cassandra, SystemClock()) as opened:
-        for table in TABLES:
-            await opened.session.change_schema(f"TRUNCATE plaudit.{table}")
+        await emptied(opened.session, TABLES)
         yield opened
 
 

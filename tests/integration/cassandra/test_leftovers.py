@@ -9,7 +9,7 @@ import pytest
 from plaudit.adapters.cassandra import CassandraJobs, CassandraUsers
 from plaudit.adapters.system import SystemClock
 from plaudit.services.alter import Alter
-from plaudit.services.audit_cells import Drift
+from plaudit.services.compare import Drift
 from plaudit.services.erased import Erased
 from plaudit.services.leftovers import Leftovers
 from plaudit.services.removals import CellRemovals

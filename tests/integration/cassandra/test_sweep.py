@@ -18,7 +18,7 @@ from plaudit.services.sweep import Sweep
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.simulation.log import Away, SimulatedLog
-from tests.support.cassandra import fresh_target, open_session
+from tests.support.cassandra import emptied, fresh_target, open_session
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -69,8 +69,7 @@ class Bench:
 @pytest.fixture
 async def bench(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Bench]:
     async with open_session(cassandra) as session, AsyncExitStack() as stack:
-        for table in ("pending_events", "pending_slices", "lease"):
-            await session.change_schema(f"TRUNCATE plaudit.{table}")
+        await emptied(session, ("pending_events", "pending_slices", "lease"))
         made = Bench(session, stack)
         await stack.enter_async_context(made.cells)
         await stack.enter_async_context(made.debts)

@@ -73,7 +73,9 @@ async def test_what_is_right_is_said_to_be(session: Session, redis: Redis) -> No
     findings = await examine(session.config, redis)
     assert not [finding for finding in findings if finding.state == "fault"]
     assert [f.check for f in findings if f.state == "note"] == ["replication"], "one replica, for trying out"
-    assert {"cassandra", "schema", "paxos", "commit log", "read repair", "clocks"} <= seen(findings).keys()
+    assert {"cassandra", "schema", "paxos", "commit log", "row index", "read repair", "clocks"} <= seen(
+        findings
+    ).keys()
     assert {"topic", "events", "retention", "redis", "redis cluster", "redis eviction"} <= seen(
         findings
     ).keys()
@@ -108,6 +110,7 @@ async def test_a_schema_that_is_missing_or_behind_is_found(session: Session, red
 
 async def test_wrong_settings_of_a_node_are_found(tmp_path: Path, redis: Redis) -> None:
     wrong = {
+        "column_index_size": "4KiB",
         "paxos_variant": "v1",
         "commitlog_sync": "periodic",
         "commitlog_sync_period": "10000ms",
@@ -122,6 +125,8 @@ async def test_wrong_settings_of_a_node_are_found(tmp_path: Path, redis: Redis) 
             one.kill()
     faults = {finding.check: finding.detail for finding in findings if finding.state == "fault"}
     assert faults.keys() == {"schema", "paxos", "commit log"}
+    index = next(finding for finding in findings if finding.check == "row index")
+    assert (index.state, index.detail.startswith("4KiB; ")) == ("note", True)
     assert "paxos_variant: v2" in faults["paxos"]
     assert "commitlog_sync: batch" in faults["commit log"]
 
@@ -192,9 +197,11 @@ def test_a_wrong_topic_is_found() -> None:
     assert set(seen(list(judge_topic(FixedTopic(), 6))).values()) == {"ok"}
 
 
-def judged(replicas: dict[str, int], *nodes: Node, retention_s: float | None = 0.0) -> dict[str, str]:
+def judged(
+    replicas: dict[str, int], *nodes: Node, retention_s: float | None = 0.0, index: str = "1KiB"
+) -> dict[str, str]:
     tables = {"cell": Table("NONE", 864000), "reactors": Table("BLOCKING", 864000)}
-    settings = {"paxos_variant": "v2", "commitlog_sync": "batch"}
+    settings = {"paxos_variant": "v2", "commitlog_sync": "batch", "column_index_size": index}
     facts = CassandraFacts(nodes, settings, replicas, tables, [], 0)
     return seen(list(judge_cassandra(facts, CassandraConfig(["a"], datacenter="one"), retention_s, 0)))
 
@@ -210,3 +217,5 @@ def test_what_replicas_zones_and_versions_mean() -> None:
     assert judged({"one": 3}, *zones, Node("4.0.9", "one", "zone0"))["cassandra"] == "fault"
     assert judged({"one": 3}, *zones, Node("5.1.0", "one", "zone0"))["cassandra"] == "note"
     assert judged({"one": 3}, *zones, retention_s=None)["deletions"] == "fault"
+    for index, state in (("512B", "ok"), ("4KiB", "note"), ("1MiB", "note"), ("null", "note"), ("", "note")):
+        assert judged({"one": 3}, *zones, index=index)["row index"] == state, index

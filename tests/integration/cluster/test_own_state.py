@@ -2,6 +2,7 @@
 part is away."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -25,6 +26,7 @@ from plaudit.ports.own import Change, State
 from plaudit.services.index import IndexReactions
 from plaudit.services.near import NearCache
 from plaudit.services.own_state import NEWEST, Own
+from plaudit.services.probed import FAILURES
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.support.cassandra import fresh_target, open_session
@@ -317,6 +319,48 @@ async def test_how_far_the_log_was_read_is_published_once_a_second(parts: Parts)
     parts.clock.advance(1)
     await parts.indexer.reached({0: now + 1})
     assert await parts.indexed.reached() == now
+
+
+async def test_a_redis_that_hangs_is_waited_for_by_the_first_few_and_then_by_nobody(
+    parts: Parts, redis: Redis
+) -> None:
+    user, target = fresh_target(), fresh_target()
+    await parts.lists.apply([event(target, Transition(user, NONE, LOVE, 5, 5))])
+
+    async def left_out() -> float:
+        began_s = time.monotonic()
+        with pytest.raises(Unavailable):
+            await own.mine(user, [target])
+        return time.monotonic() - began_s
+
+    async def told() -> dict[str, int]:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return await own.mine(user, [target])
+            except Unavailable:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+
+    async with Own(
+        *(parts.states, parts.indexed, parts.lists, parts.near, parts.clock), probe_every_s=0.05
+    ) as own:
+        assert await own.mine(user, [target]) == {target: LOVE}
+        for node in redis.nodes:
+            node.freeze()
+        try:
+            first_s = await asyncio.gather(*(left_out() for _ in range(FAILURES)))
+            assert min(first_s) > 0.4, "these wait for the driver's patience"
+            assert own.away
+            parts.calls.take()
+            assert max([await left_out() for _ in range(100)]) < 0.1
+            assert parts.calls.take()[0].get("redis", 0) <= 3, "only probes ask"
+        finally:
+            for node in redis.nodes:
+                node.thaw()
+            redis.wait()
+        assert await told() == {target: LOVE}
+        assert not own.away
 
 
 async def test_without_redis_own_state_is_not_said_to_be_none(parts: Parts) -> None:

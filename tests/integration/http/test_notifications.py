@@ -1,4 +1,4 @@
-"""The calls of /api/v1/me about notifications, over a service whose windows last three seconds."""
+"""The calls of /api/v1/me about notifications, over a service whose windows last two seconds."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ DEVICES = "/api/v1/me/devices"
 
 @pytest.fixture(scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Api]:
-    async with open_api(tmp_path_factory.mktemp("data"), notification_windows_s=[3]) as opened:
+    async with open_api(tmp_path_factory.mktemp("data"), notification_windows_s=[2]) as opened:
         yield opened
 
 

@@ -29,7 +29,7 @@ from tests.engines.kafka import Kafka
 from tests.engines.node import Node, wait_for
 from tests.integration.journal.process import process, tap_for_ever, targets_of, users_of
 from tests.integration.kafka.test_events import end, written
-from tests.support.cassandra import open_session
+from tests.support.cassandra import emptied, open_session
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -163,8 +163,7 @@ async def pay(session: Session, publish: Publish, debts: CassandraDebts) -> int:
 async def test_taps_go_on_while_the_log_is_away_and_their_events_are_paid_afterwards(
     kafka: Kafka, session: Session, topic: str, tmp_path: Path
 ) -> None:
-    for table in ("pending_events", "pending_slices"):
-        await session.change_schema(f"TRUNCATE plaudit.{table}")
+    await emptied(session, ("pending_events", "pending_slices"))
     acknowledged: list[str] = []
     async with process(session, kafka.bootstrap, topic, tmp_path) as running:
         users = users_of("ann")

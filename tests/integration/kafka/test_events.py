@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from random import Random
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from plaudit.adapters.kafka import KafkaConfig, KafkaEvents
+from plaudit.adapters.kafka import KafkaConfig, KafkaEvents, producer
 from plaudit.adapters.kafka.errors import NOTHING_HAPPENED, write_failed
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey
@@ -100,6 +101,32 @@ async def test_a_broker_that_is_away_leaves_the_outcome_unknown_until_it_is_back
     await events.publish(CellKey("a"), b"after")
     found = [event for _, _, event in written(kafka, topic)]
     assert found == [b"before", b"meanwhile", b"after"], "nobody waited for it any more, and it came"
+
+
+async def test_a_producer_that_is_shut_out_has_a_successor(
+    kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    """With this option the driver ends a producer for good as soon as one event is refused."""
+    options = KafkaConfig.options
+    strict = {"enable.gapless.guarantee": True}
+    monkeypatch.setattr(KafkaConfig, "options", lambda config: options(config) | strict)
+    monkeypatch.setattr(producer, "RENEW_EVERY_S", 0.5)
+    async with KafkaEvents(KafkaConfig([kafka.bootstrap], topic)) as events:
+        await events.publish(CellKey("a"), b"before")
+        first = events._producer
+        async with asyncio.timeout(20):
+            with pytest.raises((Unavailable, OutcomeUnknown)):
+                await events.publish(CellKey("a"), Random(0).randbytes(500_000))
+            with pytest.raises(KafkaException):
+                first.produce(topic, b"never")
+            while True:
+                try:
+                    await events.publish(CellKey("a"), b"after")
+                    break
+                except (Unavailable, OutcomeUnknown):
+                    await asyncio.sleep(0.05)
+    assert events._producer is not first
+    assert [event for _, _, event in written(kafka, topic)] == [b"before", b"after"]
 
 
 @pytest.mark.parametrize("code", sorted(NOTHING_HAPPENED))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import Committed, committed
 from plaudit.domain.windows import Draft, Watch, close, follow, unpack
 from plaudit.ports.batches import Change
 from plaudit.services import tell as service
 from tests.support.clock import ManualClock
-from tests.support.notifying import notifier, own
+from tests.support.notifying import OWNER, notifier, own
 from tests.support.stores import Stores
 from tests.support.taps import LIKE, set_to
 
@@ -47,8 +48,9 @@ async def test_a_crowd_at_one_target_leaves_the_loop_to_others(
     now = clock.now_us()
     users = [[Transition(f"u{(n + m) % 1500}", 0, LIKE, now, now) for m in range(16)] for n in range(2000)]
     header = Header(type="post", lanes=1, seq=0, counts=(16,), rows=16, born=now, recent=())
+    target = Registration(type="post", owner=OWNER)
     found = [
-        (n, committed("t", msgspec.structs.replace(header, seq=n + 10), "tap", those))
+        (n, committed("t", msgspec.structs.replace(header, seq=n + 10), "tap", those, registration=target))
         for n, those in enumerate(users)
     ]
 

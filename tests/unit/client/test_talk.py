@@ -60,7 +60,12 @@ def test_pauses_are_random_and_grow_and_are_never_shorter_than_asked_for() -> No
     random.seed(1)
     means = [sum(retries.pause_s(n, 0) for _ in range(500)) / 500 for n in range(1, 9)]
     assert means == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.5, 2.5, 2.5], rel=0.15)
-    assert all(2 <= retries.pause_s(3, 2) <= 2.8 for _ in range(100))
+    asked = [retries.pause_s(1, 3) for _ in range(500)]
+    assert min(asked) >= 3
+    assert sum(asked) / 500 == pytest.approx(4.5, rel=0.05), (
+        "a crowd comes back spread over as long as it waited"
+    )
+    assert max(retries.pause_s(8, 1) for _ in range(500)) > 5
 
 
 def test_the_time_is_up_before_the_attempts_are() -> None:

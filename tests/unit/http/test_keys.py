@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from plaudit.domain.errors import Unavailable
-from plaudit.http import auth, keys
-from plaudit.http.auth import UrlSource
+from plaudit.http import key_url, keys
+from plaudit.http.key_url import UrlSource
 from plaudit.http.keys import (
     SET_ALGORITHMS,
     FileSource,
@@ -338,7 +338,7 @@ async def test_a_failing_server_leaves_the_old_keys(
 async def test_a_hanging_server_is_given_up(
     clock: FakeClock, server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "FETCH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(key_url, "FETCH_TIMEOUT_S", 0.05)
     server.open.clear()
     with pytest.raises(Unavailable, match="no answer within"):
         await UrlSource(server.url).read()

@@ -52,7 +52,7 @@ class Bench:
     def __init__(
         self,
         *,
-        max_waiting: int = 1000,
+        max_waiting: int = 2000,
         per_target: int = 1000,
         max_batch: int = 512,
         answer_within_s: float = 10.0,
@@ -182,6 +182,37 @@ async def test_a_tap_past_its_deadline_is_refused_and_never_handed_over() -> Non
         "first",
         "in time",
     ]
+
+
+async def test_a_tap_that_would_be_late_is_refused_at_once_and_others_are_not() -> None:
+    bench = Bench(max_waiting=10_000, per_target=10_000)
+    futures = [bench.tap("a", f"user{n}") for n in range(128 * 10)]
+    for turn in range(1, 5):
+        await bench.calls(turn)
+        bench.clock.advance(0.4)
+        bench.ledger.let()
+    await bench.calls(5)
+    # Five shares are left, the last of them for 2 s from now, and a newcomer would have the turn after it.
+    with pytest.raises(Overloaded) as refusal:
+        bench.tap("a", "late")
+    assert (refusal.value.code, refusal.value.retry_after_s) == ("deadline", 3)
+    other = bench.tap("b", "quiet")
+    bench.ledger.let(20)
+    await asyncio.gather(other, *futures[: 128 * 5])
+    await asyncio.gather(*futures)
+    assert (await bench.tap("a", "later")).shown.seq
+
+
+async def test_a_target_leaves_room_for_others() -> None:
+    bench = Bench(max_waiting=100, per_target=100)
+    bench.tap("a", "first")
+    await bench.calls(1)
+    viral = [bench.tap("a", f"user{n}") for n in range(50)]
+    with pytest.raises(Overloaded):
+        bench.tap("a", "one too many")
+    others = [bench.tap(f"b{n}", "quiet") for n in range(50)]
+    bench.ledger.let(10)
+    await asyncio.gather(*viral, *others)
 
 
 @pytest.mark.parametrize("error", [Unavailable("no disk"), OutcomeUnknown("fsync"), RuntimeError("a bug")])

@@ -1,14 +1,16 @@
 """By which commits records come into a cell, and what is published of each."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit.domain.cell import Header, Row, Transition
+from plaudit.domain.lanes import first, lane_of, seal, touched
 from plaudit.domain.merge import Tally
 from plaudit.domain.removal import counts_of
 from plaudit.domain.transfer import ReactionRecord, TargetRecord
 from plaudit.ports.cells import CellState
-from plaudit.services.join import Step, parts_of, steps
+from plaudit.services.join import Step, lanes_of, parts_of, steps
 from plaudit.services.propose import MAX_BYTES, weight_bytes
 
 EMPTY = CellState(None, None, {})
@@ -95,3 +97,75 @@ def test_rows_that_remember_taps_are_cut_by_what_they_weigh() -> None:
     assert [len(step.proposal.rows) for step in found if step.proposal] == [50, 50]
     assert found[-1].header is not None
     assert (found[-1].header.seq, found[-1].header.counts) == (50, (0, 100))
+
+
+@given(
+    st.dictionaries(st.integers(0, 30), st.tuples(st.integers(0, 3), st.integers(1, 9)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 6), st.integers(1, 19)), max_size=200),
+)
+def test_lanes_take_in_what_one_cell_would(
+    there: dict[int, tuple[int, int]], made: list[tuple[int, int, int]]
+) -> None:
+    rows = {f"u{n}": Row(code, at, at) for n, (code, at) in there.items()}
+    whole = Header(len(rows), "post", counts_of(rows), len(rows), 9, 1, ())
+    records = [react(f"u{user}", code, at) for user, code, at in made]
+    alone = state(
+        steps(CellState(whole, None, rows), parts_of([], records), set()), CellState(whole, None, rows)
+    )
+    root = seal(whole, 4)
+    together, counts, new = dict(rows), [*root.counts, *[0] * 6], 0
+    for bucket, parts in lanes_of(parts_of([], records), 4)[1].items():
+        taken = {user: touched(row) for user, row in rows.items() if lane_of(user, 4) == bucket}
+        before = CellState(first(root, bucket), None, taken)
+        found = steps(before, parts, set())
+        assert [step.proposal.lanes for step in found if step.proposal][:1] in ([], [1]), (
+            "it creates the lane"
+        )
+        after = state(found, before)
+        assert after.header is not None
+        for place, count in enumerate(after.header.counts):
+            counts[place] += count
+        new += after.header.rows
+        together |= after.rows
+        assert all(
+            row.base == (rows[user].reaction if user in rows else None) for user, row in after.rows.items()
+        )
+    assert {user: msgspec.structs.replace(row, base=None) for user, row in together.items()} == alone.rows
+    assert alone.header is not None
+    assert (tuple(counts)[: len(alone.header.counts)], new) == (
+        alone.header.counts,
+        len(alone.rows) - len(rows),
+    )
+
+
+def test_what_a_root_takes_is_apart_from_what_its_lanes_take() -> None:
+    records = [react(f"u{n}", 1, 5) for n in range(300)]
+    root, lanes, last = lanes_of(parts_of([about(70)], records), 2)
+    assert (root.targets, root.reactions, last.version) == ([about(70)], (), 70)
+    assert [len(part.reactions) for part in lanes[1]] == [128, 22]
+    assert sum(len(part.reactions) for parts in lanes.values() for part in parts) == 300
+    sealed = CellState(Header(9, "post", lanes=2), None, {})
+    [step] = steps(sealed, [root], set())
+    assert step.proposal is None, "nothing new is said, and the version waits"
+    [step] = steps(sealed, [last], set())
+    assert step.proposal is not None
+    assert (step.proposal.header.seq, step.proposal.lanes) == (70, 2)
+
+
+def test_who_is_in_the_root_still_moves_to_the_list_of_the_lane() -> None:
+    lane = CellState(
+        Header(0, "post", lanes=2), None, {"ann": touched(Row(1, 1, 1)), "bob": Row(2, 1, 1, base=0)}
+    )
+    [step] = steps(lane, parts_of([], [react("ann", 1, 1), react("bob", 2, 1)]), set())
+    assert step.proposal is None
+    assert step.transitions == [Transition("ann", 1, 1, 1, 1), Transition("bob", 0, 2, 1, 1)]
+
+
+def test_of_two_records_of_a_user_the_newer_one_is_told_of_wherever_it_stands() -> None:
+    before = CellState(Header(3, "post", (0, 1), 1, 9, 1, ()), None, {"ann": Row(2, 1, 9)})
+    for records in (
+        [react("ann", 2, 1, 9), react("ann", 1, 1, 5)],
+        [react("ann", 1, 1, 5), react("ann", 2, 1, 9)],
+    ):
+        [step] = steps(before, parts_of([], records), set())
+        assert step.transitions == [Transition("ann", 0, 2, 1, 9)]

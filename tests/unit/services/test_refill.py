@@ -7,7 +7,8 @@ import pytest
 
 from plaudit.domain.errors import Overloaded, Unavailable
 from plaudit.ports.ledger import Target
-from plaudit.services.refill import FAILURES, Gate, Refill
+from plaudit.services.probed import FAILURES
+from plaudit.services.refill import Gate, Refill
 from plaudit.telemetry import Metrics
 from tests.support.redis import state
 from tests.support.totals import MemoryTotals, SlowLedger

@@ -13,7 +13,8 @@ RELEASE = "DELETE owner FROM $keyspace.lease WHERE name = ? IF owner = ?"
 class CassandraLeases:
     """See `plaudit.ports.leases.Leases`; use as an async context manager inside an open session.
 
-    `owner`: a name that no other process has, not even the next one in the same place.
+    `owner`: a name that nobody else has: no other process, not even the next one in the same place, and nobody in this
+    process who works beside.
     """
 
     def __init__(self, session: Session, owner: str) -> None:

@@ -25,6 +25,9 @@ from plaudit.ports.own import NOTHING, State
 T = TypeVar("T")
 
 AT_ONCE = 64
+HEADERS_AT_ONCE = (
+    32  # apart from the rest: thousands of them, after Redis was emptied, must not keep pages waiting
+)
 PER_BATCH = 64  # entries of one partition that are written together
 # Partitions with a single entry that are written together: half the cost of a request for each. One more, and Cassandra
 # warns of every batch; with the longest ids it is below the size it warns of too.
@@ -77,6 +80,7 @@ class CassandraLists:
         self._session = session
         self._prepared: dict[str, Any] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._header_room = asyncio.Semaphore(HEADERS_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
@@ -196,7 +200,9 @@ class CassandraLists:
         return {target: state for target, state in found if state is not None}
 
     async def _cell(self, target: str, bucket: int) -> Target | None:
-        for seq, lanes, header, registration in await self._rows(HEADER, target, bucket):
+        async with self._header_room:
+            result = await self._session.read(self._prepared[HEADER].bind([target, bucket]))
+        for seq, lanes, header, registration in (row.as_tuple() for row in result.all()):
             return Target(unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration))
         return None
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any, Self, TypeVar
 
 from plaudit.adapters.cassandra.cells import HEADER
-from plaudit.adapters.cassandra.lists import DROP_REACTED, DROP_REACTOR, NEWEST
+from plaudit.adapters.cassandra.lists import DROP_REACTED, DROP_REACTOR, LIST_BUCKETS, NEWEST
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
 from plaudit.domain.catalogue import Registration
@@ -38,7 +39,7 @@ FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user > ? LIMIT ?
 """
 LISTED = """
 SELECT user, created_at FROM $keyspace.reactors
-WHERE target = ? AND bucket = 0 AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
+WHERE target = ? AND bucket = ? AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
 """
 INDEXED = """
 SELECT reaction, writetime(reaction) FROM $keyspace.reactions_by_user WHERE user = ? AND created_at = ? AND target = ?
@@ -55,10 +56,7 @@ DERIVED = ("reactors", "reactions_by_user", "reaction_counts")
 
 
 class CassandraSweep:
-    """See `plaudit.ports.sweep` (all of it); use as an async context manager inside an open session.
-
-    Lists are of targets that are not split: bucket 0.
-    """
+    """See `plaudit.ports.sweep` (all of it); use as an async context manager inside an open session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -116,20 +114,23 @@ class CassandraSweep:
     async def restart(self, task: str) -> None:
         await self._write(RESTART, task)
 
-    async def listed(self, target: str, reactions: Sequence[int], limit: int) -> list[Listed]:
-        async def of(reaction: int) -> list[Listed]:
+    async def listed(
+        self, target: str, reactions: Sequence[int], limit: int, *, split: bool = False
+    ) -> list[Listed]:
+        async def of(bucket: int, reaction: int) -> list[Listed]:
             found: list[Listed] = []
             before = NEWEST
             while len(found) < limit:
                 some = min(PER_READ, limit - len(found))
-                lines = await self._rows(LISTED, target, reaction, *before, some)
+                lines = await self._rows(LISTED, target, bucket, reaction, *before, some)
                 found += [Listed(user, reaction, created_at) for user, created_at in lines]
                 if len(lines) < some:
                     break
                 before = found[-1].created_at, found[-1].user
             return found
 
-        return [entry for page in await _all(map(of, reactions)) for entry in page]
+        places = product(range(LIST_BUCKETS + 1 if split else 1), reactions)
+        return [entry for page in await _all(of(*place) for place in places) for entry in page]
 
     async def indexed(self, target: str, places: Mapping[str, int]) -> dict[str, Indexed]:
         async def one(user: str, created_at: int) -> Indexed | None:
@@ -147,9 +148,11 @@ class CassandraSweep:
             for target, reaction, created_at, written_at in lines
         ]
 
-    async def unlist(self, target: str, entries: Sequence[Listed], at: int) -> None:
+    async def unlist(self, target: str, entries: Sequence[Listed], at: int, *, split: bool = False) -> None:
         await self._delete(
-            (DROP_REACTOR, at, target, 0, entry.reaction, entry.created_at, entry.user) for entry in entries
+            (DROP_REACTOR, at, target, bucket, entry.reaction, entry.created_at, entry.user)
+            for entry in entries
+            for bucket in range(LIST_BUCKETS + 1 if split else 1)
         )
 
     async def unindex(self, user: str, entries: Sequence[Indexed]) -> None:

@@ -23,12 +23,13 @@ from glide import (
 )
 
 from plaudit.adapters.redis.errors import ERRORS, failed, no_script
+from plaudit.adapters.redis.reads import Reads
 
 REQUEST_TIMEOUT_MS = 500
 BATCH_TIMEOUT_MS = 2000
 CONNECT_TIMEOUT_MS = 500
 MOST_IN_FLIGHT = 10_000  # a bound of the driver's; ours are in the services, and smaller
-PER_BATCH = 500  # commands; more would hold up what others ask on the same connection
+PER_BATCH = 500  # commands or keys; more would hold up what others ask on the same connection
 
 Value = str | bytes
 Command = list[Value]
@@ -63,6 +64,7 @@ class Session:
         self._config = config
         self._scripts: dict[Value, Script] = {}
         self._client: Any = None
+        self._reads = Reads(self._mget, most=PER_BATCH)
         self.know(*scripts)
 
     def know(self, *scripts: Script) -> None:
@@ -82,11 +84,15 @@ class Session:
             await self._client.close()
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of these keys, in this order; one round trip to each node concerned, side by side."""
+        """The values of these keys, in this order; one round trip to each node concerned, side by side, together with
+        whatever else is asked for meanwhile."""
         if not keys:
             return []
+        return await self._reads.get(keys)
+
+    async def _mget(self, keys: list[str]) -> list[bytes | None]:
         try:
-            return cast("list[bytes | None]", await self._client.mget(list(keys)))
+            return cast("list[bytes | None]", await self._client.mget(keys))
         except ERRORS as error:
             raise failed(error) from error
 

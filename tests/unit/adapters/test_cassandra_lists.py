@@ -1,0 +1,49 @@
+"""Who waits for whom in one process's reads of Cassandra."""
+
+import asyncio
+from typing import Any, Self
+
+from plaudit.adapters.cassandra.lists import HEADER, HEADERS_AT_ONCE, CassandraLists
+from tests.support.wait import until
+
+
+class Statement:
+    def __init__(self, query: str) -> None:
+        self.query = query
+
+    def bind(self, _: list[Any]) -> Self:
+        return self
+
+
+class Result:
+    def all(self) -> list[Any]:
+        return []
+
+
+class StuckOnHeaders:
+    """A session whose reads of headers end when the test says so."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.headers = 0
+
+    async def prepare(self, query: str) -> Statement:
+        return Statement(query)
+
+    async def read(self, statement: Statement) -> Result:
+        if statement.query == HEADER:
+            self.headers += 1
+            await self.go_on.wait()
+        return Result()
+
+
+async def test_pages_do_not_wait_for_a_flood_of_headers() -> None:
+    session: Any = StuckOnHeaders()
+    async with CassandraLists(session) as lists:
+        flood = asyncio.create_task(lists.targets([f"t{n}" for n in range(1_000)]))
+        await until(lambda: session.headers == HEADERS_AT_ONCE, "as many as may be are under way")
+        async with asyncio.timeout(5):
+            assert await lists.reacted("ann", None, 10) == []
+        assert session.headers == HEADERS_AT_ONCE
+        session.go_on.set()
+        assert await flood == {}
