@@ -54,7 +54,7 @@ def keep(console: Console, found: Found) -> None:
     kept: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cases": {}}
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     kept["cases"].update({name: {**figures, "at": now} for name, figures in found.items()})
-    kept["machine"], kept["versions"] = _machine(), _versions()
+    kept["machine"], kept["versions"] = machine(), versions()
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     for columns, lines in ((COLUMNS, list(_lines(found))), (READS, list(_reads(found)))):
         table = Table(*columns, box=None)
@@ -72,11 +72,13 @@ def rate(case: str) -> float:
     return float(json.loads(RESULTS.read_text())["cases"][case]["rate"])
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it was measured on."""
     return f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release()}, shared by everything"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What was measured."""
     packages = ("acsylla", "confluent-kafka", "granian", "uvloop")
     return {
         "Cassandra": f"{jars.CASSANDRA}, one node, heap {CASSANDRA_HEAP}, commit log synced before each answer",
