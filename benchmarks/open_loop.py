@@ -24,6 +24,14 @@ class OpenLoop(NamedTuple):
     errors: int
 
 
+class Answered(NamedTuple):
+    """One answer. `due_s`: when its request was due, by `time.perf_counter`: all processes have the same one."""
+
+    due_s: float
+    latency_s: float
+    status: int
+
+
 class _Connection(asyncio.Protocol):
     """One connection: writes a request, waits for the end of its answer."""
 
@@ -32,7 +40,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._received = b""
         self._due = 0.0
-        self.latencies: list[float] = []
+        self.answers: list[Answered] = []
         self.errors = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,8 +59,9 @@ class _Connection(asyncio.Protocol):
             return
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         if len(body) >= length:
-            self.latencies.append(time.perf_counter() - self._due)
-            self.errors += not head.startswith(b"HTTP/1.1 200")
+            status = int(head[9:12])
+            self.answers.append(Answered(self._due, time.perf_counter() - self._due, status))
+            self.errors += status != 200
             self._received = b""
             self._free(self)
 
@@ -60,7 +69,10 @@ class _Connection(asyncio.Protocol):
         self.errors += 1
 
 
-async def _run(port: int, rate: float, seconds: float, connections: int, requests: list[bytes]) -> OpenLoop:
+async def _run(
+    port: int, rate: float, seconds: float, connections: int, requests: list[bytes]
+) -> tuple[list[Answered], int]:
+    """Every answer, and how many requests failed or were refused."""
     loop = asyncio.get_running_loop()
     idle: deque[_Connection] = deque()
     waiting: deque[tuple[float, bytes]] = deque()
@@ -91,12 +103,11 @@ async def _run(port: int, rate: float, seconds: float, connections: int, request
     deadline = time.perf_counter() + 10
     while (waiting or len(idle) < connections) and time.perf_counter() < deadline:  # noqa: ASYNC110 - bounded wait
         await asyncio.sleep(0.01)
-    latencies = sorted(latency for _, protocol in made for latency in protocol.latencies)
-    errors = sum(protocol.errors for _, protocol in made) + sent - len(latencies)
+    answers = [answer for _, protocol in made for answer in protocol.answers]
+    errors = sum(protocol.errors for _, protocol in made) + sent - len(answers)
     for transport, _ in made:
         transport.abort()
-    p50, p99 = (latencies[int(len(latencies) * share)] * 1e3 for share in (0.5, 0.99))
-    return OpenLoop(rate, len(latencies) / seconds, p50, p99, errors)
+    return answers, errors
 
 
 def tap_requests(count: int, targets: int, token: str) -> list[bytes]:
@@ -116,4 +127,12 @@ def tap_requests(count: int, targets: int, token: str) -> list[bytes]:
 
 def open_loop(port: int, rate: float, seconds: float, connections: int, requests: list[bytes]) -> OpenLoop:
     """Offer `rate` requests a second for some seconds; `requests` are used in turn."""
-    return uvloop.run(_run(port, rate, seconds, connections, requests))
+    answers, errors = uvloop.run(_run(port, rate, seconds, connections, requests))
+    latencies = sorted(answer.latency_s for answer in answers)
+    p50, p99 = (latencies[int(len(latencies) * share)] * 1e3 for share in (0.5, 0.99))
+    return OpenLoop(rate, len(answers) / seconds, p50, p99, errors)
+
+
+def offer(port: int, rate: float, seconds: float, connections: int, requests: list[bytes]) -> list[Answered]:
+    """As `open_loop`, with every answer."""
+    return uvloop.run(_run(port, rate, seconds, connections, requests))[0]

@@ -73,10 +73,12 @@ def rate(case: str) -> float:
 
 
 def machine() -> str:
+    """What it was measured on."""
     return f"{os.cpu_count()} cores ({platform.machine()}), Linux {platform.release()}, shared by everything"
 
 
 def versions() -> dict[str, str]:
+    """What was measured."""
     packages = ("acsylla", "confluent-kafka", "granian", "uvloop")
     return {
         "Cassandra": f"{jars.CASSANDRA}, one node, heap {CASSANDRA_HEAP}, commit log synced before each answer",
