@@ -1,6 +1,7 @@
 """Warming an emptied Redis: what is kept afterwards is what the ledger says now, whatever the flushed totals said."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from random import Random
 
 import msgspec
 import pytest
@@ -10,6 +11,8 @@ from plaudit.domain.catalogue import Registration
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
+from plaudit.services.alter import Alter
+from plaudit.services.split import Split
 from plaudit.services.warm import Warm
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
@@ -91,6 +94,23 @@ async def test_nothing_newer_is_overwritten(town: Town, redis: Redis) -> None:
     bringing = Warm(town.counts, town.totals, Slow(), town.sweep, SystemClock(), since=None)
     await bringing.run()
     assert bringing.brought == 1
+    assert await town.totals.get([name]) == await ledger(town, [name])
+
+
+async def test_a_split_target_comes_whole(town: Town, redis: Redis) -> None:
+    [name] = await town.inhabited(1)
+    split = Split(Alter(town.cells, town.publisher(), SystemClock(), Random(0)), lanes=2)
+    await split.split(name)
+    await split.drain()
+    await town.tap(name, zoe=LOVE, yan=LIKE)
+    await town.settled()
+    emptied(redis)
+    bringing = warm(town)
+    await bringing.run()
+    assert bringing.brought == 1
+    assert await town.totals.get([name]) == await ledger(town, [name])
+    await town.tap(name, xia=LIKE)  # the cells came too: one more event makes a whole total, and no gap
+    await town.settled()
     assert await town.totals.get([name]) == await ledger(town, [name])
 
 

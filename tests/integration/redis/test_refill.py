@@ -1,21 +1,28 @@
 """Refill over the real engines: what Redis has forgotten comes from Cassandra, and everything while Redis is frozen."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from random import Random
 
 import pytest
 
 from plaudit.adapters.cassandra import CassandraCells, CassandraLists
 from plaudit.adapters.redis import RedisTotals
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Header
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
-from plaudit.services.refill import Refill
+from plaudit.services.aging import AgingNearCache
+from plaudit.services.refill import Gate, Refill
 from plaudit.services.update_counters import UpdateCounters
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.support import cassandra as ledger
-from tests.support.redis import event, fresh_target, open_session
+from tests.support.redis import emptied, event, fresh_target, open_session
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -60,6 +67,73 @@ async def test_an_emptied_redis_fills_itself_again(world: World, redis: Redis) -
     await until(lambda: world.refill._keeper is None, "it is kept")
     assert await world.totals.get([*targets, "nobody"]) == {**states, "nobody": Target()}
     assert not world.refill.degraded
+
+
+async def test_emptied_under_load_the_ledger_is_read_once_in_each_process(
+    world: World, redis: Redis, cassandra: Cassandra
+) -> None:
+    targets = [fresh_target() for _ in range(400)]
+    for target in targets:
+        await world.commit(target, 1)
+    gate, clock = Gate(reads=3), SystemClock()
+    async with (
+        ledger.open_session(cassandra) as session,
+        CassandraLists(session) as lists,
+        AsyncExitStack() as stack,
+    ):
+        processes = []
+        for _ in range(2):
+            counted = Counted(lists)
+            refill = await stack.enter_async_context(Refill(world.totals, counted, Metrics(), gate))
+            near = AgingNearCache(refill, Catalogue(), entries=1000, public=True, max_age_s=0.1, clock=clock)
+            processes.append((counted, near))
+        reading = [
+            asyncio.create_task(_read(near, targets, Random(n))) for n in range(8) for _, near in processes
+        ]
+
+        async def all_kept() -> None:
+            async with asyncio.timeout(60):
+                while len(await world.totals.get(targets)) < len(targets):
+                    await asyncio.sleep(0.01)
+
+        await all_kept()  # at start-up
+        emptied(redis)
+        await all_kept()
+        for task in reading:
+            task.cancel()
+        ended = await asyncio.gather(*reading, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+        for counted, near in processes:
+            await until(lambda near=near: near._refreshing is None, "nothing is read any more")  # type: ignore[misc] # bound now
+            assert max(counted.reads.values()) <= 2, "once at start-up, once after Redis was emptied"
+            assert counted.most_at_once <= gate.reads
+        assert sum((counted.reads for counted, _ in processes), Counter[str]()).keys() == set(targets)
+
+
+async def _read(near: AgingNearCache, targets: Sequence[str], random: Random) -> None:
+    """Read some of these again and again."""
+    while True:
+        found = await near.load(random.sample(targets, 20))
+        assert all(shown.seq == 1 for shown in found.values())
+        await asyncio.sleep(0.002)
+
+
+class Counted:
+    """The ledger, with what it was asked."""
+
+    def __init__(self, lists: CassandraLists) -> None:
+        self._lists = lists
+        self.reads: Counter[str] = Counter()
+        self._at_once = self.most_at_once = 0
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        self.reads.update(ids)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return await self._lists.targets(ids)
+        finally:
+            self._at_once -= 1
 
 
 async def test_a_refill_never_undoes_a_newer_event(world: World) -> None:
