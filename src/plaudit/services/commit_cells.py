@@ -21,11 +21,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from random import Random
 
-from plaudit.domain.cell import Answer, Tap
+from plaudit.domain.cell import Tap
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
+from plaudit.services.abreast import Abreast
+from plaudit.services.answer import Answering
 from plaudit.services.commit import Committed
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff, Limits, Rivals
@@ -34,7 +36,16 @@ from plaudit.services.publish import Publish
 from plaudit.services.share import share
 from plaudit.services.split import SplitHot
 from plaudit.services.turns import Line, refuse_late
-from plaudit.services.waiting import Cell, Waiting, answer_all, fail, gone, refuse_overdue, stopping
+from plaudit.services.waiting import (
+    Cell,
+    Waiting,
+    answer_all,
+    fail,
+    gone,
+    queued_for,
+    refuse_overdue,
+    stopping,
+)
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.commit_cells")
@@ -68,10 +79,11 @@ class CellCommitter:
         self._clock = clock
         self._metrics = metrics
         self._random = random
-        self._publish = publish
+        self._answering = Answering(publish, proposer, limits, clock) if publish is not None else None
         self._limits = limits
         self._backoff = backoff
         self._rivals = Rivals()
+        self._abreast = Abreast(proposer.lanes)
         self._cells: dict[CellKey, Cell] = {}
         # Cells with taps and nothing under way, in the order of their turns.
         self._ready: deque[CellKey] = deque()
@@ -102,7 +114,7 @@ class CellCommitter:
             room <= 0
             or self.open >= limits.max_open
             or queued >= limits.max_waiting_per_target
-            or (room <= self.waiting and self._queued(target, lanes) >= room)
+            or (room <= self.waiting and queued_for(self._cells, target, lanes) >= room)
         ):
             raise Overloaded("Too many taps are waiting to be stored; try again in a moment.")
         now_s = self._clock.monotonic_s()
@@ -120,11 +132,6 @@ class CellCommitter:
         if self._expiry is None:
             self._expiry = loop.call_later(EXPIRE_EVERY_S, self._expire)
         return future
-
-    def _queued(self, target: str, lanes: int | None) -> int:
-        """The taps that wait for any cell of the target."""
-        keys = (CellKey(target, bucket) for bucket in range((lanes or 0) + 1))
-        return sum(len(cell.queue) for key in keys if (cell := self._cells.get(key)))
 
     async def drain(self, within_s: float = 15.0) -> None:
         """Wait until everything queued has been committed and answered, and every unknown outcome is known.
@@ -145,6 +152,7 @@ class CellCommitter:
             self._expiry.cancel()
             self._expiry = None
         self._ready.clear()  # or the end of one would start the next
+        self._abreast.clear()
         under_way = dict(self._tasks)
         for task in under_way:
             task.cancel()
@@ -171,7 +179,7 @@ class CellCommitter:
         while self._ready and self._under_way < self._limits.max_under_way:
             key = self._ready.popleft()
             cell = self._cells.get(key)
-            if cell is None:
+            if cell is None or not self._abreast.enter(key):
                 continue
             batch = self._take(cell)
             if batch:
@@ -179,9 +187,15 @@ class CellCommitter:
                 cell.began_s = self._clock.monotonic_s()
                 self._begin(self._attempt(key, cell, batch), batch)
             else:
+                self._next(key)
                 self._leave(key, cell)
         if not self._ready:
             self._line.ended()
+
+    def _next(self, key: CellKey) -> None:
+        """The cell is not under way any more: have a lane that waited for it try."""
+        if (waited := self._abreast.leave(key)) is not None:
+            self._ready.append(waited)
 
     def _begin(self, work: Coroutine[None, None, None], batch: list[Waiting]) -> None:
         """Start a task that carries these taps."""
@@ -225,6 +239,7 @@ class CellCommitter:
             result = OutcomeUnknown(f"the commit failed: {error!r}")
         finally:
             self._under_way -= 1
+            self._next(key)
             if self._ready and not self._scheduled:
                 self._start()
         if isinstance(result, Open):
@@ -258,8 +273,8 @@ class CellCommitter:
                 await asyncio.sleep(self._backoff.pause_s(failures, self._random))
         except PlauditError as error:
             log.warning("the outcome of a commit will never be known: %s", error)
-            if self._publish is not None:
-                self._begin(self._publish_rows(self._publish, key, open_), [])
+            if self._answering is not None:
+                self._begin(self._answering.never_known(key, open_), [])
             return OutcomeUnknown("Nobody can say whether this was stored.")
         finally:
             overdue.cancel()
@@ -299,10 +314,10 @@ class CellCommitter:
                         self._wrote(t.user, key.target, t.after, t.at)
             shown = self._near.publish(key.target, result.target)
             told = [(w, Committed(answer, shown, key.bucket)) for w, answer in pairs if answer is not None]
-            if self._publish is None:
+            if self._answering is None:
                 answer_all(told)
             else:
-                self._begin(self._publish_and_answer(self._publish, key, result, told), [w for w, _ in told])
+                self._begin(self._answering.known(key, result, told), [w for w, _ in told])
         elif isinstance(result, Sealed):
             self._put_back(cell, batch)
             self._to_lanes(key, cell, result.lanes)
@@ -327,50 +342,6 @@ class CellCommitter:
             if not lane.busy:
                 self._ready_again(lane_key, lane)
         self._leave(key, cell)
-
-    async def _publish_and_answer(
-        self, publish: Publish, key: CellKey, result: Settled | Moved, told: list[tuple[Waiting, Committed]]
-    ) -> None:
-        """Answer when the commit's event is in the log or owed; the cell's next commit does not wait for that.
-
-        Where an answer says that something is there already, it may have been committed by a process that died before
-        it published: the state of every user whom this commit did not move is published again.
-        """
-        batch = [waiting for waiting, _ in told]
-        unknown = OutcomeUnknown("The log of events did not confirm in time.")
-        give_up_s = (
-            max(0.0, batch[0].since + self._limits.answer_within_s - self._clock.monotonic_s())
-            if batch
-            else 0
-        )
-        overdue = asyncio.get_running_loop().call_later(give_up_s, fail, batch, unknown)
-        wrote = result.wrote if isinstance(result, Settled) else None
-        moved = {transition.user for transition in wrote.transitions} if wrote else set()
-        again = {w.tap.user for w, (answer, *_) in told if isinstance(answer, Answer)} - moved
-        try:
-            if wrote is not None:
-                registration = result.target.registration
-                await publish.commit(key, wrote.header, wrote.transitions, registration=registration)
-            if again:
-                await publish.again(key, again)
-            self._proposer.published(result.entry)
-            answer_all(told)
-        except PlauditError as error:
-            log.warning("a commit could not be published again: %s", error)
-            fail(batch, unknown)
-        except Exception:
-            log.exception("publishing a commit failed in a way nobody foresaw")
-            fail(batch, unknown)
-        finally:
-            overdue.cancel()
-
-    async def _publish_rows(self, publish: Publish, key: CellKey, open_: Open) -> None:
-        """Nobody will know what became of a proposal, but what its rows say now can be published."""
-        try:
-            await publish.again(key, open_.proposal.rows)
-            self._proposer.published(open_.entry)
-        except Exception:
-            log.exception("the rows of a commit that nobody knows of could not be published")
 
     def _take(self, cell: Cell) -> list[Waiting]:
         """The next batch: at most 128 users, 4 taps of each, in order; without those that nobody waits for."""

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from plaudit.domain.cell import Tap
 from plaudit.domain.errors import Overloaded, PlauditError
+from plaudit.ports.cells import CellKey
 from plaudit.services.commit import Committed
 from plaudit.services.turns import Turns
 
@@ -32,12 +33,18 @@ class Cell(msgspec.Struct):
     turns: Turns = msgspec.field(default_factory=Turns)
 
 
+def queued_for(cells: Mapping[CellKey, Cell], target: str, lanes: int | None) -> int:
+    """How many taps wait for any cell of the target."""
+    keys = (CellKey(target, bucket) for bucket in range((lanes or 0) + 1))
+    return sum(len(cell.queue) for key in keys if (cell := cells.get(key)))
+
+
 def gone(waiting: Waiting) -> bool:
     """Whether nobody waits for it any more."""
     return waiting.future.done()
 
 
-def answer_all(told: list[tuple[Waiting, Committed]]) -> None:
+def answer_all(told: Iterable[tuple[Waiting, Committed]]) -> None:
     """Give everybody who still waits their answer."""
     for waiting, committed in told:
         if not waiting.future.done():
