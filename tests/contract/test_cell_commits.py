@@ -18,6 +18,7 @@ from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
+from plaudit.services.root_users import RootUsers
 from plaudit.telemetry import Metrics
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.cassandra import fresh_target, open_session
@@ -31,11 +32,11 @@ class _NoCounters:
         return {}
 
 
-def process(cells: Cells) -> CellCommitter:
+def process(cells: Cells, roots: RootUsers | None = None) -> CellCommitter:
     """One API process's committer."""
     clock = SystemClock()
     near = NearCache(_NoCounters(), Catalogue(), entries=100, public=True)
-    proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
+    proposer = Proposer(cells, Known(), clock, Rules(Catalogue()), roots=roots)
     return CellCommitter(
         proposer, near, clock, Metrics(), Random(0), None, Limits(deadline_s=60, answer_within_s=60)
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -11,10 +12,11 @@ from plaudit.adapters.cassandra import CassandraCells, CassandraLists
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Answer, Header, Outcome
 from plaudit.domain.lanes import lane_of, merge
-from plaudit.ports.cells import CellKey, Cells
+from plaudit.ports.cells import CellKey, CellRows, Cells
 from plaudit.services.alter import Alter
 from plaudit.services.lanes import headers
 from plaudit.services.publish import Publish
+from plaudit.services.root_users import RootUsers
 from plaudit.services.split import Split
 from tests.contract.test_cell_commits import process
 from tests.engines.cassandra import Cassandra
@@ -22,6 +24,7 @@ from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.taps import LIKE, LOVE, NONE, set_to, toggle
+from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -99,6 +102,30 @@ async def test_a_key_that_was_applied_on_the_root_is_answered_from_the_lane_by_e
     again = await processes[0].submit(target, toggle("ann", LIKE))
     assert again.answer == Answer(Outcome.REMOVED, LIKE, NONE)
     assert (await whole(cells, target)).total == 0
+
+
+async def test_who_is_in_a_sealed_root_is_known_after_one_reading_of_it(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit.services.root_users.PAGE", 7)
+    target, rows = fresh_target(), cast("CellRows", cells)
+    users, strangers = [f"u{n}" for n in range(30)], [f"new{n}" for n in range(30)]
+    one = process(cells)
+    await asyncio.gather(*(one.submit(target, set_to(user, LIKE)) for user in users))
+    await splitter(cells).split(target)
+    async with RootUsers(cells, rows, asked=1) as roots:
+        other = process(cells, roots)
+        await other.submit(target, set_to("first", LIKE))
+        await until(lambda: roots.knows(target), "who is in the root")
+        assert roots.maybe(target, users) == users
+        assert len(roots.maybe(target, strangers)) < 5
+        told = await asyncio.gather(*(other.submit(target, set_to(u, LOVE)) for u in users + strangers))
+        assert [each.answer for each in told] == [Answer(Outcome.SWITCHED, LIKE, LOVE)] * 30 + [
+            Answer(Outcome.CREATED, NONE, LOVE)
+        ] * 30
+        await other.drain()
+    shown = await whole(cells, target)
+    assert (shown.counts, shown.rows) == ((1, 60), 61)
 
 
 async def test_what_readers_see_without_redis_is_of_all_cells(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from plaudit.domain.cell import Row, Tap, Verb
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.cell import Header, Row, Tap, Verb
 from plaudit.domain.errors import Invalid, OutcomeUnknown, PlauditError, Unavailable
 from plaudit.domain.lanes import lane_of
 from plaudit.domain.merge import Tally
@@ -57,6 +58,8 @@ class Run:
             self._record(user) for user in self.users[4:] for _ in range(self.random.randint(1, 2))
         ]
         self.tallies: list[Tally] = []
+        self.registered = seed % 2 == 0
+        self.before_last: list[Header] = []
 
     def _record(self, user: str) -> ReactionRecord:
         """Of about the time of the taps: some are older, some newer than what is there."""
@@ -104,6 +107,7 @@ class Run:
             self.log.away = Away()
             for shard in range(SHARDS):
                 await Publish(self.log, self.log, self._all[0][0], ProcessClock(self.random)).sweep(shard)
+            self.before_last = [states[-1].header for states in self.cells.values() if states[1:]]
             await self._take(intake[2])
 
     async def _tap(self, committer: CellCommitter, user: str) -> None:
@@ -126,7 +130,8 @@ class Run:
 
     async def _take(self, intake: CellIntake) -> None:
         await asyncio.sleep(self.random.uniform(0, 0.5))
-        about = TargetRecord(target=TARGET, type="post", version=VERSION)
+        told = Registration(type="post", owner="olga") if self.registered else None
+        about = TargetRecord(target=TARGET, type="post", version=VERSION, registration=told)
         while True:
             try:
                 batch = Batch(targets={TARGET: [about]}, reactions={TARGET: self.records})
@@ -161,6 +166,13 @@ def judge(run: Run) -> None:
             }
         assert rows[user].created_at <= record.created_at or rows[user].updated_at > record.updated_at
     assert sum(states[-1].header.seq for states in run.cells.values()) >= VERSION
+    assert [states[-1].header for states in run.cells.values() if states[1:]] == run.before_last, (
+        "the same again changes nothing"
+    )
+    if run.registered:
+        assert {states[-1].registration for states in run.cells.values() if states[1:]} == {
+            Registration(type="post", owner="olga")
+        }
     again = run.tallies[-1]
     assert (again.created, again.changed, again.targets) == (0, 0, 0)
     _told(run, rows)

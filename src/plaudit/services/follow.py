@@ -44,6 +44,22 @@ class Follow:
             lanes[bucket] = result
         return Target(merge(root.header, lanes), root.registration)
 
+    async def behind(self, target: str, root: Target) -> bool:
+        """Whether a lane that was written says something else than this root. Those that nobody wrote will begin with
+        what the root says, but for taps that read it before its last commit. Raises `Unavailable` and `Corrupt`.
+        """
+        header = root.header
+        if header is None or header.lanes == 1:
+            return False
+        lanes = await asyncio.gather(
+            *(self._cells.read(CellKey(target, bucket), ()) for bucket in range(1, header.lanes + 1))
+        )
+        return any(
+            lane.header is not None
+            and not (follows(lane.header, header) and lane.registration == root.registration)
+            for lane in lanes
+        )
+
     async def _lane(self, key: CellKey, cause: Cause) -> Header:
         roots: list[CellState] = []
 

@@ -68,6 +68,8 @@ class CellIntake:
         self._random = random
         self._backoff = backoff
         self._within_s = within_s
+        # Split targets of which we said something that their lanes may not say yet.
+        self._to_follow: set[str] = set()
 
     async def store(self, batch: Batch, *, whole: bool) -> Stored:
         """Look at the batch, then store it."""
@@ -149,12 +151,15 @@ class CellIntake:
         if marked:
             erased |= marked
             return False
+        if step.part.of_root and step.proposal is not None and step.proposal.registration is not None:
+            self._to_follow.add(key.target)  # before: it may be stored without our being told
         return step.proposal is None or await self._cells.propose(key, step.proposal)
 
     async def _tell(self, key: CellKey, step: Step) -> None:
         """Publish what was committed, or found. Raises `Unavailable` when the log has been away for long.
 
-        Lanes follow a root that is registered, by whomever: who did it may have died before they did.
+        Lanes follow a root that was registered: by us, or by who died before they did. Where nothing new is said, lanes
+        that nobody wrote stay unwritten.
         """
         failures, ends_s = 0, self._clock.monotonic_s() + self._within_s
         while step.header is not None:
@@ -166,8 +171,11 @@ class CellIntake:
                     raise
             failures += 1
             await asyncio.sleep(self._backoff.pause_s(failures, self._random))
-        if step.part.targets and step.registration is not None:
-            await self._follow.all_lanes(key.target, Target(step.header, step.registration), "import")
+        if step.part.of_root and step.part.targets:
+            root = Target(step.header, step.registration)
+            if key.target in self._to_follow or await self._follow.behind(key.target, root):
+                await self._follow.all_lanes(key.target, root, "import")
+                self._to_follow.discard(key.target)
 
 
 class CellPreview:

@@ -117,6 +117,15 @@ def test_the_commands_move_a_cluster_that_serves(
         changed = set(written.stdout.splitlines()) ^ set((tmp_path / "in.jsonl").read_text().splitlines())
         assert len(changed) == 2
         assert all("mover1" in line for line in changed)
+        assert plaudit(tmp_path, env, "split", target).returncode == 0
+        assert client.put("/api/v1/reactions", headers=bearer, json=tap).json()["outcome"] == "unchanged"
+        again = plaudit(tmp_path, env, "import", "in.jsonl")
+        assert again.returncode == 0, again.stderr
+        split = plaudit(tmp_path, env, "export", "-")
+        lines_of = [
+            set(each.stdout.replace('"version":8', '"version":7').splitlines()) for each in (written, split)
+        ]
+        assert lines_of[0] == lines_of[1], split.stderr
         for command in (["backup", "b"], ["restore", "b"]):
             refused = plaudit(tmp_path, env, *command)
             assert refused.returncode == 3
