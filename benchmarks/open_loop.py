@@ -32,6 +32,13 @@ class Answered(NamedTuple):
     status: int
 
 
+class Offered(NamedTuple):
+    """Every answer, and how many requests got none."""
+
+    answers: list[Answered]
+    unanswered: int
+
+
 class _Connection(asyncio.Protocol):
     """One connection: writes a request, waits for the end of its answer."""
 
@@ -133,6 +140,6 @@ def open_loop(port: int, rate: float, seconds: float, connections: int, requests
     return OpenLoop(rate, len(answers) / seconds, p50, p99, errors)
 
 
-def offer(port: int, rate: float, seconds: float, connections: int, requests: list[bytes]) -> list[Answered]:
+def offer(port: int, rate: float, seconds: float, connections: int, requests: list[bytes]) -> Offered:
     """As `open_loop`, with every answer."""
-    return uvloop.run(_run(port, rate, seconds, connections, requests))[0]
+    return Offered(*uvloop.run(_run(port, rate, seconds, connections, requests)))

@@ -61,8 +61,15 @@ fi
 
 echo "installing$missing with apt-get"
 export DEBIAN_FRONTEND=noninteractive
+nginx_is_new=no
+case "$missing" in *nginx*) nginx_is_new=yes ;; esac
 # shellcheck disable=SC2086 # one word per package
 if ! { apt-get -qq update && apt-get -qq install --yes --no-install-recommends $missing >/dev/null; }; then
     echo "apt-get could not install$missing; $without"
+fi
+if [ $nginx_is_new = yes ] && command -v service >/dev/null 2>&1; then
+    # Debian starts a web server for everybody with it. Tests start their own.
+    service nginx stop >/dev/null 2>&1
+    update-rc.d nginx disable >/dev/null 2>&1
 fi
 exit 0

@@ -23,7 +23,7 @@ from benchmarks.cluster import overload_page
 from benchmarks.cluster.engines import Place, engines
 from benchmarks.cluster.service import PLAUDIT, api, environment, migrate
 from benchmarks.load import Server
-from benchmarks.open_loop import Answered, offer
+from benchmarks.open_loop import Answered, Offered, offer
 from plaudit.adapters.cassandra import CassandraCells, CassandraCounts, Session
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Header
@@ -65,7 +65,7 @@ async def fill(place: Place) -> None:
         await counts.put({name(number): Target(header) for number in range(TARGETS)})
 
 
-def read(port: int, seconds: float) -> list[Answered]:
+def read(port: int, seconds: float) -> Offered:
     """Counts of some targets at random, from a process of its own."""
     chance = random.Random(1)
     asked = [
@@ -117,10 +117,10 @@ class Kept:
 
 
 def figures(answers: Iterable[Answered], from_s: float, to_s: float) -> Found:
-    """Of the calls that were due in this time; milliseconds."""
+    """Of the calls that were due in this time; milliseconds of those that were answered with counts."""
     due = [answer for answer in answers if from_s <= answer.due_s < to_s]
-    latencies = sorted(answer.latency_s * 1e3 for answer in due)
-    refused = sum(answer.status != 200 for answer in due)
+    latencies = sorted(answer.latency_s * 1e3 for answer in due if answer.status == 200)
+    refused = len(due) - len(latencies)
     return {
         "calls": len(due),
         "refused": refused,
@@ -141,7 +141,7 @@ def measure(place: Place, pool: ProcessPoolExecutor) -> Found:
         first = refills(server)
         emptied_s = kept.empty()
         again_s = kept.whole(emptied_s, READ_S - EMPTIED_AFTER_S)
-        answers = reading.result()
+        answers, unanswered = reading.result()
         second = refills(server) - first
     began_s = min(answer.due_s for answer in answers)
     warm = figures(answers, emptied_s - 5, emptied_s)
@@ -160,14 +160,14 @@ def measure(place: Place, pool: ProcessPoolExecutor) -> Found:
     )
     warmed_s = time.perf_counter() - began_s
     with api(place) as server:
-        answers = pool.submit(read, server.port, FIRST_S + 5).result()
+        answers, lost = pool.submit(read, server.port, FIRST_S + 5).result()
         began_s = min(answer.due_s for answer in answers)
         found["warmed"] = {
             **figures(answers, began_s, began_s + FIRST_S),
             "refills": refills(server),
             "whole_s": warmed_s,
         }
-    return found
+    return {**found, "unanswered": unanswered + lost}
 
 
 @contextmanager

@@ -22,10 +22,10 @@ from rich.console import Console
 from benchmarks.cluster import overload_page
 from benchmarks.cluster.engines import Place, engines
 from benchmarks.cluster.held import NO_OP, SLOW
-from benchmarks.cluster.processes import Meter
+from benchmarks.cluster.processes import Meter, everything
 from benchmarks.cluster.service import Load, environment, migrate, token
 from benchmarks.load import Server, running
-from benchmarks.open_loop import Answered, offer
+from benchmarks.open_loop import Answered, Offered, offer
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT
 from plaudit.http.server import free_port
 
@@ -60,7 +60,7 @@ def taps(name: str, targets: Sequence[str], count: int) -> list[bytes]:
 
 def stream(
     port: int, name: str, targets: Sequence[str], rate: float, seconds: float, connections: int
-) -> list[Answered]:
+) -> Offered:
     """Offer taps from a process of its own."""
     return offer(port, rate, seconds, connections, taps(name, targets, round(rate * seconds) + 1))
 
@@ -124,7 +124,7 @@ def measure(place: Place) -> Found:
         held_s = TIMES * USERS / offered
         with api(place, held_s, USERS) as server:
             port = server.port
-            meter, watch = Meter({"API": [server.pid], "Cassandra": [place.cassandra_pid]}), Watch(server)
+            meter, watch = Meter({"all": everything(place)}), Watch(server)
             others = pool.submit(stream, port, "q", quiet, QUIET_PER_S, whole_s, 128)
             few = pool.submit(stream, port, "f", [SLOW], FEW_PER_S, whole_s, 64)
             time.sleep(BEFORE_S)
@@ -135,12 +135,12 @@ def measure(place: Place) -> Found:
 
 
 def _figures(
-    others: "Future[list[Answered]]",
-    few: "Future[list[Answered]]",
-    crowd: "Future[list[Answered]]",
+    others: "Future[Offered]",
+    few: "Future[Offered]",
+    crowd: "Future[Offered]",
     watch: Watch,
 ) -> Found:
-    quiet, same, viral = others.result(), few.result(), crowd.result()
+    (quiet, unanswered), (same, _), (viral, _) = others.result(), few.result(), crowd.result()
     seen = watch.stop()
     began_s, ended_s = min(answer.due_s for answer in viral), max(answer.due_s for answer in viral)
     parts = {
@@ -158,7 +158,7 @@ def _figures(
     return {
         "others": {name: latency(quiet, part) for name, part in parts.items()},
         "same target": {name: latency(same, part) for name, part in parts.items()},
-        "others_failed": sum(answer.status != 200 for answer in quiet),
+        "others_failed": sum(answer.status != 200 for answer in quiet) + unanswered,
         "viral": {
             "answered_per_s": len(viral) / OVER_S,
             "stored_per_s": stored / OVER_S,

@@ -103,6 +103,7 @@ def _cold(found: Found) -> list[str]:
     return [
         "## Full read load on an empty Redis",
         f"One API process is asked for the counts of 20 of {found['targets']:,} targets at random, 150 times a second "
-        "in an open loop; Cassandra has all of them. Latencies are of the first three seconds.",
+        "in an open loop; Cassandra has all of them. Latencies are of the first three seconds; "
+        f"{found['unanswered']} calls got no answer.",
         "\n".join(lines),
     ]

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from benchmarks.cluster.engines import Place
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -20,6 +22,11 @@ def cpu_s(pid: int, *, children: bool = False) -> float:
 def group(pid: int) -> list[int]:
     """The processes that a process has started and that are still there."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def everything(place: Place) -> list[int]:
+    """The engines, and what this process has started and is still there: servers, and who loads them."""
+    return sorted({place.cassandra_pid, place.kafka_pid, *place.redis_pids, *group(os.getpid())})
 
 
 def _busy_s() -> float:

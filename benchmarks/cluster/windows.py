@@ -17,7 +17,7 @@ import uvloop
 
 from benchmarks.cluster import service
 from benchmarks.cluster.engines import Place
-from benchmarks.cluster.processes import Meter
+from benchmarks.cluster.processes import Meter, everything
 from benchmarks.notify import KEY, Late, receiver
 from plaudit.bootstrap.engines import Engines, engines
 from plaudit.bootstrap.letters import notifier
@@ -94,7 +94,11 @@ async def _measure(place: Place, url: str, authority: Path, tally: Path) -> dict
         directory = CellDirectory(alter, held.users, held.users, clock)
         events = await _tapped(held, clock, [f"due:{run}:{n}" for n in range(DUE)])
         async with notifier(settings, held, directory, clock, Metrics()) as handler:
-            meter, began_s, cpu_s = Meter({}), time.perf_counter(), time.process_time()
+            meter, began_s, cpu_s = (
+                Meter({"all": everything(place)}),
+                time.perf_counter(),
+                time.process_time(),
+            )
             for first in range(0, len(events), PER_POLL):
                 await handler.handle(events[first : first + PER_POLL])
             followed_s, followed_cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s

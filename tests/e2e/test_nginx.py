@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +29,12 @@ from tests.engines.kafka import Kafka
 from tests.engines.node import Node
 from tests.engines.redis import Redis
 from tests.support.api import fresh
-from tests.support.cluster import environment, migrate, settings_of
+from tests.support.cluster import START_WITHIN_S, environment, migrate, settings_of
 from tests.support.nginx import Nginx
 from tests.support.server import ServerProcess
 from tests.support.wait import until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("nginx")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("nginx")]
 
 APIS = 3
 LANES = 4
@@ -70,7 +71,7 @@ def site(cassandra: Cassandra, kafka: Kafka, redis: Redis, tmp_path: Path) -> It
     apis = [ServerProcess(tmp_path / f"api{n}", env=env) for n in range(APIS)]
     with ThreadPoolExecutor(APIS) as threads:
         try:
-            list(threads.map(ServerProcess.start, apis))
+            list(threads.map(partial(ServerProcess.start, within_s=START_WITHIN_S), apis))
             with Nginx(tmp_path / "nginx", [api.port for api in apis], owners=True, workers=2) as nginx:
                 yield Site(nginx, kafka.nodes[0], apis, settings)
         finally:
@@ -200,7 +201,7 @@ async def test_a_cell_has_one_process_and_no_tap_is_lost_with_it(site: Site) -> 
             await asyncio.to_thread(victim.start)
 
             async with asyncio.timeout(WITHIN_S):
-                while await owned(site, people, 100) != first:
+                while await owned(site, people, 300) != first:
                     pass
         for target in targets:
             of = LANES if target == big else 1

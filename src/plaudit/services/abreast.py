@@ -1,8 +1,9 @@
 """Abreast: how many lanes of one target a process commits at the same time.
 
 A batch costs the store little more than a tap. Where all lanes of a target are committed side by side, what comes for
-it meanwhile spreads over many small batches; where a few are, the others' taps gather. An eighth of the lanes: whoever
-is one process among many owns no more of them than that, and never waits.
+it meanwhile spreads over many small batches; where a few are, the others' taps gather. An eighth of the lanes at once,
+and one at least: with eight processes or more, to which taps are routed, no lane waits for another. With fewer, one
+that has to wait for the store (seconds, where replicas are away) can hold up lanes of its target, never another target.
 """
 
 from collections import deque

@@ -6,9 +6,9 @@ While one proposal of a cell is under way, further taps on it queue, and the nex
 - a tap refused with `Overloaded` or `Unavailable` is not stored and never will be;
 - a tap whose outcome is unknown is owned until it is known, whether its client still waits or not, and nothing else of
   its cell is proposed meanwhile;
-- a cell that is refused, unknown or long in the queue holds up no other cell, and no target keeps others from waiting:
-  it has at most as many taps in the queue as there is room left (Choudhury and Hahne, "Dynamic queue length thresholds
-  for shared-memory packet switches", 1998);
+- a cell that is refused, unknown or long in the queue holds up no other target (lanes of its own: `abreast`), and no
+  target keeps others from waiting: it has at most as many taps in the queue as there is room left (Choudhury and Hahne,
+  "Dynamic queue length thresholds for shared-memory packet switches", 1998);
 - a tap that could not be stored before its deadline is refused when it comes.
 
 The place of `plaudit.services.commit` in the cluster profile: the same questions, the same answers. Lives on the event

@@ -22,7 +22,7 @@ from tests.integration.cassandra.test_intake import AT, batch, some, take
 from tests.support.cassandra import Cluster, Process, cluster, fresh_target
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, WOW, set_to
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 LANES = 4
 

@@ -30,13 +30,13 @@ from tests.support.redis import emptied
 from tests.support.taps import LIKE, set_to
 from tests.support.wait import happens
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_window_that_redis_forgot_is_told_all_the_same(
     cassandra: Cassandra, kafka: Kafka, redis: Redis, anyio_backend: str
 ) -> None:
-    settings = Settings(**settings_of(cassandra, kafka, redis), notification_windows_s=[3])
+    settings = Settings(**settings_of(cassandra, kafka, redis), notification_windows_s=[6])
     await migrate_engines(settings)
     clock, metrics = SystemClock(), Metrics()
     target, owner = fresh_target(), fresh_target()

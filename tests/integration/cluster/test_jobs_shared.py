@@ -20,7 +20,7 @@ from tests.support.cassandra import fresh_target, open_session
 from tests.support.cluster import settings_of
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 Step = Callable[[str, int], Awaitable[dict[str, Target]]]
 
