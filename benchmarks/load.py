@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
@@ -59,21 +60,23 @@ def _cpu_s(folder: str) -> float:
 @contextmanager
 def running(command: Sequence[str], port: int, **env: str) -> Iterator[Server]:
     """The server that `command` starts, until the block ends."""
-    process = subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(0.05)
-        yield Server(process.pid, port)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    with TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env={**os.environ, **env}, stderr=said)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1).close()
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline or process.poll() is not None:
+                        said.seek(0)
+                        raise RuntimeError(f"{command[-1]} does not start:\n{said.read()}") from error
+                    time.sleep(0.05)
+            yield Server(process.pid, port)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
 
 def load(server: Server, script: str, *, connections: int, seconds: int, **env: object) -> Round:

@@ -39,6 +39,7 @@ class PlainCommitter:
         publish: Publish,
         limits: Limits,
         wrote: Callable[[str, str, int, int], None],
+        hot: object = None,
     ) -> None:
         self._proposer = proposer
         self._near = near

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "install-system.sh"
-NEEDED = {"openjdk-17-jre-headless", "maven", "redis-server", "nginx-light", "chromium", "php-cli", "npm"}
+# Not nginx: the script looks where Debian keeps it, so it finds the one of this machine.
+NEEDED = {"openjdk-17-jre-headless", "maven", "redis-server", "chromium", "php-cli", "npm"}
 
 
 def install(folder: Path, user: int) -> tuple[str, str]:

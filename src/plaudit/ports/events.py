@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from plaudit.ports.cells import CellKey
 
 SHARDS = 64
+OWED_AT_ONCE = 1000  # debts of a shard, at most
 
 
 class Events(Protocol):

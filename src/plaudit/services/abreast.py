@@ -3,7 +3,7 @@
 A batch costs the store little more than a tap. Where all lanes of a target are committed side by side, what comes for
 it meanwhile spreads over many small batches; where a few are, the others' taps gather. An eighth of the lanes at once,
 and one at least: with eight processes or more, to which taps are routed, no lane waits for another. With fewer, one
-that has to wait for the store (seconds, where replicas are away) can hold up lanes of its target, never another target.
+waits for another for a quarter of a second at most (`commit_cells.HELD_S`): a store that hangs holds up nobody else.
 """
 
 from collections import deque

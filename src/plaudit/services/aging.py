@@ -24,7 +24,7 @@ _LONG_AGO = float("-inf")
 AHEAD = 0.5  # of the age that an entry may have: from then on it is read again when it is asked for
 GATHER_S = 0.01  # so long what is to be read again gathers
 TOGETHER = 500
-LATE_S = 5.0  # so old is never anything that is shown (docs/delivery.md)
+LATE_S = 4.0  # what is shown is never older than 5 s (docs/delivery.md), and what was read trailed the ledger
 SAID_FOR_S = 1.0
 
 

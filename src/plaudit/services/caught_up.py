@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
-from plaudit.ports.events import SHARDS, Debt, Debts
+from plaudit.ports.events import OWED_AT_ONCE, SHARDS, Debt, Debts
 from plaudit.ports.own import Indexed
 
 WITHIN_S = 60.0
@@ -58,6 +58,8 @@ class CaughtUp:
         One debt that can be paid is answer enough, so while many are open only one cell is read.
         """
         for owed in await asyncio.gather(*(self._debts.owed(shard) for shard in range(SHARDS))):
+            if len(owed) >= OWED_AT_ONCE:
+                return False  # there may be more
             for debt in owed:
                 if debt.place in hopeless:
                     continue

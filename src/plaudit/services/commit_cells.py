@@ -51,6 +51,7 @@ from plaudit.telemetry import Metrics
 log = logging.getLogger("plaudit.commit_cells")
 
 EXPIRE_EVERY_S = 0.25
+HELD_S = 0.25  # so long at most a lane waits for another one of its target; commits take far less, where all is well
 
 # What a commit made of a user's reaction on a target, and when: called at once, and returns at once.
 Wrote = Callable[[str, str, int, int], None]
@@ -84,6 +85,7 @@ class CellCommitter:
         self._backoff = backoff
         self._rivals = Rivals()
         self._abreast = Abreast(proposer.lanes)
+        self._held: dict[CellKey, asyncio.TimerHandle] = {}  # lanes under way that others may wait for
         self._cells: dict[CellKey, Cell] = {}
         # Cells with taps and nothing under way, in the order of their turns.
         self._ready: deque[CellKey] = deque()
@@ -153,6 +155,8 @@ class CellCommitter:
             self._expiry = None
         self._ready.clear()  # or the end of one would start the next
         self._abreast.clear()
+        for held in self._held.values():
+            held.cancel()
         under_way = dict(self._tasks)
         for task in under_way:
             task.cancel()
@@ -181,6 +185,8 @@ class CellCommitter:
             cell = self._cells.get(key)
             if cell is None or not self._abreast.enter(key):
                 continue
+            if key.bucket:
+                self._held[key] = asyncio.get_running_loop().call_later(HELD_S, self._next, key)
             batch = self._take(cell)
             if batch:
                 self._under_way += 1
@@ -193,9 +199,16 @@ class CellCommitter:
             self._line.ended()
 
     def _next(self, key: CellKey) -> None:
-        """The cell is not under way any more: have a lane that waited for it try."""
+        """The cell is not under way any more, or for so long that others need not wait: have a lane that does try."""
+        held = self._held.pop(key, None)
+        if held is None:
+            return
+        held.cancel()
         if (waited := self._abreast.leave(key)) is not None:
             self._ready.append(waited)
+            if not self._scheduled:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self._start)
 
     def _begin(self, work: Coroutine[None, None, None], batch: list[Waiting]) -> None:
         """Start a task that carries these taps."""
@@ -220,7 +233,7 @@ class CellCommitter:
         now_s = self._clock.monotonic_s()
         if pause:
             pause_s = self._backoff.pause_s(cell.failures, self._random)
-        elif self._rivals.has(key, now_s):
+        elif self._rivals.turn(key, now_s):
             pause_s = self._backoff.turn_s(self._random, now_s - cell.began_s)
         else:
             self._ready_again(key, cell)
@@ -358,6 +371,8 @@ class CellCommitter:
     def _put_back(self, cell: Cell, batch: list[Waiting]) -> None:
         cell.queue.extendleft(reversed(batch))
         self.waiting += len(batch)
+        if batch and self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY_S, self._expire)
 
     def _expire(self) -> None:
         """Refuse what has waited past its deadline without being stored; it is not under way, so it never will be."""

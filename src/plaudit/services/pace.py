@@ -6,6 +6,7 @@ from typing import NamedTuple
 from plaudit.ports.cells import CellKey
 
 LATELY_S = 1.0
+PER_LOSS = 3  # in the simulation (tests/simulation/test_rivals.py) more bring little more
 MANY = 1_000
 TURNS = 8  # commits of ours, as long as which the others may get at most
 
@@ -37,17 +38,24 @@ class Rivals:
     """
 
     def __init__(self) -> None:
-        self._lost_s: dict[CellKey, float] = {}
+        self._owed: dict[CellKey, tuple[float, int]] = {}  # when they were first, and the turns left for that
 
     def lost(self, key: CellKey, now_s: float) -> None:
         """Somebody else was first with this cell."""
-        self._lost_s[key] = now_s
-        if len(self._lost_s) > MANY:
-            self._lost_s = {key: at_s for key, at_s in self._lost_s.items() if at_s + LATELY_S > now_s}
+        self._owed.pop(key, None)
+        self._owed[key] = now_s, PER_LOSS
+        if len(self._owed) > MANY:
+            del self._owed[next(iter(self._owed))]  # that was longest ago
 
-    def has(self, key: CellKey, now_s: float) -> bool:
-        """Whether others commit the cell too."""
-        return self._lost_s.get(key, -LATELY_S) + LATELY_S > now_s
+    def turn(self, key: CellKey, now_s: float) -> bool:
+        """Whether to leave others a turn now: a few for each time that they were first. A turn for each of ours would
+        let a single tap that goes astray each second slow down a cell that one process could commit alone."""
+        lost_s, left = self._owed.pop(key, (0.0, 0))
+        if not left or lost_s + LATELY_S <= now_s:
+            return False
+        if left > 1:
+            self._owed[key] = lost_s, left - 1
+        return True
 
 
 class Limits(NamedTuple):

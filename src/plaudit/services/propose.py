@@ -221,9 +221,8 @@ class Proposer:
         await self._views.ready(key.target)
         if key.bucket:
             return {}
-        lanes = state.header.lanes
-        self._views.learn(key.target, lanes)
-        buckets = {lane_of(user, lanes) for user in users}
+        # Not `learn`: what comes for the lanes from then on would overtake what waits for the root.
+        buckets = {lane_of(user, state.header.lanes) for user in users}
         return {bucket: await self._cells.read(CellKey(key.target, bucket), users) for bucket in buckets}
 
     def _target(self, key: CellKey, state: CellState) -> Target:

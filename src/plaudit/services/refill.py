@@ -171,6 +171,7 @@ class Refill:
             self._unkept.clear()
             log.info("what was read from the ledger is not kept: %s", error)
         except Exception:
+            self._unkept.clear()
             log.exception("keeping what was read failed in a way nobody foresaw")
         finally:
             self._keeper = None

@@ -9,9 +9,11 @@ import pytest
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Header, Outcome, Row, Rules, Tap, Verb
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError, Unavailable
+from plaudit.domain.lanes import lane_of, seal
 from plaudit.domain.operations import KEPT, remember
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.ledger import Target
+from plaudit.services import commit_cells
 from plaudit.services.commit import Committed
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
@@ -315,3 +317,25 @@ async def test_draining_gives_up_on_a_store_that_is_silent() -> None:
     with pytest.raises(OutcomeUnknown):
         await future
     assert bench.committer.open == 0
+
+
+async def test_a_lane_that_hangs_holds_up_the_others_of_its_target_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commit_cells, "HELD_S", 0.01)
+    bench = Bench()
+    users = {lane_of(f"u{n}", 8): f"u{n}" for n in range(100)}
+    await bench.tap("a", "root")
+    state = await bench.cells.read(KEY, ())
+    assert state.header is not None
+    sealed = Proposal(state.seq, seal(state.header, 8), {})
+    assert await bench.cells.propose(KEY, sealed)
+    await bench.tap("a", users[1])  # so the process knows of the lanes
+    done = len(bench.cells.proposals)
+    bench.cells.shut()
+    first, second = bench.tap("a", users[2]), bench.tap("a", users[3])
+    await bench.proposals(done + 2)
+    assert not first.done()
+    bench.cells.let(2)
+    await asyncio.gather(first, second)
+    await bench.committer.drain()

@@ -9,12 +9,11 @@ from plaudit.adapters.cassandra.session import Session
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
-from plaudit.ports.events import SHARDS, Debt
+from plaudit.ports.events import OWED_AT_ONCE, SHARDS, Debt
 
 SLICE_S = 3600
 # A slice this long over gets no more debts: clocks are a second apart at most, and a write ends within seconds.
 CLOSED_AFTER_S = 15 * 60
-AT_MOST = 1000
 
 OPEN = "INSERT INTO $keyspace.pending_slices (shard, slice) VALUES (?, ?)"
 OWE = """
@@ -57,14 +56,14 @@ class CassandraDebts:
         found: list[Debt] = []
         slices = [row[0] for row in await self._rows(SLICES, shard)]
         for slice_ in slices:
-            rows = await self._rows(OWED, slice_, shard, AT_MOST - len(found))
+            rows = await self._rows(OWED, slice_, shard, OWED_AT_ONCE - len(found))
             for place, target, bucket, users in rows:
                 found.append(
                     Debt(CellKey(target, bucket), tuple(users or ()), (slice_, shard, UUID(str(place))))
                 )
             if not rows and self._now_s() > (slice_ + 1) * SLICE_S + CLOSED_AFTER_S:
                 await self._close(shard, slice_)
-            if len(found) >= AT_MOST:
+            if len(found) >= OWED_AT_ONCE:
                 break
         return found
 

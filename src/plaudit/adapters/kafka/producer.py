@@ -102,9 +102,14 @@ class Appender:
         """The producer takes and sends nothing any more: have another one."""
         log.error("Kafka has shut this producer out, and another one goes on: %s", words(error))
         ended, self._shut_out = self._producer, None
-        self._producer, self._made_at_s = Producer(self._options), time.monotonic()
-        ended.purge()
-        ended.flush(FLUSH_S)  # whoever waits for what was purged is told
+        self._made_at_s = time.monotonic()
+        try:
+            self._producer = Producer(self._options)
+            ended.purge()
+            ended.flush(FLUSH_S)  # whoever waits for what was purged is told
+        except KafkaException as failure:
+            log.error("the producer could not be replaced: %s", words(of(failure)))
+            self._shut_out = error if self._producer is ended else None
         self._tell()
 
     def _tell(self) -> None:
