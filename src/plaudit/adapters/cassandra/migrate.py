@@ -52,10 +52,9 @@ async def migrate(session: Session) -> list[str]:
         for statement in statements:
             text = statement.replace("$keyspace", config.keyspace).replace("$replication", replication)
             await session.change_schema(text)
+        await _agreed(session)  # or a node that has not heard of the table refuses the line about it
         await session.write((await session.prepare(APPLY)).bind([version, name]))
         done.append(name)
-    if done:
-        await _agreed(session)
     return done
 
 

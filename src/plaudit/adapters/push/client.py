@@ -212,12 +212,13 @@ def is_public(text: str) -> bool:
     """Whether an address is one of the public internet, also behind the ways to write IPv4 in IPv6."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        inner = address.ipv4_mapped
         if address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return is_public(str(inner))
-        if address.is_site_local:
+        # 6to4 (RFC 7526: deprecated) and Teredo lead through relays to whatever address is written in them.
+        if address.is_site_local or address.sixtofour or address.teredo:
             return False
     # Reserved is also ::/8, with IPv4-compatible addresses (::a.b.c.d) and the NAT64 of a network (64:ff9b:1::/48).
     return address.is_global and not (address.is_multicast or address.is_reserved)
