@@ -210,12 +210,9 @@ class CountsCall:
         asked = raw_ids(query)
         if asked is None or len(asked) > 100 or len(set(asked)) != len(asked):
             return None, False
-        found = []
-        for id_ in asked:
-            shown = self._near.get(id_)
-            if shown is None or not shown.public:
-                return None, False
-            found.append(shown)
+        found = self._near.all(asked)
+        if found is None or not all(shown.public for shown in found):
+            return None, False
         return found, True
 
     async def _load(self, scope: Scope) -> tuple[list[Shown], bool]:

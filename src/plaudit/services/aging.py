@@ -97,6 +97,19 @@ class AgingNearCache(NearCache):
             self._read_soon(target_id)
         return shown
 
+    def all(self, ids: Sequence[str]) -> list[Shown] | None:
+        """As `NearCache.all`: those that are young enough. One look at the clock for all of them."""
+        now_s, found = self._now_s(), []
+        oldest_s, soon_s = now_s - self._max_age_s, now_s - self._max_age_s + self._ahead_s
+        for id_ in ids:
+            shown = self._shown.get(id_)
+            if shown is None or shown.seen_s < oldest_s:
+                return None
+            if shown.seen_s < soon_s:
+                self._read_soon(id_)
+            found.append(shown)
+        return found
+
     def _read_soon(self, target_id: str) -> None:
         self._due[target_id] = None
         if self._refreshing is None:

@@ -126,6 +126,11 @@ class NearCache:
             return known if target.header.lanes == 1 else self._show(target_id, target)
         return self._put(target_id, target)
 
+    def all(self, ids: Sequence[str]) -> list[Shown] | None:
+        """These targets, in this order, if all of them are here."""
+        found = [shown for id_ in ids if (shown := self._shown.get(id_)) is not None]
+        return found if len(found) == len(ids) else None
+
     async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
         """These targets, in this order; what is not here is read, in one read, once however many ask."""
         found = {id_: self.get(id_) for id_ in ids}

@@ -156,6 +156,25 @@ async def test_what_is_in_use_is_read_again_together_and_before_it_is_too_old() 
     assert world.near.get("a") is not None, "nobody had to wait"
 
 
+async def test_all_or_none_are_here_and_what_ages_is_read_in_time() -> None:
+    world = World()
+    assert world.near.all(["a"]) is None
+    shown = await world.near.load(["a", "b"])
+    assert world.near.all(["b", "a"]) == [shown["b"], shown["a"]]
+    assert world.near.all(["a", "other"]) is None
+    world.clock.advance(0.06)
+    assert world.near.all(["a", "b"]) is not None
+    now_s = world.clock.monotonic_s()
+    await until(lambda: all(one.seen_s == now_s for one in shown.values()), "both are read again")
+    assert len(world.store.reads) == 2
+    world.clock.advance(0.09)
+    assert world.near.all(["a"]) is not None
+    world.clock.advance(0.09)
+    assert world.near.all(["a"]) is None
+    world.near.forget("b")
+    assert world.near.all(["b"]) is None
+
+
 async def test_where_that_fails_whoever_asks_next_is_told() -> None:
     world = World()
     await world.seq()
