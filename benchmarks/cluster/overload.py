@@ -117,6 +117,7 @@ def measure(place: Place) -> Found:
     migrate(place)
     quiet, whole_s = [f"q{n:06d}" for n in range(QUIET_TARGETS)], BEFORE_S + OVER_S + AFTER_S
     with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        list(pool.map(time.sleep, [0.5] * 3))  # all of them are there before the meter looks
         with api(place) as server:
             pool.submit(stream, server.port, "w", quiet, 2 * QUIET_PER_S, WARM_S, 64).result()
             no_op = Load(place, "one", NO_OP).run(server, 256, NO_OP_S)["rate"]

@@ -154,9 +154,8 @@ machines decide whether the 50 ms of the design are kept, not queues.
 
 The cases that were measured, played by the model. In each cell: measured · model. Rates and CPU are within 25 %, medians
 within 40 % (`tests/benchmarks/test_model.py`); the tails are not claimed, because they are the moments in which the shared
-machine did other things. How much of the machine was ours is given to the model as pauses, one pair of numbers for each
-file ({two_cores.CELLS.length_s * 1e3:.0f} ms in every {(two_cores.CELLS.gap_s + two_cores.CELLS.length_s) * 1e3:.0f} ms and
-{two_cores.CLUSTER.length_s * 1e3:.0f} in {(two_cores.CLUSTER.gap_s + two_cores.CLUSTER.length_s) * 1e3:.0f} ms); the CPU costs are
+machine did other things. What the machine did besides during `cells.json` is given to the model as pauses ({two_cores.CELLS.length_s * 1e3:.0f} ms in
+every {(two_cores.CELLS.gap_s + two_cores.CELLS.length_s) * 1e3:.0f} ms); `cluster.json` is of a machine that was free. The CPU costs are
 solved from some of the same cases, so what is predicted are rates, queues, batch sizes and latencies. `cells.json` is
 without HTTP, events and workers; `cluster.json` is with all of them.
 

@@ -13,7 +13,7 @@ from benchmarks.model.stores import US, Ledger, Place
 from plaudit.services.refill import Gate
 
 FAILOVER_S = 17.0  # Redis's cluster-node-timeout, 15 s, and an election
-NEAR_AGE_S = 0.1
+NEAR_AGE_S = 0.25
 NEAR_ENTRIES = 50_000
 READS_AT_ONCE = 64  # of the Cassandra adapter
 GATE = Gate()
