@@ -64,7 +64,8 @@ def _overload(found: Found) -> list[str]:
         f"{found['no_op']:,.0f} that the process takes on a target whose commits do nothing. Beside it 100 taps a "
         "second go to 500 other targets, which the ledger takes as it can.",
         "\n".join(lines),
-        f"**p99 on other targets**: {ratio:.2f} of what it was in the quieter of the other two times (wanted: less than 2: {reached}); "
+        f"**p99 on other targets**: {ratio:.2f} of what it was in the quieter of the other two times (wanted: less "
+        f"than 2: {reached}); "
         f"{found['others_failed']} of their taps failed. Elsewhere {found['elsewhere']:.0%}; beyond {FREE:.0%} nothing "
         "is decided.",
         f"**Of the crowd** {viral['stored_per_s']:,.0f} taps a second were stored (p50 {viral['p50_ms'] / 1e3:.1f} s), "
