@@ -11,6 +11,7 @@ from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.events import SHARDS
+from plaudit.services import caught_up
 from plaudit.services.alter import Alter
 from plaudit.services.caught_up import CaughtUp
 from plaudit.services.publish import Publish, Swept
@@ -136,3 +137,14 @@ async def test_an_erasure_ends_but_for_whom_something_unreadable_is_about(anyio_
     assert await removals.erase_some("bob", 10) == {}
     with pytest.raises(Corrupt, match="bad"):
         await removals.erase_some("ann", 10)
+
+
+async def test_behind_a_full_page_there_may_be_more(
+    anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debts that nobody can pay fill what is told of a shard: those behind them may be anybody's."""
+    monkeypatch.setattr(caught_up, "OWED_AT_ONCE", 1)
+    bench = Bench(within_s=0.05)
+    await bench.log.owe(BAD, ["ann"])
+    with pytest.raises(Unavailable):
+        await bench.caught_up("zoe")
