@@ -19,7 +19,7 @@ from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff, Limits
-from plaudit.services.propose import MAX_BYTES, Proposer
+from plaudit.services.propose import MAX_BYTES, Moved, Open, Proposer, Sealed
 from plaudit.telemetry import Metrics
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.clock import START_US, ManualClock
@@ -339,3 +339,20 @@ async def test_a_lane_that_hangs_holds_up_the_others_of_its_target_for_a_moment_
     bench.cells.let(2)
     await asyncio.gather(first, second)
     await bench.committer.drain()
+
+
+async def test_what_waits_for_a_root_is_not_overtaken_in_a_lane() -> None:
+    """A root is split while a commit of it has an unknown outcome: only who takes its queue over sends taps to lanes."""
+    bench = Bench()
+    await bench.tap("a", "ann")
+    proposer = Proposer(bench.cells, Known(), bench.clock, Rules(Catalogue()))
+    bench.cells.unknown = [False]
+    open_ = await proposer.attempt(KEY, [Tap("bob", Verb.SET, 1, b"12345678")])
+    assert isinstance(open_, Open)
+    state = await bench.cells.read(KEY, ())
+    assert state.header is not None
+    assert await bench.cells.propose(KEY, Proposal(state.seq, seal(state.header, 8), {}))
+    assert isinstance(await proposer.settle(KEY, open_), Moved)
+    assert "a" not in proposer.lanes
+    assert isinstance(await proposer.attempt(KEY, [Tap("bob", Verb.SET, 1, b"12345678")]), Sealed)
+    assert proposer.lanes["a"] == 8
