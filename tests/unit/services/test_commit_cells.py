@@ -342,7 +342,7 @@ async def test_a_lane_that_hangs_holds_up_the_others_of_its_target_for_a_moment_
 
 
 async def test_what_waits_for_a_root_is_not_overtaken_in_a_lane() -> None:
-    """A root is split while a commit of it has an unknown outcome: only who takes its queue over sends taps to lanes."""
+    """A root is split while an outcome of it is unknown: only who takes its queue over sends taps to the lanes."""
     bench = Bench()
     await bench.tap("a", "ann")
     proposer = Proposer(bench.cells, Known(), bench.clock, Rules(Catalogue()))
