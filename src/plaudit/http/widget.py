@@ -31,8 +31,11 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ASK_FIRST = "no-cache"
 ENTRY_MAX_AGE_S = 300
 
-# Documentation comments wherever they stand, and comments that fill a line. Neither is inside a text of ours.
-_COMMENT = re.compile(rb"[ \t]*/\*\*(?:(?!\*/).)*\*/|^[ \t]*//[^\n]*$", re.DOTALL | re.MULTILINE)
+# Documentation comments wherever they stand, comments that fill a line, and those that end one behind code. None of
+# them is inside a text of ours.
+_COMMENT = re.compile(
+    rb"[ \t]*/\*\*(?:(?!\*/).)*\*/|^[ \t]*//[^\n]*$|(?<=[;,{}()]) // [^\n]*$", re.DOTALL | re.MULTILINE
+)
 _INDENT = re.compile(rb"^\s+", re.MULTILINE)
 
 
