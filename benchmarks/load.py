@@ -7,14 +7,14 @@ import statistics
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)")
+RESULT = re.compile(r"RESULT((?: \d+)+)")
 
 
 class Round(NamedTuple):
@@ -79,12 +79,19 @@ def running(command: Sequence[str], port: int, **env: str) -> Iterator[Server]:
             process.wait(60)
 
 
-def load(server: Server, script: str, *, connections: int, seconds: int, **env: object) -> Round:
-    """Load the server with a wrk script for some seconds; `env` is what the script reads."""
-    before_s, loop_before_s = server.cpu_s(), server.loop_s()
-    url = f"http://127.0.0.1:{server.port}"
+def wrk(
+    url: str,
+    script: str,
+    *,
+    connections: int,
+    seconds: float,
+    env: Mapping[str, object],
+    timeout_s: float = 2,
+) -> list[int]:
+    """What a wrk script (a path below this folder) prints as its result; `env` is what it reads."""
+    options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", f"{timeout_s:.0f}s"]
     run = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / script), url],
+        ["wrk", *options, "-s", str(HERE / script), url],
         env={**os.environ, **{name: str(value) for name, value in env.items()}},
         capture_output=True,
         text=True,
@@ -94,7 +101,16 @@ def load(server: Server, script: str, *, connections: int, seconds: int, **env: 
     found = RESULT.search(run.stdout)
     if found is None:
         raise RuntimeError(f"wrk printed no result:\n{run.stdout}{run.stderr}")
-    requests, duration_us, broken, refused, p50_us, p99_us = map(int, found.groups())
+    return list(map(int, found[1].split()))
+
+
+def load(server: Server, script: str, *, connections: int, seconds: int, **env: object) -> Round:
+    """Load the server with a wrk script for some seconds; `env` is what the script reads."""
+    before_s, loop_before_s = server.cpu_s(), server.loop_s()
+    url = f"http://127.0.0.1:{server.port}"
+    requests, duration_us, broken, refused, p50_us, p99_us = wrk(
+        url, script, connections=connections, seconds=seconds, env=env
+    )
     cpu_us, loop_us = (
         seconds * 1e6 / max(1, requests)
         for seconds in (server.cpu_s() - before_s, server.loop_s() - loop_before_s)

@@ -24,7 +24,7 @@ from benchmarks.cluster import fill, mix, routed_report
 from benchmarks.cluster.engines import Place, engines, running
 from benchmarks.cluster.processes import Meter
 from benchmarks.cluster.service import PLAUDIT, api, environment, migrate, token, workers
-from benchmarks.load import HERE, Server
+from benchmarks.load import Server, wrk
 from plaudit.adapters.cassandra import Session
 from plaudit.adapters.cassandra import migrate as create
 from plaudit.domain.lanes import lane_of, route
@@ -37,7 +37,6 @@ ROUNDS, SECONDS, WARM_S, TOUCH_S = 2, 12, 3, 5
 MANY, FEWER = 1024, 256
 ONE, EIGHT, UNROUTED, SIXTY_FOUR = "unsplit", "split-8", "split-8-unrouted", "split-64"
 COUNTERS = ("plaudit_commits_total", "plaudit_commits_refused_total")
-RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)")
 
 Found = dict[str, dict[str, Any]]
 
@@ -119,20 +118,8 @@ class Taps:
             "START": self.sent,
             "ROUND": self._round,
         }
-        script = str(HERE / "cluster" / "routed.lua")
-        options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "12s", "-s", script]
-        done = subprocess.run(
-            ["wrk", *options, self._site.nginx.url],
-            env={**os.environ, **{key: str(value) for key, value in env.items()}},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=seconds + 60,
-        )
-        found = RESULT.search(done.stdout)
-        if found is None:
-            raise RuntimeError(f"wrk printed no result:\n{done.stdout}{done.stderr}")
-        return list(map(int, found.groups()))
+        url = self._site.nginx.url
+        return wrk(url, "cluster/routed.lua", connections=connections, seconds=seconds, env=env, timeout_s=12)
 
 
 def together(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.cluster import mix
 from benchmarks.cluster.engines import Place, Unused
-from benchmarks.load import HERE, RESULT, Server, running
+from benchmarks.load import Server, running, wrk
 from plaudit.http.auth import issue
 from plaudit.http.server import free_port
 
@@ -110,20 +110,10 @@ class Load:
             "VIRAL_ROWS": mix.VIRAL_ROWS,
             "DELAY_MS": delay_ms,
         }
-        script = str(HERE / "cluster" / "taps.lua")
-        options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "12s", "-s", script]
-        done = subprocess.run(
-            ["wrk", *options, f"http://127.0.0.1:{server.port}"],
-            env={**os.environ, **{key: str(value) for key, value in env.items()}},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=seconds + 60,
+        url = f"http://127.0.0.1:{server.port}"
+        taps, duration_us, broken, refused, p50_us, p99_us = wrk(
+            url, "cluster/taps.lua", connections=connections, seconds=seconds, env=env, timeout_s=12
         )
-        found = RESULT.search(done.stdout)
-        if found is None:
-            raise RuntimeError(f"wrk printed no result:\n{done.stdout}{done.stderr}")
-        taps, duration_us, broken, refused, p50_us, p99_us = map(int, found.groups())
         self._sent += taps + connections
         if self._spread == "one":
             self._unused.viral(self._target, taps + connections)
