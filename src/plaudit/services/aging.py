@@ -130,6 +130,9 @@ class AgingNearCache(NearCache):
         finally:
             self._refreshing = None
 
+    def _time_s(self) -> float:
+        return self._now_s()
+
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         known = self._shown.get(target_id)
         if known is None or known.seq < (target.header.seq if target.header else 0):

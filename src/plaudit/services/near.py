@@ -1,8 +1,9 @@
 """The near cache: targets as this process last saw them, ready to be shown.
 
 Guarantees: an entry is never older than a commit this process has answered, and of two states the one with the higher
-`seq` stays. A tap's commit puts the new state in at once; everything else is read when asked for. Bounded: the target
-that was put in longest ago leaves first.
+`seq` stays. A tap's commit puts the new state in at once; everything else is read when asked for, once however many
+ask: what comes of that read, also its failure, is for all of them. Bounded: the target that was put in longest ago
+leaves first.
 """
 
 import asyncio
@@ -40,6 +41,11 @@ class Shown(msgspec.Struct, gc=False):
         """Whether reactions cannot be given: the host app closed the target, or it is deleted."""
         header, registration = self.target.header, self.target.registration
         return bool((registration and registration.closed) or (header and header.deleted))
+
+
+_Ended = (
+    float | Exception | None
+)  # of a read: when it was, or why there is none; None: whoever read has gone away
 
 
 class Counts:
@@ -95,7 +101,7 @@ class NearCache:
         self._public = public
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
         self._shown: OrderedDict[str, Shown] = OrderedDict()
-        self._loading: dict[str, asyncio.Future[None]] = {}
+        self._loading: dict[str, asyncio.Future[_Ended]] = {}
         self.watched: set[str] = set()
         """Targets somebody listens to; only they are noted in `changed`."""
         self.changed: set[str] = set()
@@ -145,29 +151,46 @@ class NearCache:
             return await self._read(ids)
         mine = [id_ for id_ in ids if id_ not in others]
         result = await self._read(mine) if mine else {}
-        for future in set(others.values()):
-            await asyncio.shield(future)  # who goes away must not cancel what others wait for
-        read = {id_: self.get(id_) for id_ in others}
-        left = [
-            id_ for id_, shown in read.items() if shown is None
-        ]  # whoever read them failed or has gone away
+        left = []
+        for id_, future in others.items():
+            ended = await asyncio.shield(future)  # who goes away must not cancel what others wait for
+            if isinstance(ended, Exception):
+                raise ended
+            shown = self.get(id_) or self._seen(id_, ended)
+            if shown is None:  # whoever read it has gone away, or nobody knows any more
+                left.append(id_)
+            else:
+                result[id_] = shown
         if left:
-            read.update(await self._load(left))
-        result.update(read)  # type: ignore[arg-type] # every None was replaced
+            result.update(await self._load(left))
         return result
 
+    def _seen(self, target_id: str, read_s: float | None) -> Shown | None:
+        """What a read that ended then has found, if that is still to be believed; it may be too old for others."""
+        shown = self._shown.get(target_id)
+        return shown if shown is not None and read_s is not None and shown.seen_s >= read_s else None
+
     async def _read(self, ids: list[str]) -> dict[str, Shown]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[_Ended] = asyncio.get_running_loop().create_future()
         self._loading.update(dict.fromkeys(ids, done))
+        ended: _Ended = None
         try:
             stored = await self._counters.targets(ids)
+            ended = self._time_s()
+        except Exception as error:
+            ended = error
+            raise
         finally:
             still = [id_ for id_ in ids if self._loading.get(id_) is done]
             for id_ in still:
                 del self._loading[id_]
-            done.set_result(None)
+            done.set_result(ended)
         fresh = set(still)
         return {id_: self._take(id_, stored.get(id_, _NOTHING), fresh=id_ in fresh) for id_ in ids}
+
+    def _time_s(self) -> float:
+        """When it is, for `seen_s`."""
+        return 0.0
 
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         """What a read found. Not `fresh`: a commit since it began has put a newer state in."""

@@ -12,9 +12,9 @@ Guarantees:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Self, TypeVar
+from typing import Self
 
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.ports.clock import Clock
@@ -24,8 +24,6 @@ from plaudit.services.near import NearCache
 from plaudit.services.probed import PROBE_EVERY_S, Probed
 
 log = logging.getLogger("plaudit.own_state")
-
-T = TypeVar("T")
 
 NEWEST = 256
 # The lists follow the log closely enough: every tap that may be missing there is younger than the 15 minutes for which
@@ -83,7 +81,7 @@ class Own:
         targets = list(dict.fromkeys(targets))
         if not targets:
             return {}
-        known = await self._asked(lambda: self._states.recall(user, targets))
+        known = await self._probed.ask(lambda: self._states.recall(user, targets))
         if known.since is None and len(known.states) < len(targets):
             loaded = await self._load(user)
             if loaded is not None:
@@ -133,7 +131,7 @@ class Own:
             if not await self._lists_are_fresh():  # before the list is read
                 return None
             began_s = self._clock.monotonic_s()
-            token = await self._asked(lambda: self._states.begin(user))
+            token = await self._probed.ask(lambda: self._states.begin(user))
             entries = await self._ledger.newest(user, NEWEST + 1)
             since = entries[NEWEST - 1][0].created_at if len(entries) > NEWEST else 0
             states = {entry.key: State(entry.reaction, at) for entry, at in entries[:NEWEST]}
@@ -145,23 +143,11 @@ class Own:
             return None
         return None if agreed is None else Recalled(states, agreed)
 
-    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask what is kept; while it is away, `Unavailable` at once."""
-        if self.away:
-            raise Unavailable("own state is not asked for while its store is away")
-        try:
-            answer = await question()
-        except Unavailable as error:
-            self._probed.failed(error, question)
-            raise
-        self._probed.answered()
-        return answer
-
     async def _lists_are_fresh(self) -> bool:
         now_s = self._clock.monotonic_s()
         if self._reached is None or now_s - self._reached[0] >= ASK_EVERY_S:
             try:
-                reached = await self._asked(self._indexed.reached) or 0
+                reached = await self._probed.ask(self._indexed.reached) or 0
             except Unavailable:
                 self._reached = now_s, 0  # others do not wait for it as well
                 raise

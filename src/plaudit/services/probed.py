@@ -1,13 +1,14 @@
 """Probed: a store that others can do without is not waited for while it is away.
 
 After a few failures in a row it is not asked at all, but for a probe each second beside the work: the question that was
-not answered last, until it is. So nobody but the first few waits for a time-out.
+not answered last, until it is. So nobody but the first few waits for a time-out. One that answers later than that is as
+good as away, wherever the time went: on its way, in the store, or in a queue before it.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeVar
 
 from plaudit.domain.errors import Unavailable
 
@@ -15,16 +16,18 @@ log = logging.getLogger("plaudit.probed")
 
 FAILURES = 3
 PROBE_EVERY_S = 1.0
+SLOW_S = 0.5  # whoever asks has not waited longer
 
-Question = Callable[[], Awaitable[Any]]
+T = TypeVar("T")
 
 
 class Probed:
     """See the module; lives on the event loop, and is closed by `close`. `what`: for the log, what is away."""
 
-    def __init__(self, what: str, every_s: float = PROBE_EVERY_S) -> None:
+    def __init__(self, what: str, every_s: float = PROBE_EVERY_S, slow_s: float = SLOW_S) -> None:
         self._what = what
         self._every_s = every_s
+        self._slow_s = slow_s
         self._failures = 0  # in a row
         self._prober: asyncio.Task[None] | None = None
 
@@ -38,17 +41,25 @@ class Probed:
         """Whether nothing may be asked for now."""
         return self._prober is not None
 
-    def answered(self) -> None:
-        """A question was answered."""
-        if not self.away:  # an answer to what was asked before it went away says nothing of now
-            self._failures = 0
+    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """The answer. Raises `Unavailable`: there was none in time, or, at once, the store is away.
 
-    def failed(self, error: Unavailable, question: Question) -> None:
-        """This one was not. Probes ask it again: it has to be one that may be asked twice."""
-        self._failures += 1
-        if self._failures >= FAILURES and self._prober is None:
-            log.warning("%s is away and only probed: %s", self._what, error)
-            self._prober = asyncio.create_task(self._probe(question))
+        Probes ask the same again: it has to be a question that may be asked twice.
+        """
+        if self.away:
+            raise Unavailable(f"{self._what} is away, and only probed")
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
+        try:
+            answer = await self._in_time(question)
+        except Unavailable as error:
+            self._failed(error, question)
+            raise
+        # One that comes at the last moment takes back no failure: of a queue that is too long some are answered just
+        # in time, and all of them wait. Nor does an answer to what was asked before the store went away.
+        if self._prober is None and now_s() - began_s < self._slow_s / 2:
+            self._failures = 0
+        return answer
 
     async def close(self) -> None:
         """Stop probing."""
@@ -56,11 +67,24 @@ class Probed:
             self._prober.cancel()
             await asyncio.gather(self._prober, return_exceptions=True)
 
-    async def _probe(self, question: Question) -> None:
+    async def _in_time(self, question: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._slow_s):
+                return await question()
+        except TimeoutError as error:
+            raise Unavailable(f"no answer in {self._slow_s:g} s") from error
+
+    def _failed(self, error: Unavailable, question: Callable[[], Awaitable[object]]) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES and self._prober is None:
+            log.warning("%s is away and only probed: %s", self._what, error)
+            self._prober = asyncio.create_task(self._probe(question))
+
+    async def _probe(self, question: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             try:
-                await question()
+                await self._in_time(question)
             except Unavailable:
                 continue
             except Exception:

@@ -2,9 +2,9 @@
 
 A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
 is kept for the next reader, after the answer; until it is, whoever reads the same gets it from here. While the totals
-are away everything is read from the ledger and `degraded` says so; after a few failures in a row they are only probed
-(`services/probed.py`). The ledger is behind a gate: one read of a target at a time, a few reads at once, and beyond a
-bound `Overloaded`.
+are away, or too slow, everything is read from the ledger and `degraded` says so; after a few failures in a row they are
+only probed (`services/probed.py`). The ledger is behind a gate: one read of a target at a time, a few reads at once,
+and beyond a bound `Overloaded`.
 """
 
 import asyncio
@@ -109,12 +109,9 @@ class Refill:
         if self.away:
             return {}
         try:
-            kept = await self._totals.get(ids)
-        except Unavailable as error:
-            self._probed.failed(error, lambda: self._totals.get(ids))
+            return await self._probed.ask(lambda: self._totals.get(ids))
+        except Unavailable:
             return {}
-        self._probed.answered()
-        return kept
 
     async def _refilled(self, ids: Iterable[str]) -> dict[str, Target]:
         """These targets from the ledger, each read once however many ask at the same time."""

@@ -86,3 +86,33 @@ async def test_whoever_goes_away_takes_nothing_from_the_others() -> None:
     gone.cancel()
     store.go.set()
     assert await stays == [b"b"]
+
+
+async def test_whoever_went_away_before_their_turn_is_not_asked_for() -> None:
+    store = Store()
+    reads = Reads(store.read, MOST)
+    for n in range(AT_ONCE):
+        reads.get([f"first{n}"])
+        await settle()
+    gone = [reads.get(["gone"]) for _ in range(100)]
+    stays = reads.get(["stays"])
+    for answer in gone:
+        answer.cancel()
+    store.go.set()
+    assert await stays == [b"stays"]
+    assert store.asked[AT_ONCE:] == [["stays"]]
+
+
+async def test_no_more_wait_than_there_is_room_for() -> None:
+    store = Store()
+    reads = Reads(store.read, MOST, most_waiting=4)
+    under_way = []
+    for n in range(AT_ONCE):
+        under_way.append(reads.get([f"first{n}"]))
+        await settle()
+    waiting = [reads.get(["a", "b"]), reads.get(["c", "d", "e"])]
+    with pytest.raises(Unavailable):
+        reads.get(["f"])
+    store.go.set()
+    assert await asyncio.gather(*under_way, *waiting)
+    assert await reads.get(["f"]) == [b"f"], "there is room again"

@@ -1,11 +1,13 @@
 """The near cache of one process among many: never older than it may be, and never back behind what was answered."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.errors import Overloaded, Unavailable
+from plaudit.ports.ledger import Target
 from plaudit.services.aging import LATE_S, SAID_FOR_S, AgingNearCache
 from tests.support.clock import ManualClock
 from tests.support.redis import state
@@ -101,6 +103,41 @@ async def test_many_who_ask_for_what_is_old_cost_one_read() -> None:
     world.store.gate.set()
     await asyncio.gather(*asking)
     assert world.store.reads == [["a", "b"]] * 2
+
+
+async def test_what_others_read_meanwhile_is_not_read_again_because_ones_own_took_longer() -> None:
+    world = World()
+    world.store.gate.clear()
+    other = asyncio.create_task(world.near.load(["a"]))
+    await asyncio.sleep(0)
+    slow, read = asyncio.Event(), world.store.targets
+
+    async def slowly(ids: Sequence[str]) -> dict[str, Target]:
+        found = await read(ids)
+        await slow.wait()
+        return found
+
+    world.store.targets = slowly  # type: ignore[method-assign] # for this test alone
+    asking = asyncio.create_task(world.near.load(["a", "b"]))
+    await asyncio.sleep(0)
+    world.store.gate.set()
+    await other
+    world.clock.advance(1)
+    slow.set()
+    assert {id_: shown.seq for id_, shown in (await asking).items()} == {"a": 1, "b": 1}
+    assert world.store.reads == [["a"], ["b"]]
+
+
+async def test_what_nobody_knows_any_more_is_read_again_by_who_waited_too() -> None:
+    world = World()
+    world.store.gate.clear()
+    asking = [asyncio.create_task(world.near.load(["a"])) for _ in range(2)]
+    await asyncio.sleep(0)
+    world.near.forget("a")  # a commit of which nobody knows what became
+    world.store.now["a"] = state(2, 2)
+    world.store.gate.set()
+    assert [shown["a"].seq for shown in await asyncio.gather(*asking)][1] == 2
+    assert await world.seq() == 2
 
 
 async def test_who_waited_for_a_read_that_failed_is_not_shown_what_is_old() -> None:

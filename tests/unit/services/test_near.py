@@ -106,6 +106,19 @@ async def test_a_failed_read_fails_who_asked_and_nobody_after() -> None:
     assert (await near.load(["a"]))["a"].seq == 1
 
 
+async def test_a_failed_read_is_not_repeated_by_each_of_those_who_waited_for_it() -> None:
+    store = SlowStore(a=state(1), b=state(1))
+    near = cache(store)
+    store.gate.clear()
+    store.error = Unavailable("no disk")
+    asking = [asyncio.create_task(near.load(["a", "b"])) for _ in range(5)]
+    await asyncio.sleep(0)
+    store.gate.set()
+    failures = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [Unavailable] * 5
+    assert store.reads == [["a", "b"]]
+
+
 async def test_it_is_bounded_and_the_oldest_leaves() -> None:
     near = cache(SlowStore(), entries=10)
     for n in range(30):

@@ -1,5 +1,7 @@
 """Reads of several callers travel together, as taps do: what is asked for while enough are under way rides with the
 next. A call of the driver costs as much as twenty keys in it.
+
+What waits is bounded: whoever went away is not asked for any more, and beyond `MOST_WAITING` keys nobody is let in.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from plaudit.domain.errors import Unavailable
 
 AT_ONCE = 2  # one is on its way while the answer to the other is taken apart
+MOST_WAITING = 100_000  # keys; a store in good order answers so many within half a second
 
 Values = list[bytes | None]
 Asked = tuple[Sequence[str], asyncio.Future[Values]]
@@ -17,31 +20,47 @@ Asked = tuple[Sequence[str], asyncio.Future[Values]]
 class Reads:
     """See the module. `read`: the values of keys, in their order; `most`: keys at once, unless one caller has more."""
 
-    def __init__(self, read: Callable[[list[str]], Awaitable[Values]], most: int) -> None:
+    def __init__(
+        self, read: Callable[[list[str]], Awaitable[Values]], most: int, most_waiting: int = MOST_WAITING
+    ) -> None:
         self._read = read
         self._most = most
+        self._most_waiting = most_waiting
+        self._keys = 0  # of all who wait
         self._waiting: deque[Asked] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
 
     def get(self, keys: Sequence[str]) -> asyncio.Future[Values]:
-        """The values of these keys, in this order. Raises `Unavailable`."""
+        """The values of these keys, in this order. Raises `Unavailable`, at once where too much waits already."""
+        if self._keys >= self._most_waiting:
+            raise Unavailable("too many reads wait for Redis")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Values] = loop.create_future()
         self._waiting.append((keys, answer))
+        self._keys += len(keys)
         if len(self._waiting) == 1:
             loop.call_soon(self._start)  # with all that is asked for in this turn of the loop
         return answer
 
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < AT_ONCE:
-            asked = [self._waiting.popleft()]
-            room = self._most - len(asked[0][0])
-            while self._waiting and room >= len(self._waiting[0][0]):
-                asked.append(self._waiting.popleft())
-                room -= len(asked[-1][0])
+            if not (asked := self._take()):
+                return
             task = asyncio.get_running_loop().create_task(self._carry(asked))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
+
+    def _take(self) -> list[Asked]:
+        """As many as travel together, in their order, without those who have gone away."""
+        asked: list[Asked] = []
+        room = self._most
+        while self._waiting and (not asked or room >= len(self._waiting[0][0])):
+            keys, answer = self._waiting.popleft()
+            self._keys -= len(keys)
+            if not answer.done():
+                asked.append((keys, answer))
+                room -= len(keys)
+        return asked
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
