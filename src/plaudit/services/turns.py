@@ -1,9 +1,10 @@
 """Turns: how long a tap that comes now would wait, judged by how the last turns went.
 
 For both committers, which refuse at once what would not be taken before its deadline. An estimate errs on the side of
-hope: what is not known yet costs nothing, the longest of the last turns is left out (a store that paused once is not
-slow), and a turn that is overdue ends now. The margin is for the crowd: under constant pressure everybody is let in at
-the very edge, and without one many of them would wait in vain.
+hope: what is not known yet costs nothing, the longest of the last turns is left out, and of two that are far longer
+than the others both are (a store that paused, for its garbage collector say, is not slow), and a turn that is overdue
+ends now. The margin is for the crowd: under constant pressure everybody is let in at the very edge, and without one
+many of them would wait in vain.
 """
 
 import math
@@ -14,6 +15,7 @@ from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Tap
 from plaudit.domain.errors import Overloaded
 
 KEPT = 8  # turns of a queue that an estimate goes by
+PAUSE = 4  # times as long as others takes a turn in which the store paused; in a slow store they differ by far less
 MARGIN = 0.8  # of the deadline; what would be taken later is refused
 LONGEST_RETRY_S = 30
 GENERATIONS = 4  # as many of what is under way at once are remembered of the line
@@ -35,8 +37,11 @@ class Turns:
         took_s.append(now_s)
         turns = len(took_s) - 1
         if turns > 1:
-            gaps = [b - a for a, b in zip(took_s, list(took_s)[1:], strict=False)]
-            self._each_s = (sum(gaps) - max(gaps)) / (turns - 1)
+            gaps = sorted(b - a for a, b in zip(took_s, list(took_s)[1:], strict=False))
+            usual = gaps[:-1]
+            if turns >= KEPT and usual[-1] > PAUSE * usual[turns // 2]:
+                usual.pop()
+            self._each_s = sum(usual) / len(usual)
 
     def ended(self, *, stored: bool) -> None:
         """The turn is over. Where nothing was stored the next one is part of it."""
