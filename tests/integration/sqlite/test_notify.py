@@ -57,6 +57,20 @@ async def test_a_target_without_an_owner_is_counted_and_skipped(stores: Stores, 
     assert metrics.notifications == {"unowned": 2}
 
 
+async def test_who_is_registered_as_owner_late_is_told_of_what_comes_then(stores: Stores, clock: ManualClock) -> None:
+    notify = notifier(stores, clock)
+    await stores.tap("t", set_to("ann", LIKE))
+    await settle(notify)
+    await own(stores, "t")
+    clock.advance(1)
+    await stores.tap("t", set_to("bob", LIKE))
+    await settle(notify)
+    clock.advance(60)
+    await settle(notify)
+    [found] = await inbox(stores)
+    assert (found.total, found.sample) == (1, (("bob", LIKE),))
+
+
 async def test_a_notifier_that_was_away_tells_of_nothing_that_was_taken_back(
     stores: Stores, clock: ManualClock
 ) -> None:
