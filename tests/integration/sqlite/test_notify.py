@@ -57,7 +57,9 @@ async def test_a_target_without_an_owner_is_counted_and_skipped(stores: Stores, 
     assert metrics.notifications == {"unowned": 2}
 
 
-async def test_who_is_registered_as_owner_late_is_told_of_what_comes_then(stores: Stores, clock: ManualClock) -> None:
+async def test_who_is_registered_as_owner_late_is_told_of_what_comes_then(
+    stores: Stores, clock: ManualClock
+) -> None:
     notify = notifier(stores, clock)
     await stores.tap("t", set_to("ann", LIKE))
     await settle(notify)
