@@ -30,6 +30,7 @@ http {{
 }}
 """
 LISTEN = "    listen 80;\n"
+WAITS = "    proxy_read_timeout 15s;\n"
 SERVER = "server 127.0.0.1:{port} max_fails=2 fail_timeout=2s;\n"
 
 
@@ -41,16 +42,26 @@ def program() -> str | None:
 class Nginx:
     """One nginx before the processes on these ports. Use as a context manager.
 
-    `owners`: whether it writes down which process every request went to, for `log`.
+    `owners`: whether it writes down which process every request went to, for `log`. `silent_ms`: how long it waits for
+    an answer, if not as long as is shipped.
     """
 
-    def __init__(self, folder: Path, ports: Sequence[int], *, owners: bool = False, workers: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Sequence[int],
+        *,
+        owners: bool = False,
+        workers: int = 1,
+        silent_ms: int | None = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self._folder = folder
         self._ports = ports
         self._owners = owners
         self._workers = workers
+        self._silent_ms = silent_ms
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -109,6 +120,9 @@ class Nginx:
         self._folder.mkdir(parents=True, exist_ok=True)
         shipped = (SHIPPED / "plaudit.conf").read_text()
         assert shipped.count(LISTEN) == 1
+        assert shipped.count(WAITS) == 1
+        if self._silent_ms is not None:
+            shipped = shipped.replace(WAITS, f"    proxy_read_timeout {self._silent_ms}ms;\n")
         listening = f"    listen {HOST}:{self.port} backlog=4096;\n"
         (self._folder / "plaudit.conf").write_text(shipped.replace(LISTEN, listening))
         servers = "".join(SERVER.format(port=port) for port in self._ports)

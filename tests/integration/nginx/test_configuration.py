@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ WITHIN_S = 10.0
 
 
 class Scripted(ThreadingHTTPServer):
-    """In the place of an API process. `fate`: a status to answer with, `drop` or `stream`."""
+    """In the place of an API process. `fate`: a status to answer with, `drop`, `hang` or `stream`."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -66,6 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         if server.fate == "drop":
             self.close_connection = True
             return
+        if server.fate == "hang":
+            server.go_on.wait(WITHIN_S)
+            self.close_connection = True
+            return
         if server.fate == "stream":
             self._stream(server)
             return
@@ -85,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.go_on.wait(WITHIN_S):
             self.wfile.write(b"data: second\n\n")
 
-    do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the names http.server looks for
+    do_GET = do_PUT = do_POST = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - the names http.server looks for
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -118,11 +122,20 @@ class Site(NamedTuple):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
+    with opened(tmp_path) as site:
+        yield site
+
+
+@contextmanager
+def opened(folder: Path, silent_ms: int | None = None) -> Iterator[Site]:
+    """nginx before three processes."""
     with ExitStack() as stack:
         behind = [Scripted() for _ in range(3)]
         for each in behind:
             stack.callback(each.end)
-        nginx = stack.enter_context(Nginx(tmp_path / "nginx", [each.port for each in behind]))
+        nginx = stack.enter_context(
+            Nginx(folder / "nginx", [each.port for each in behind], silent_ms=silent_ms)
+        )
         client = httpx.Client(base_url=nginx.url, timeout=WITHIN_S, headers={"Authorization": "Bearer t"})
         yield Site(nginx, behind, stack.enter_context(client))
 
@@ -252,6 +265,78 @@ def test_who_has_no_token_is_limited_by_address(site: Site) -> None:
             break
     connection.close()
     assert statuses == {200, 429}
+
+
+def test_what_a_browser_asks_first_has_no_token_and_no_limit(site: Site) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", site.nginx.port, timeout=WITHIN_S)
+    statuses = set()
+    for _ in range(1_000):
+        connection.request("OPTIONS", TAP, headers={"Origin": "https://a.example"})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.add(answer.status)
+    connection.close()
+    assert statuses == {200}
+
+
+def own(answer: httpx.Response, status: int) -> None:
+    """Check that a page of another origin can read an answer of nginx's own."""
+    assert answer.status_code == status
+    assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+    assert answer.headers.get("access-control-expose-headers") == "Retry-After"
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == status
+    assert told["title"]
+    assert "code" not in told, "clients go by it to know who spoke"
+    assert answer.headers.get("retry-after") == (None if status == 413 else "1")
+
+
+_KINDS: list[tuple[str, str, dict[str, str]]] = [
+    ("POST", TAP, {}),
+    ("POST", TAP, KEYED),
+    ("PUT", TAP, KEYED),
+    ("GET", f"{TAP}/counts?target_ids=a", {}),
+]
+_STREAM: tuple[str, str, dict[str, str]] = ("GET", f"{TAP}/stream?target_ids=a", {})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "fate", "status"),
+    [
+        *((*kind, "drop", 502) for kind in (*_KINDS, _STREAM)),
+        *((*kind, "hang", 504) for kind in _KINDS),  # a stream waits for a minute
+    ],
+)
+def test_pages_of_other_origins_can_read_what_nginx_says_itself(
+    tmp_path: Path, method: str, path: str, headers: dict[str, str], fate: str, status: int
+) -> None:
+    with opened(tmp_path, silent_ms=150) as site:
+        for each in site.behind:
+            each.fate = fate
+        own(site.http.request(method, path, headers=headers), status)
+        for each in site.behind:
+            each.go_on.set()
+
+
+def test_also_that_a_body_is_too_large_or_that_there_are_too_many_requests(site: Site) -> None:
+    own(site.http.post(f"{TAP}/feed", content=b"x" * 100_000), 413)
+    own(site.http.post(TAP, content=b"x" * 100_000, headers=KEYED), 413)
+    site.http.headers.pop("Authorization")
+    for _ in range(5_000):
+        answer = site.http.get(f"{TAP}/counts?target_ids=a")
+        if answer.status_code != 200:
+            own(answer, 429)
+            return
+    pytest.fail("nobody was limited")
+
+
+def test_answers_of_a_process_go_through_as_they_are(site: Site) -> None:
+    for each in site.behind:
+        each.fate = 504
+    answer = site.http.put(TAP, headers=KEYED)
+    assert (answer.status_code, answer.headers["retry-after"]) == (504, "7")
+    assert "access-control-allow-origin" not in answer.headers, "that is for the process to say"
 
 
 def test_metrics_are_not_for_the_public(site: Site) -> None:
