@@ -13,7 +13,6 @@ from typing import NamedTuple, cast
 
 import uvloop
 
-
 SHORTEST_S = 0.001
 
 

@@ -44,7 +44,7 @@ def _page(kept: Found) -> str:
 
 def _overload(found: Found) -> list[str]:
     others, same, viral = found["others"], found["same target"], found["viral"]
-    # Java compiles for longer than the time before; so the quieter of the two times without the crowd counts.
+    # What Java has not compiled yet when it begins takes longer before; so the quieter of the two times counts.
     ratio = others["during"]["p99_ms"] / min(others[when]["p99_ms"] for when in ("before", "after"))
     reached = "not decided" if found["elsewhere"] > FREE else "yes" if ratio < 2 else "no"
     lines = [
@@ -64,6 +64,7 @@ def _overload(found: Found) -> list[str]:
         f"{found['no_op']:,.0f} that the process takes on a target whose commits do nothing. Beside it 100 taps a "
         "second go to 500 other targets, which the ledger takes as it can.",
         "\n".join(lines),
+        *_cores(found),
         f"**p99 on other targets**: {ratio:.2f} of what it was in the quieter of the other two times (wanted: less "
         f"than 2: {reached}); "
         f"{found['others_failed']} of their taps failed. Elsewhere {found['elsewhere']:.0%}; beyond {FREE:.0%} nothing "
@@ -73,6 +74,28 @@ def _overload(found: Found) -> list[str]:
         f"{viral['refused_late']:.1%} after they had waited.",
         f"**Memory** of the process: {memory['before']:.0f} MB before, {memory['during']:.0f} MB at most meanwhile, "
         f"{memory['after']:.0f} MB after. At most {found['waiting_max']:,.0f} taps waited.",
+    ]
+
+
+def _cores(found: Found) -> list[str]:
+    """Who used the machine, where the results say it."""
+    if "cores" not in found:
+        return []
+    cores, warm = found["cores"], found["warm_ms"]
+    lines = [
+        "| cores used by | before | during | from 5 s after it |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {name} | "
+            + " | ".join(f"{cores[when][name]:.2f}" for when in ("before", "during", "after"))
+            + " |"
+            for name in cores["during"]
+        ),
+    ]
+    return [
+        f"Before that the stores were warmed up with taps on these targets, for {len(warm)} rounds: from {warm[0]:.1f} "
+        f"to {warm[-1]:.1f} ms of their CPU for a tap.",
+        "\n".join(lines),
     ]
 
 
