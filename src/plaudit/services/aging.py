@@ -49,7 +49,7 @@ class AgingNearCache(NearCache):
         self.degraded = lambda: degraded() or self._now_s() < self._late_s + SAID_FOR_S
         self._max_age_s = max_age_s
         self._ahead_s = max_age_s * (1 - AHEAD)
-        self._now_s = clock.monotonic_s
+        self._now_s = self._time_s = clock.monotonic_s
         self._due: dict[str, None] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.get: Callable[[str], Shown | None] = self._young
@@ -130,9 +130,6 @@ class AgingNearCache(NearCache):
         finally:
             self._refreshing = None
 
-    def _time_s(self) -> float:
-        return self._now_s()
-
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         known = self._shown.get(target_id)
         if known is None or known.seq < (target.header.seq if target.header else 0):
@@ -143,8 +140,3 @@ class AgingNearCache(NearCache):
             # Whoever looked for a change too late, and had it read again, looks once more.
             self.changed.add(target_id)
         return known
-
-    def _show(self, target_id: str, target: Target) -> Shown:
-        shown = super()._show(target_id, target)
-        shown.seen_s = self._now_s()
-        return shown

@@ -58,13 +58,16 @@ class Counts:
     def json(self, target: Target) -> bytes:
         """COUNTS of a target, as JSON."""
         header = target.header or _NOBODY
+        counts = header.counts
         mask = self._catalogue.allowed(header.type or DEFAULT_TYPE, target.registration)
-        for code, count in enumerate(header.counts, 1):
-            if count:
-                mask |= 1 << code
+        given = len(counts)
+        if ~mask & _FIRST[given]:  # somebody may have one that may not be given any more
+            for code, count in enumerate(counts, 1):
+                if count:
+                    mask |= 1 << code
         template, codes = self._templates.get(mask) or self._template(mask)
-        counts = header.counts + _ZEROS
-        return template % (header.total, *[counts[code - 1] for code in codes], header.seq, header.lanes)
+        values = [counts[code - 1] if code <= given else 0 for code in codes]
+        return template % (sum(counts), *values, header.seq, header.lanes)
 
     def _template(self, mask: int) -> tuple[bytes, tuple[int, ...]]:
         """The text around the numbers, and whose numbers go into it; there are few different ones."""
@@ -76,7 +79,8 @@ class Counts:
 
 
 _NOBODY = Header()
-_ZEROS = (0,) * MAX_CODE
+_FIRST = tuple((1 << codes + 1) - 2 for codes in range(MAX_CODE + 1))
+"""The mask of so many codes from 1 on."""
 
 
 class NearCache:
@@ -97,6 +101,7 @@ class NearCache:
         self.fingerprint = catalogue.fingerprint
         self.degraded = degraded
         """Whether what is read comes from somewhere slower than it should for now, and may be older."""
+        self._time_s: Callable[[], float] = float  # for `seen_s`: no time, which never ages
         self._entries = entries
         self._public = public
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
@@ -188,10 +193,6 @@ class NearCache:
         fresh = set(still)
         return {id_: self._take(id_, stored.get(id_, _NOTHING), fresh=id_ in fresh) for id_ in ids}
 
-    def _time_s(self) -> float:
-        """When it is, for `seen_s`."""
-        return 0.0
-
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         """What a read found. Not `fresh`: a commit since it began has put a newer state in."""
         if fresh:
@@ -213,7 +214,7 @@ class NearCache:
         type_name = registration.type if registration else header.type
         guarded = bool(type_name) and self._catalogue.needs_grant(type_name)
         member = b'"%b":%b' % (target_id.encode(), self._counts.json(target))
-        return Shown(target, header.seq, guarded, self._public and not guarded, member)
+        return Shown(target, header.seq, guarded, self._public and not guarded, member, self._time_s())
 
 
 _NOTHING = Target()
