@@ -115,13 +115,10 @@ def fresh(place: Place, peak: float) -> Found:
     """From a tap's answer to the new count through another API process, at a share of the peak; and what a tap adds to
     each store.
     """
-    connections = 128
+    connections, rate = 256, peak * SHARE_OF_PEAK
     with _service(place) as (here, working), api(place, name="api-2") as there:
         sending = Load(place, "uniform")
-        answer_ms = sending.run(here, connections, WARM_S, 1000 * connections / (peak * SHARE_OF_PEAK))[
-            "p50_ms"
-        ]
-        delay_ms = max(0.0, 1000 * connections / (peak * SHARE_OF_PEAK) - answer_ms)
+        sending.run(here, connections, WARM_S, rate)
         # What is flushed is what taps add; compaction of what was there before would hide it.
         place.nodetool("disableautocompaction")
         place.nodetool("stop", "COMPACTION")
@@ -136,7 +133,7 @@ def fresh(place: Place, peak: float) -> Found:
                 target=lambda: seen.append(freshness.watch(here, there, token(), phase, until_s))
             )
             watching.start()
-            figures = sending.run(here, connections, FRESH_S, delay_ms)
+            figures = sending.run(here, connections, FRESH_S, rate)
             watching.join()
         after = _sizes(place)
         place.nodetool("enableautocompaction")

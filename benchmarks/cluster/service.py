@@ -96,8 +96,8 @@ class Load:
         self._target = target
         self._sent = 0
 
-    def run(self, server: Server, connections: int, seconds: float, delay_ms: float = 0) -> dict[str, float]:
-        """Load for some seconds. Rates per second, latencies in milliseconds."""
+    def run(self, server: Server, connections: int, seconds: float, rate: float = 0) -> dict[str, float]:
+        """Load for some seconds, with so many taps a second, or as many as are answered. Latencies in milliseconds."""
         env = {
             "TOKEN": token(),
             "SPREAD": self._spread,
@@ -108,7 +108,7 @@ class Load:
             "TARGETS": mix.TARGETS,
             "PER_TARGET": mix.PER_TARGET,
             "VIRAL_ROWS": mix.VIRAL_ROWS,
-            "DELAY_MS": delay_ms,
+            "RATE": rate,
         }
         url = f"http://127.0.0.1:{server.port}"
         taps, duration_us, broken, refused, p50_us, p99_us = wrk(

@@ -1,6 +1,7 @@
 -- The taps of benchmarks/cluster/mix.py over HTTP, as a host app's proxy sends them: PUT with a key.
 -- Environment: TOKEN (scope service); SPREAD `uniform` or `one`; PHASE; TARGET, which viral one; START, how many taps of the
--- phase were sent before; USED, how many reactions of the viral one were used before; TARGETS, PER_TARGET, VIRAL_ROWS; DELAY_MS, how long a connection pauses before each tap.
+-- phase were sent before; USED, how many reactions of the viral one were used before; TARGETS, PER_TARGET, VIRAL_ROWS;
+-- RATE, how many are sent a second (0: as many as are answered).
 local token = "Bearer " .. os.getenv("TOKEN")
 local one, phase = os.getenv("SPREAD") == "one", tonumber(os.getenv("PHASE"))
 local targets, per_target = tonumber(os.getenv("TARGETS")), tonumber(os.getenv("PER_TARGET"))
@@ -8,16 +9,22 @@ local viral_rows, viral = tonumber(os.getenv("VIRAL_ROWS")), string.format("v%09
 local reactions = { [0] = "null", '"like"', '"love"', '"haha"', '"wow"', '"sad"', '"angry"' }
 local tap = tonumber(os.getenv("START"))
 local used = tonumber(os.getenv("USED"))
-local delay_ms = tonumber(os.getenv("DELAY_MS") or "0")
+local rate = tonumber(os.getenv("RATE") or "0")
 
 function init() math.randomseed(phase * 1000 + tap % 1000) end
 
-if delay_ms > 0 then
-  -- At first spread over one pause, or all connections would come at once for ever.
-  local first = 0
+if rate > 0 then
+  local ffi = require("ffi")
+  ffi.cdef("typedef struct { long s, ns; } plaudit_time; int clock_gettime(int, plaudit_time *);")
+  local time, started, given = ffi.new("plaudit_time"), nil, 0
+  -- A connection that is free takes the next moment at which a tap is due: while some are free, the rate does not depend
+  -- on how long the answers take.
   function delay()
-    first = first + 1
-    return first <= 1000 and math.random(0, 2 * delay_ms) or delay_ms
+    ffi.C.clock_gettime(1, time)
+    local now = tonumber(time.s) + tonumber(time.ns) / 1e9
+    started = started or now
+    given = given + 1
+    return math.max(0, math.floor((started + given / rate - now) * 1000))
   end
 end
 
