@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import pytest
@@ -25,23 +25,62 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 # The fixtures that start a server, and what a contract test is parametrized with where it asks for one itself.
 ENGINES = {"engines", "cassandra", "cassandra_ring", "kafka", "redis"}
+# Those that take long to start, and who asks for them. They begin so many tests before the first that needs them.
+SLOW = {Cassandra: {"engines", "cassandra", "cassandra_ring"}, Kafka: {"engines", "kafka"}}
+AHEAD = 40
+
+RUNNING = pytest.StashKey[Engines]()
+BEGIN = pytest.StashKey[list[tuple[type[Cassandra] | type[Kafka], int]]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing starts before a test asks for it, or will soon."""
+    config.stash[RUNNING] = Engines()
+
+
+@pytest.hookimpl(trylast=True)  # when others have left out what is not asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests without engines first, so that no idle server takes their time; then those of single nodes; then those of
     three, so that each kind of engine is started twice at most. Else in the order of their files.
     """
     items.sort(key=_nodes)
+    counts = [_nodes(item) for item in items]
+    for nodes in {1, 3} & set(counts):
+        first = counts.index(nodes)
+        asked = set[str]().union(*map(_asked, items[first : first + counts.count(nodes)]))
+        for item in items[max(0, first - AHEAD) : first]:
+            item.stash[BEGIN] = [(kind, nodes) for kind, fixtures in SLOW.items() if fixtures & asked]
+
+
+def _asked(item: pytest.Item) -> set[str]:
+    """What a test asks for."""
+    asked = set(getattr(item, "fixturenames", ()))
+    if hasattr(item, "callspec"):
+        asked |= {value for value in item.callspec.params.values() if isinstance(value, str)}
+    return asked
 
 
 def _nodes(item: pytest.Item) -> int:
     """How many nodes of an engine a test needs."""
     if item.get_closest_marker("three_nodes") is not None:
         return 3
-    asked = set(getattr(item, "fixturenames", ()))
-    if hasattr(item, "callspec"):
-        asked |= {value for value in item.callspec.params.values() if isinstance(value, str)}
-    return int(bool(asked & ENGINES))
+    return int(bool(_asked(item) & ENGINES))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """While this test runs, engines of later ones start."""
+    with suppress(Missing):  # whoever asks for it says so
+        for kind, nodes in item.stash.get(BEGIN, []):
+            item.config.stash[RUNNING].begin(kind, nodes)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the engines. Where a test failed, their logs are kept."""
+    running = session.config.stash[RUNNING]
+    running.keep_logs = session.testsfailed > 0
+    folder = running.end()
+    if running.keep_logs and folder is not None:
+        sys.stderr.write(f"\nthe logs of the engines are kept in {folder}\n")
 
 
 def missing(what: str, how: str) -> NoReturn:
@@ -58,13 +97,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def engines(request: pytest.FixtureRequest) -> Iterator[Engines]:
-    """The real servers of this run. Nothing starts before a test asks for it."""
-    with Engines() as running:
-        yield running
-        running.keep_logs = request.session.testsfailed > 0
-        if running.keep_logs:
-            sys.stderr.write(f"\nthe logs of the engines are kept in {running.folder}\n")
+def engines(request: pytest.FixtureRequest) -> Engines:
+    """The real servers of this run."""
+    return request.config.stash[RUNNING]
 
 
 @contextmanager

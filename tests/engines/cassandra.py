@@ -84,12 +84,18 @@ class Cassandra:
             self._node(folder / f"cassandra-{n + 1}", n, jmx[n], full_jit, heap) for n in range(nodes)
         ]
 
+    def begin(self) -> None:
+        """Start the first node, and the others if it answers: they ask it. Does not wait."""
+        self.nodes[0].start()
+        if accepts(self.hosts[0], self.port):
+            for node in self.nodes[1:]:
+                node.start()
+
     def start(self) -> None:
-        """Start what is not running, and wait until every node takes part. The first one first: others ask it."""
+        """Start what is not running, and wait until every node takes part."""
         self.nodes[0].start()
         wait_for(lambda: accepts(self.hosts[0], self.port), "CQL of the first node", 120, self.nodes[:1])
-        for node in self.nodes[1:]:
-            node.start()
+        self.begin()
         self.wait()
 
     def wait(self, within_s: float = 120) -> None:

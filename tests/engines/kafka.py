@@ -1,7 +1,7 @@
 """Apache Kafka without ZooKeeper: one combined node, or three."""
 
+import shlex
 from pathlib import Path
-from subprocess import DEVNULL, Popen
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -25,11 +25,14 @@ class Kafka:
         self._java = [jars.java(), *_JVM, *compiler, f"-Xms{heap}", f"-Xmx{heap}", "-cp", f"{jars.kafka()}/*"]
         self.nodes = [self._node(folder / f"kafka-{n + 1}", n) for n in range(nodes)]
 
-    def start(self) -> None:
-        """Start what is not running, and wait until all know each other."""
-        self._format([node for node in self.nodes if not (node.folder / "data").exists()])
+    def begin(self) -> None:
+        """Start what is not running, and do not wait."""
         for node in self.nodes:
             node.start()
+
+    def start(self) -> None:
+        """Start what is not running, and wait until all know each other."""
+        self.begin()
         self.wait()
 
     def wait(self, within_s: float = 90) -> None:
@@ -50,14 +53,6 @@ class Kafka:
         """Stop all nodes."""
         for node in self.nodes:
             node.stop()
-
-    def _format(self, nodes: list[Node]) -> None:
-        """Give new nodes their storage, all at once."""
-        tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
-        running = [Popen([*tool, str(node.folder / "server.properties")], stdout=DEVNULL) for node in nodes]
-        for process in running:
-            if process.wait(60):
-                raise RuntimeError("Kafka could not format its storage")
 
     def _node(self, folder: Path, n: int) -> Node:
         nodes = len(self._brokers)
@@ -105,4 +100,8 @@ class Kafka:
         folder.mkdir(parents=True, exist_ok=True)
         properties = folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        return Node(folder.name, folder, [*self._java, "kafka.Kafka", str(properties)])
+        java, data, file = map(shlex.join, (self._java, [f"{folder}/data"], [str(properties)]))
+        # A new node gives itself its storage first.
+        line = f"""[ -e {data} ] || {java} kafka.tools.StorageTool format -t {_CLUSTER_ID} -c {file} &&
+            exec {java} kafka.Kafka {file}"""
+        return Node(folder.name, folder, ["sh", "-c", line])

@@ -42,11 +42,15 @@ class Redis:
                 command += [f"--{key}", str(value)]
             self.nodes.append(Node(place.name, place, command))
 
+    def begin(self) -> None:
+        """Start what is not running, and do not wait."""
+        for node in self.nodes:
+            node.start()
+
     def start(self) -> None:
         """Start what is not running, and wait until masters and replicas have found each other."""
         fresh = not (self.nodes[0].folder / "nodes.conf").exists()
-        for node in self.nodes:
-            node.start()
+        self.begin()
         wait_for(
             lambda: all(accepts("127.0.0.1", port) for port in self.ports), "Redis listens", 30, self.nodes
         )

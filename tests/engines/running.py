@@ -19,6 +19,8 @@ class Engine(Protocol):
 
     nodes: list[Node]
 
+    def begin(self) -> None: ...
+
     def start(self) -> None: ...
 
 
@@ -27,26 +29,31 @@ KEEP_LOGS_S = 24 * 60 * 60
 
 
 class Engines:
-    """At most one of each kind runs at a time: a ring of three takes the place of a single node, and the other way
-    round. Data and logs are in a folder of this run, below .cache/engines.
+    """At most one of each kind is used at a time: a ring of three takes the place of a single node, and the other way
+    round. The next one may be on its way (`begin`). Data and logs are in a folder of this run, below .cache/engines.
     """
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._running: dict[type[Engine], tuple[int, Engine]] = {}
+        self._beginning: dict[type[Engine], tuple[int, Engine]] = {}
         self.keep_logs = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything, by process id, and without ceremony: nobody needs the data. Logs stay if they are wanted."""
-        for _nodes, engine in self._running.values():
-            for node in engine.nodes:
-                node.kill()
-        self._running.clear()
+        self.end()
+
+    def end(self) -> Path | None:
+        """End everything, by process id. Logs stay if they are wanted; returns where they would be."""
+        for engines in (self._running, self._beginning):
+            for _nodes, engine in engines.values():
+                _kill(engine)
+            engines.clear()
         if self._folder is not None and not self.keep_logs:
             shutil.rmtree(self._folder, ignore_errors=True)
+        return self._folder
 
     @property
     def folder(self) -> Path:
@@ -60,6 +67,12 @@ class Engines:
                     shutil.rmtree(left, ignore_errors=True)
             self._folder = Path(mkdtemp(dir=runs))
         return self._folder
+
+    def begin(self, kind: type[Cassandra] | type[Kafka], nodes: int) -> None:
+        """Let one start that will be asked for soon, beside the one that runs, and do not wait. To be called again and
+        again: some nodes wait for others. Raises `jars.Missing`."""
+        if self._running.get(kind, (0, None))[0] != nodes:
+            self._begun(kind, nodes, lambda place: kind(place, nodes)).begin()
 
     def cassandra(self, nodes: int = 1) -> Cassandra:
         """Cassandra with one node or three, every node up. Raises `jars.Missing`."""
@@ -76,12 +89,30 @@ class Engines:
     def _engine(self, kind: type[E], nodes: int, make: Callable[[Path], E]) -> E:
         has, engine = self._running.get(kind, (0, None))
         if engine is not None and has != nodes:
-            for node in engine.nodes:  # all at once and without ceremony: nobody needs the data
-                node.kill()
+            _kill(engine)
             engine = None
         if not isinstance(engine, kind):
-            engine = make(Path(mkdtemp(prefix=f"{kind.__name__.lower()}-", dir=self.folder)))
+            engine = self._begun(kind, nodes, make)
+            del self._beginning[kind]
             self._running[kind] = (nodes, engine)
+            engine.start()
         if not all(node.running for node in engine.nodes):
             engine.start()
         return engine
+
+    def _begun(self, kind: type[E], nodes: int, make: Callable[[Path], E]) -> E:
+        """The next engine of its kind, which may be on its way."""
+        has, engine = self._beginning.get(kind, (0, None))
+        if engine is not None and has != nodes:
+            _kill(engine)
+            engine = None
+        if not isinstance(engine, kind):
+            engine = make(Path(mkdtemp(prefix=f"{kind.__name__.lower()}-", dir=self.folder)))
+            self._beginning[kind] = (nodes, engine)
+        return engine
+
+
+def _kill(engine: Engine) -> None:
+    """All at once and without ceremony: nobody needs the data."""
+    for node in engine.nodes:
+        node.kill()
