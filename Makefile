@@ -31,7 +31,7 @@ run: $(VENV)/.runtime ## set up what is missing, then serve the API and the demo
 test: $(VENV)/.dev ## set up what is missing, then run every test (ARGS="-k name" narrows)
 	@sh tests/install-system.sh test
 	@sh tests/install-node.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 engines: $(VENV)/.dev ## start real Cassandra, Kafka and Redis Cluster for experiments (ARGS="cassandra --nodes 3")
 	@sh tests/install-system.sh test

@@ -5,10 +5,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.engines.cassandra import Cassandra
 from tests.engines.jars import Missing
@@ -21,6 +22,33 @@ from tests.support.nginx import program
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("laptop", deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
+
+
+# What needs no engine and hardly a browser. `make test` has two workers: these run in one, and everything else in the
+# other, so that each engine is there once.
+BESIDE = (
+    *("tests/benchmarks/", "tests/fuzz/", "tests/meta/", "tests/simulation/", "tests/unit/"),
+    *(f"tests/integration/{part}/" for part in ("client", "http", "openapi", "push", "sqlite")),
+    *(f"tests/e2e/test_{part}.py" for part in ("cli", "demo_calls", "kill", "moving", "notifications")),
+    *(f"tests/e2e/test_{part}.py" for part in ("readme", "soak", "stop", "uvicorn")),
+)
+
+
+def part_of(nodeid: str) -> str:
+    """Which of two workers a test belongs to."""
+    return "beside" if nodeid.startswith(BESIDE) else "engines"
+
+
+class TwoParts(LoadScopeScheduling):  # type: ignore[misc] # untyped
+    """The tests of a part run in one worker, in their order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return part_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoParts:
+    """How `make test` shares out the tests."""
+    return TwoParts(config, log)
 
 
 # The fixtures that start a server, and what a contract test is parametrized with where it asks for one itself.
@@ -44,11 +72,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     three, so that each kind of engine is started twice at most. Else in the order of their files.
     """
     items.sort(key=_nodes)
-    counts = [_nodes(item) for item in items]
+    for item in items:
+        if part_of(item.nodeid) == "beside" and _nodes(item):
+            raise pytest.UsageError(f"{item.nodeid} needs an engine: see BESIDE in tests/conftest.py")
+    ours = [item for item in items if part_of(item.nodeid) == "engines"]
+    counts = [_nodes(item) for item in ours]
     for nodes in {1, 3} & set(counts):
         first = counts.index(nodes)
-        asked = set[str]().union(*map(_asked, items[first : first + counts.count(nodes)]))
-        for item in items[max(0, first - AHEAD) : first]:
+        asked = set[str]().union(*map(_asked, ours[first : first + counts.count(nodes)]))
+        for item in ours[max(0, first - AHEAD) : first]:
             item.stash[BEGIN] = [(kind, nodes) for kind, fixtures in SLOW.items() if fixtures & asked]
 
 

@@ -11,7 +11,7 @@ import uvicorn
 from plaudit.bootstrap import embedded
 from plaudit.http.auth import issue
 from plaudit.settings import Settings
-from tests.support.server import free_port
+from tests.engines.node import free_ports
 
 SECRET = "a secret of more than thirty-two characters"
 
@@ -19,7 +19,7 @@ SECRET = "a secret of more than thirty-two characters"
 async def test_the_app_runs_under_uvicorn(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, auth_secret=SECRET)
     async with embedded(settings) as service:
-        port = free_port()
+        [port] = free_ports(1)
         server = uvicorn.Server(uvicorn.Config(service.app, port=port, lifespan="off", log_config=None))
         serving = asyncio.create_task(server.serve())
         async with asyncio.timeout(10):

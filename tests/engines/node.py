@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# Below what the kernel hands out to clients by itself, above what services usually sit on.
-_PORTS = range(20_000, 32_000)
+# Below what the kernel hands out to clients by itself, above what services usually sit on. Each worker has its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(20_000 + _WORKER % 2, 32_000, 2)
 _taken: set[int] = set()
 
 

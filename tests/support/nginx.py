@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.server import HOST, POLL_S, free_port
+from tests.engines.node import free_ports
+from tests.support.server import HOST, POLL_S
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx"
 START_WITHIN_S = 10.0
@@ -55,7 +56,7 @@ class Nginx:
         workers: int = 1,
         silent_ms: int | None = None,
     ) -> None:
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self.url = f"http://{HOST}:{self.port}"
         self._folder = folder
         self._ports = ports

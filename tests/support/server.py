@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from plaudit.http.auth import issue
+from tests.engines.node import free_ports
 
 PLAUDIT = Path(sys.executable).with_name("plaudit")
 HOST = "127.0.0.1"
@@ -39,7 +39,7 @@ class ServerProcess:
         worker: str | None = None,
     ) -> None:
         self.data = data
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self.url = f"http://{HOST}:{self.port}"
         self._own = dict(env or {})
         self._command = ["worker", worker] if worker else ["serve", *(["--demo"] if demo else [])]
@@ -163,10 +163,3 @@ class ServerProcess:
 
     def _tail(self) -> str:
         return "\n".join(self.log.splitlines()[-LOG_TAIL_LINES:])
-
-
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -6,11 +6,11 @@ import time
 import pytest
 
 from plaudit.adapters.kafka import KafkaConfig, KafkaConsumer
-from tests.support.server import free_port
+from tests.engines.node import free_ports
 
 
 async def test_brokers_that_stay_away_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    config = KafkaConfig([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"])
+    config = KafkaConfig([f"127.0.0.1:{port}" for port in free_ports(2)])
     with caplog.at_level(logging.INFO, "plaudit.kafka"):
         async with KafkaConsumer(config, "nobody") as consumer:
             until_s = time.monotonic() + 2  # the driver tries again after tenths of seconds
