@@ -67,10 +67,8 @@ async def whole_after_half_a_commit(ring: Cassandra, keyspace: str) -> list[bool
         work = [one.propose(key, second) for one, key in zip(through, keys, strict=True)]
         results = await asyncio.gather(*work, return_exceptions=True)
         assert {type(result) for result in results} == {OutcomeUnknown}, "one replica of three is no quorum"
+        await asyncio.gather(*(read_through_each(through, key) for key in keys))
         for n, key in enumerate(keys):
-            for one in through:
-                found = await one.read(key, ["ann"])
-                assert found.rows == {"ann": STATES[found.seq].rows["ann"]}
             with ExitStack() as unseen:
                 drop(unseen, ring, ["READ_REQ"], {n})
                 found = await through[(n + 1) % 3].read(key, ["bob"])
@@ -82,6 +80,12 @@ async def whole_after_half_a_commit(ring: Cassandra, keyspace: str) -> list[bool
             )
             assert await through[1].read(key, ["ann", "bob"]) == STATES[2]
     return whole
+
+
+async def read_through_each(through: Sequence[CassandraCells], key: CellKey) -> None:
+    for one in through:
+        found = await one.read(key, ["ann"])
+        assert found.rows == {"ann": STATES[found.seq].rows["ann"]}
 
 
 def drop(stack: ExitStack, ring: Cassandra, verbs: Sequence[str], to: set[int]) -> None:
