@@ -1,5 +1,7 @@
 """The journal in files: what a process that is gone left open is found, once, by whoever looks."""
 
+import asyncio
+import fcntl
 import os
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from plaudit.adapters.journal import FOLDER, FileJournal, FileJournals
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.cells import CellKey
 from plaudit.ports.journal import Entry
+from tests.support.wait import happens
 
 A, B = CellKey("a"), CellKey("b", 7)
 
@@ -137,6 +140,39 @@ async def test_a_full_disk_refuses_and_spoils_no_line(
         monkeypatch.undo()
         journal.begin(A, 2, ["cid"])
     assert await entries(tmp_path) == [Entry(A, 0, ("ann",)), Entry(A, 2, ("cid",))]
+
+
+async def test_who_is_stopped_while_it_looks_holds_nothing(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path).__enter__()
+    journal.begin(A, 3, ["ann"])
+    killed(journal)
+    looking = asyncio.create_task(FileJournals(tmp_path).adopt())
+    await asyncio.sleep(0)  # its thread is looking
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+
+    async def free() -> bool:
+        return await entries(tmp_path) == [Entry(A, 3, ("ann",))]
+
+    await happens(free, "the journal to be free", within_s=5)
+
+
+async def test_what_another_has_dropped_meanwhile_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path).__enter__()
+    journal.begin(A, 3, ["ann"])
+    killed(journal)
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        for path in files(tmp_path):
+            path.unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert await FileJournals(tmp_path).adopt() == []
 
 
 async def test_no_journal_where_no_folder_can_be(tmp_path: Path) -> None:
