@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
@@ -12,7 +12,6 @@ from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Answer, Outcome, Rules, Tap, Verb
 from plaudit.ports.cells import CellKey, Cells
-from plaudit.ports.ledger import Target
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -23,19 +22,15 @@ from plaudit.telemetry import Metrics
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.taps import LIKE, LOVE, NONE, set_to, toggle
+from tests.support.totals import NoCounters
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class _NoCounters:
-    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {}
 
 
 def process(cells: Cells, roots: RootUsers | None = None) -> CellCommitter:
     """One API process's committer."""
     clock = SystemClock()
-    near = NearCache(_NoCounters(), Catalogue(), entries=100, public=True)
+    near = NearCache(NoCounters(), Catalogue(), entries=100, public=True)
     proposer = Proposer(cells, Known(), clock, Rules(Catalogue()), roots=roots)
     return CellCommitter(
         proposer, near, clock, Metrics(), Random(0), None, Limits(deadline_s=60, answer_within_s=60)

@@ -28,7 +28,8 @@ from plaudit.services.split import Split
 from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Committed, Faults, SimulatedCells, SimulatedStore
-from tests.simulation.world import METRICS, RULES, START_US, NoCounters, ProcessClock
+from tests.simulation.world import METRICS, RULES, START_US, ProcessClock
+from tests.support.totals import NoCounters
 
 TARGET = "t"
 NOTHING: Any = None  # what an import without users does not touch

@@ -16,7 +16,8 @@ from plaudit.services.propose import Proposer
 from plaudit.telemetry import Metrics
 from tests.simulation.loop import run
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
-from tests.simulation.world import NoCounters, ProcessClock
+from tests.simulation.world import ProcessClock
+from tests.support.totals import NoCounters
 
 PROCESSES, USERS, SECONDS, STORE_S = 3, 128, 20.0, 0.02
 

@@ -13,7 +13,6 @@ from plaudit.domain.errors import Invalid, OutcomeUnknown, Overloaded, Unavailab
 from plaudit.domain.operations import KEPT
 from plaudit.ports.cells import CellKey
 from plaudit.ports.events import SHARDS
-from plaudit.ports.ledger import Target
 from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
@@ -31,6 +30,7 @@ from tests.simulation.journal import SimulatedJournal, SimulatedJournals, unpubl
 from tests.simulation.log import Away, SimulatedLog, not_published
 from tests.simulation.splitting import faults_of_split, split_targets
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.support.totals import NoCounters
 
 START_US = 1_760_000_000_000_000
 RULES = Rules(Catalogue())
@@ -52,13 +52,6 @@ class ProcessClock:
 
     def monotonic_s(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-class NoCounters:
-    """Nobody reads counts in a history."""
-
-    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {}
 
 
 class Report(msgspec.Struct):

@@ -20,10 +20,10 @@ from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.telemetry import Metrics
-from tests.contract.test_cell_commits import _NoCounters
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.taps import set_to
+from tests.support.totals import NoCounters
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.three_nodes]
 
@@ -114,7 +114,7 @@ async def test_a_node_that_is_killed_or_frozen_loses_and_doubles_nothing(
 ) -> None:
     """Eight users tap on eight cells, one after the other, while a node goes; each knows how it must end."""
     clock, random = SystemClock(), Random(1)
-    near = NearCache(_NoCounters(), Catalogue(), entries=100, public=True)
+    near = NearCache(NoCounters(), Catalogue(), entries=100, public=True)
     proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
     limits = Limits(deadline_s=60, answer_within_s=60)
     committer = CellCommitter(proposer, near, clock, Metrics(), random, None, limits)

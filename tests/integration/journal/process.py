@@ -19,7 +19,6 @@ from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
 from plaudit.domain.errors import PlauditError
-from plaudit.ports.ledger import Target
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -27,16 +26,10 @@ from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.telemetry import Metrics
 from tests.support.taps import set_to
+from tests.support.totals import NoCounters
 
 USERS = 32
 TARGETS = 6
-
-
-class NoCounters:
-    """Nobody reads counts here."""
-
-    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {}
 
 
 class Process(NamedTuple):

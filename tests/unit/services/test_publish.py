@@ -1,7 +1,6 @@
 """Events go to the log or are owed, and a log that is away is not asked at every turn."""
 
 import asyncio
-from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -12,7 +11,6 @@ from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.events import SHARDS
-from plaudit.ports.ledger import Target
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
@@ -22,6 +20,7 @@ from plaudit.telemetry import Metrics
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.support.clock import ManualClock
+from tests.support.totals import NoCounters
 from tests.support.wait import until
 
 KEY = CellKey("t")
@@ -45,13 +44,6 @@ class Asked(SimulatedLog):
         if self.error is not None:
             raise self.error
         await super().publish(key, event)
-
-
-class NoCounters:
-    """Nobody reads counts here."""
-
-    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {}
 
 
 class Bench:
