@@ -12,6 +12,7 @@ from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.audit import Audit
 from plaudit.ports.log import EventLog
+from plaudit.services.background import ended
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.audit")
@@ -40,9 +41,7 @@ class Auditor:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

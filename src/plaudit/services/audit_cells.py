@@ -21,6 +21,7 @@ from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.sweep import Indexed, Places, Sweep
+from plaudit.services.background import ended
 from plaudit.services.compare import ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
 from plaudit.services.lanes import SplitCells
 from plaudit.services.leftovers import Leftovers
@@ -188,9 +189,7 @@ class AuditWorker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await ended(self._running)
 
     async def _run(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from typing import Self
 
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.clock import Clock, StoreClock
+from plaudit.services.background import ended
 
 log = logging.getLogger("plaudit.clock_guard")
 
@@ -35,9 +36,7 @@ class ClockGuard:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     def trusted(self) -> bool:
         """Whether this process may commit."""

@@ -24,6 +24,7 @@ from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditEr
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.consumer import Consumer, Handler, Quarantine, Record
+from plaudit.services.background import ended
 from plaudit.services.epoch import Epoch, Watched
 from plaudit.services.progress import Progress
 from plaudit.telemetry import Metrics
@@ -127,9 +128,7 @@ class Consume:
         self.stop()
         async with self._running:
             pass
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await ended(self._watch)
 
     def stop(self) -> None:
         """Have `run` return once the batch in hand is handled or has failed; after 10 s it is given up unmarked."""

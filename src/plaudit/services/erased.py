@@ -16,6 +16,7 @@ from typing import Self
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.users import Marks
+from plaudit.services.background import ended
 
 log = logging.getLogger("plaudit.erased")
 
@@ -107,9 +108,7 @@ class Erased:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     def suspects(self, users: Iterable[str]) -> list[str]:
         """Those of the users who were erased, or perhaps in one of billions somebody else; `verified` tells.

@@ -21,6 +21,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
+from plaudit.services.background import ended
 
 log = logging.getLogger("plaudit.flush")
 
@@ -77,9 +78,7 @@ class Flush:
 
     async def __aexit__(self, *_: object) -> None:
         """Write what is noted. If that fails, the events are seen again by whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
         try:
             await self.flush()
         except PlauditError as error:

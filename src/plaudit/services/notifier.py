@@ -14,6 +14,7 @@ from typing import Self
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.clock import Clock
+from plaudit.services.background import ended
 from plaudit.services.tell import Tell
 
 log = logging.getLogger("plaudit.notify")
@@ -46,9 +47,7 @@ class Notifier:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop between two steps; others go on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def handle(self, events: Sequence[Committed]) -> None:
         """Take events into watches; durable on return. Raises `Unavailable` and `OutcomeUnknown`: the same again."""

@@ -13,6 +13,7 @@ from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.log import EventLog
+from plaudit.services.background import ended
 from plaudit.services.tell import Tell, Turn
 from plaudit.telemetry import Metrics
 
@@ -47,9 +48,7 @@ class Notify:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop between two steps; the next start goes on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _run(self) -> None:
         forget_s = 0.0

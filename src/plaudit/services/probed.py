@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from plaudit.domain.errors import Unavailable
+from plaudit.services.background import ended
 
 log = logging.getLogger("plaudit.probed")
 
@@ -63,9 +64,7 @@ class Probed:
 
     async def close(self) -> None:
         """Stop probing."""
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.gather(self._prober, return_exceptions=True)
+        await ended(self._prober)
 
     async def _in_time(self, question: Callable[[], Awaitable[T]]) -> T:
         try:

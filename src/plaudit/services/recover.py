@@ -19,6 +19,7 @@ from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, PlauditError, Unavailable
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.journal import Entry, Journals
+from plaudit.services.background import ended
 from plaudit.services.lanes import SplitCells, proposal
 from plaudit.services.pace import Backoff
 from plaudit.services.publish import Publish
@@ -69,9 +70,7 @@ class Recover:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop where it stands; who comes next begins again."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from plaudit.domain.errors import Overloaded, PlauditError, Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.ports.totals import Totals
+from plaudit.services.background import ended
 from plaudit.services.probed import PROBE_EVERY_S, Probed
 from plaudit.telemetry import Metrics
 
@@ -85,9 +86,7 @@ class Refill:
     ) -> None:
         """Stop keeping and probing."""
         await self._probed.close()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await ended(self._keeper)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         kept = await self._kept(ids)

@@ -18,6 +18,7 @@ from typing import Self
 from plaudit.domain.bloom import BITS_EACH, Bloom
 from plaudit.domain.errors import PlauditError
 from plaudit.ports.cells import CellKey, CellRows, Cells
+from plaudit.services.background import ended
 
 log = logging.getLogger("plaudit.root_users")
 
@@ -51,9 +52,7 @@ class RootUsers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        await ended(self._reading)
 
     @property
     def size_bytes(self) -> int:

@@ -12,6 +12,7 @@ from typing import Self
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.events import SHARDS, Debts
 from plaudit.ports.leases import Leases
+from plaudit.services.background import ended
 from plaudit.services.publish import Publish
 from plaudit.telemetry import Metrics
 
@@ -57,9 +58,7 @@ class Sweep:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     @property
     def open(self) -> int:

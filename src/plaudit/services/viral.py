@@ -19,6 +19,7 @@ from plaudit.domain.principal import Principal
 from plaudit.domain.transfer import UserRecord
 from plaudit.ports.clock import Clock
 from plaudit.ports.transfer import Batch, Intake
+from plaudit.services.background import ended
 from plaudit.services.demo import GRANT
 from plaudit.services.react import React
 
@@ -129,9 +130,7 @@ class Viral:
 
     async def stop(self) -> None:
         """End the run, if there is one."""
-        if self._run is not None:
-            self._run.cancel()
-            await asyncio.gather(self._run, return_exceptions=True)
+        await ended(self._run)
 
     def look(self) -> Look:
         """How it goes."""

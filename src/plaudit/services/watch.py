@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from plaudit.domain.errors import PlauditError
+from plaudit.services.background import ended
 from plaudit.services.near import NearCache
 
 log = logging.getLogger("plaudit.watch")
@@ -38,9 +39,7 @@ class Watch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def round(self) -> None:
         """Read the next targets. Raises what reading raises; they have had their turn all the same."""
