@@ -45,6 +45,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         numbers = Numbers(database)
         lists = SqliteLists(database)
         near = NearCache(lists, catalogue, entries=settings.near_cache_entries, public=settings.public_counts)
+        database.landed_late = near.forget_all
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
         committer = _committer(settings, SqliteLedger(database, clock, rules, numbers), near, clock, metrics)
         remove = Remove(SqliteRemovals(database, clock, numbers), SqliteJobs(database), near, clock)

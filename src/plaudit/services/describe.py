@@ -8,7 +8,7 @@ import msgspec
 
 from plaudit.domain import ids
 from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue, Registration
-from plaudit.domain.errors import Conflict, Invalid
+from plaudit.domain.errors import Conflict, Invalid, OutcomeUnknown
 from plaudit.domain.transfer import UserRecord
 from plaudit.ports.directory import Directory, Profile
 from plaudit.services.near import NearCache
@@ -63,7 +63,11 @@ class Describe:
             closed=description.closed,
             allowed=allowed,
         )
-        self._near.publish(target, await self._directory.register(target, registration))
+        try:
+            self._near.publish(target, await self._directory.register(target, registration))
+        except OutcomeUnknown:
+            self._near.forget(target)
+            raise
         return {**msgspec.structs.asdict(description), "owner_id": owner}
 
     async def user(self, user: str, description: UserDescription) -> dict[str, object]:

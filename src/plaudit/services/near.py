@@ -120,6 +120,11 @@ class NearCache:
         if target_id in self.watched:
             self.changed.add(target_id)
 
+    def forget_all(self) -> None:
+        """A commit was made of which nobody was told, and nobody knows of which target: every one is read again."""
+        for target_id in {*self._loading, *self._shown}:
+            self.forget(target_id)
+
     def take_changed(self) -> set[str]:
         """The watched targets whose state may have changed since the last call."""
         changed, self.changed = self.changed, set()

@@ -88,6 +88,9 @@ class Remove:
         job = self._new("delete_target", target)
         try:
             self._near.publish(target, await self._removals.begin_purge(target, job))
+        except OutcomeUnknown:
+            self._near.forget(target)
+            raise
         finally:
             self._take(job.id)  # also where nobody knows whether it was stored: running it finds out
         return job

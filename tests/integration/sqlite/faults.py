@@ -1,6 +1,8 @@
 """A disk that fails when told to: an SQLite VFS over the real one."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Literal
@@ -60,9 +62,25 @@ class Disk:
     fault: Fault | None = None
     refuse_open: bool = False
     unsynced: set[Which] = field(default_factory=set)
+    hanging_at: Step | None = None  # on the log
+    hangs: threading.Event = field(default_factory=threading.Event)
+    works: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def hanging(self, at: Step = "sync") -> Iterator[None]:
+        """Inside, whoever does this to the log is held up; `hangs` is set when somebody is."""
+        self.hanging_at = at
+        try:
+            yield
+        finally:
+            self.hanging_at = None
+            self.works.set()
 
     def check(self, which: Which | None, step: Step, torn: Callable[[], None] | None = None) -> None:
         """Raise what SQLite is to see."""
+        if which == "wal" and step == self.hanging_at:
+            self.hangs.set()
+            self.works.wait()
         fault = self.fault
         if fault is not None and fault.strikes(which, step):
             if fault.torn and torn is not None:

@@ -22,7 +22,8 @@ from typing import Self, TypeVar
 import apsw
 import msgspec
 
-from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, PlauditError, Unavailable
+from plaudit.adapters.sqlite.work import Work
+from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
 MAX_READS_WAITING = 1_000
+MAX_WRITES_WAITING = 500  # a transaction each: taps queue behind them
+ANSWER_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 20.0
 CHECKPOINT_EVERY_S = 0.5
 PAGE_BYTES = 2048  # a tap changes a few bytes on several pages, and every changed page goes to the log whole
@@ -74,6 +77,9 @@ class Database:
         # A commit that failed may lie in the log, whole, behind its end: the next transaction writes over it, also if
         # it changes nothing else. Else a crash could bring back what somebody was told is not there.
         self._fence = False
+        self.landed_late: Callable[[], None] = lambda: None
+        """Called on the event loop when a write ends whose caller was told that nobody knows."""
+        self._restarting = False
         self.generation = 0  # changes with every new writer connection: what the old one learnt is void
 
     async def __aenter__(self) -> Self:
@@ -111,26 +117,21 @@ class Database:
             log.warning("the log could not be folded into the file; the next start will do it: %s", error)
         self._let_go()
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, work: Callable[[apsw.Connection], T], *, patient: bool = False) -> T:
         """Run `work` in one durable transaction on the writer thread, after everything handed over before.
 
-        Raises `Unavailable` (rolled back) or `OutcomeUnknown`; errors of Plaudit's own roll back and pass through.
+        Raises `Unavailable` (rolled back) or `OutcomeUnknown`, and `Overloaded` (never begun) where too much waits or
+        it was not begun in time; errors of Plaudit's own roll back and pass through. `patient` is who hands over one
+        piece of work at a time and watches the clock alone: for him there is always room, and no deadline.
         """
         if self._closing.is_set():
             raise Unavailable("the database is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def run() -> None:
-            try:
-                result = self._transact(work)
-            except BaseException as error:
-                loop.call_soon_threadsafe(_fail, future, error)
-            else:
-                loop.call_soon_threadsafe(_succeed, future, result)
-
-        self._inbox.put(run)
-        return await future
+        # What was withdrawn is counted too, for as long as the writer has not come by: the queue is what is bounded.
+        if not patient and self._inbox.qsize() >= MAX_WRITES_WAITING:
+            raise Overloaded("Too many writes are waiting for the database; try again in a moment.")
+        handed: Work[T] = Work(lambda: self._transact(work), self.landed_late)
+        self._inbox.put(handed)
+        return await handed.done(None if patient else ANSWER_WITHIN_S)
 
     async def read(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` on a read connection in a thread of its own. Raises `Unavailable` or `Overloaded`.
@@ -142,10 +143,18 @@ class Database:
         if self._reads >= MAX_READS_WAITING:
             raise Overloaded("Too many reads are waiting for the database; try again in a moment.")
         self._reads += 1
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        reading.add_done_callback(self._has_read)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
-        finally:
-            self._reads -= 1
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await asyncio.shield(reading)  # who goes away leaves it in the queue, where it counts
+        except TimeoutError:
+            raise Unavailable("the disk did not answer in time") from None
+
+    def _has_read(self, reading: "asyncio.Future[T]") -> None:
+        self._reads -= 1
+        if not reading.cancelled():
+            reading.exception()  # seen, also where nobody waits for it any more
 
     def _read(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
@@ -245,7 +254,8 @@ class Database:
                         break  # else the writer would have to wait for a long rest
                     frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 # Under load the log never drains by itself. What a long read holds back is not worth waiting for.
-                if frames > RESTART_AT_FRAMES >= frames - done:
+                if frames > RESTART_AT_FRAMES >= frames - done and not self._restarting:
+                    self._restarting = True  # one at a time, also while the writer is held up
                     self._inbox.put(self._restart_log)
                 failing = False
             except apsw.BusyError:
@@ -260,6 +270,7 @@ class Database:
     def _restart_log(self) -> None:
         """Fold the short rest of the log back, so that the next commit begins at its start. On the writer thread: no
         other has to compete for the write lock, and none can take it from under a commit."""
+        self._restarting = False
         if self._writer is None:
             return
         try:
@@ -367,15 +378,3 @@ def migrate(connection: apsw.Connection) -> None:
                 connection.execute(sql)
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)
-
-
-def _succeed(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-    elif not isinstance(error, PlauditError):
-        log.error("a write failed after its caller had gone", exc_info=error)

@@ -56,7 +56,7 @@ class SqliteLedger:
 
     async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
         """Fold and store these taps in one transaction; see the port."""
-        return await self._database.write(lambda connection: self._commit(connection, work))
+        return await self._database.write(lambda connection: self._commit(connection, work), patient=True)
 
     def _commit(self, connection: apsw.Connection, work: Sequence[CellTaps]) -> list[CellResult]:
         if len({cell.target for cell in work}) != len(work):

@@ -71,7 +71,7 @@ class SqliteIntake:
                 raise _Refused
 
         try:
-            await self._database.write(work)
+            await self._database.write(work, patient=True)
         except _Refused:
             return Stored(tally, stored=False)
         return Stored(tally, stored=True)

@@ -1,0 +1,69 @@
+"""Work that callers on the event loop hand to the writer thread, and what they are told of it.
+
+Guarantees: work is begun by the writer or withdrawn by who waits for it, never both; so whoever is told that nothing was
+stored is right, though the writer comes back later.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError
+
+T = TypeVar("T")
+
+log = logging.getLogger("plaudit.sqlite")
+
+
+class Work(Generic[T]):
+    """One piece of work. Made on the event loop; called on the writer thread, once."""
+
+    def __init__(self, run: Callable[[], T], late: Callable[[], None]) -> None:
+        """`late` is called on the event loop when work ends whose caller was told that nobody knows."""
+        self._run = run
+        self._late = late
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T] = self._loop.create_future()
+        self._claim = threading.Lock()  # whoever gets it first has the work: the writer, or the caller to withdraw it
+        self._given_up = False
+
+    def __call__(self) -> None:
+        """Do it, unless it was withdrawn."""
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            result = self._run()
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(self._fail, error)
+        else:
+            self._loop.call_soon_threadsafe(self._succeed, result)
+
+    async def done(self, within_s: float | None) -> T:
+        """What came of it. Raises what it raised, or after `within_s` seconds `Overloaded` with the code `deadline`
+        (withdrawn, nothing happened) or `OutcomeUnknown` (the writer is at it).
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._future
+        except TimeoutError:
+            if self._claim.acquire(blocking=False):
+                raise Overloaded("It could not be stored in time.", code="deadline") from None
+            self._given_up = True
+            raise OutcomeUnknown("The disk did not confirm in time.") from None
+
+    def _succeed(self, result: T) -> None:
+        if not self._future.done():
+            self._future.set_result(result)
+        elif self._given_up:
+            self._late()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+            return
+        if self._given_up:
+            self._late()
+        if not isinstance(error, PlauditError):
+            log.error("a write failed after its caller had gone", exc_info=error)

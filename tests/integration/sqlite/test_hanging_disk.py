@@ -1,0 +1,153 @@
+"""A disk that hangs: everybody is answered in time, what waits is bounded, and what was said of it stays true."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+import apsw
+import pytest
+
+from plaudit.adapters.sqlite import Database, database
+from plaudit.domain.catalogue import Registration
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError
+from plaudit.ports.directory import Profile
+from tests.integration.sqlite.faults import Disk
+from tests.support.api import open_api
+from tests.support.clock import ManualClock
+from tests.support.stores import stores_on
+from tests.support.taps import cell, toggle
+from tests.support.wait import happens, until
+
+MANY = 2_000
+BOUND = 50
+WITHIN_S = 0.3
+
+pytestmark = pytest.mark.usefixtures("no_checkpoints", "impatient")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little may wait, and not for long."""
+    monkeypatch.setattr(database, "ANSWER_WITHIN_S", WITHIN_S)
+    monkeypatch.setattr(database, "MAX_WRITES_WAITING", BOUND)
+
+
+def named(outcome: object) -> str:
+    """What became of a write, in a word."""
+    return outcome.code if isinstance(outcome, Overloaded) else type(outcome).__name__
+
+
+async def hung(disk: Disk) -> None:
+    """Until somebody is held up by it."""
+    assert await asyncio.to_thread(disk.hangs.wait, 10)
+
+
+async def test_writes_are_answered_in_time_bounded_and_truly(
+    tmp_path: Path, clock: ManualClock, disk: Disk
+) -> None:
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        stores = stores_on(opened, clock)
+        with disk.hanging():
+            first = asyncio.create_task(stores.directory.register("t", Registration(type="post")))
+            await hung(disk)
+            async with asyncio.timeout(5):
+                outcomes = await asyncio.gather(
+                    first,
+                    *(
+                        stores.directory.register(f"t{n}", Registration(type="post"))
+                        if n % 2
+                        else stores.directory.put_profile(f"u{n}", Profile(name="U"))
+                        for n in range(MANY)
+                    ),
+                    return_exceptions=True,
+                )
+            assert all(isinstance(outcome, PlauditError) for outcome in outcomes)
+            assert named(outcomes[0]) == "OutcomeUnknown"
+            assert Counter(map(named, outcomes[1:])) == {"deadline": BOUND, "overloaded": MANY - BOUND}
+            with pytest.raises(Overloaded):  # what was withdrawn still takes its place
+                await stores.directory.put_profile("late", Profile(name="Late"))
+        await stores.ledger.commit([cell("after", toggle("ann"))])
+        targets = await stores.counters.targets(["t", *(f"t{n}" for n in range(MANY))])
+        assert set(targets) == {"t"}, "stored, though it was said that it was not"
+        assert not await stores.directory.profiles([f"u{n}" for n in range(MANY)])
+        await stores.directory.put_profile("late", Profile(name="Late"))
+
+
+async def test_a_write_that_ends_late_is_told_of(tmp_path: Path, clock: ManualClock, disk: Disk) -> None:
+    told = asyncio.Event()
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        opened.landed_late = told.set
+        stores = stores_on(opened, clock)
+        with disk.hanging():
+            with pytest.raises(OutcomeUnknown):
+                await stores.directory.register("t", Registration(type="post"))
+            assert not told.is_set()
+        async with asyncio.timeout(5):
+            await told.wait()
+        assert (await stores.target("t")).registration is not None
+
+
+async def test_taps_and_imports_wait_by_their_own_rules(
+    tmp_path: Path, clock: ManualClock, disk: Disk
+) -> None:
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        stores = stores_on(opened, clock)
+        with disk.hanging():
+            writes = [
+                asyncio.create_task(stores.directory.put_profile(f"u{n}", Profile(name="U")))
+                for n in range(BOUND + 1)
+            ]
+            await hung(disk)
+            tap = asyncio.create_task(stores.ledger.commit([cell("t", toggle("ann"))]))
+            await asyncio.wait(writes)
+            assert not tap.done()
+        await tap
+        assert await stores.counts("t") == (1,)
+        await asyncio.gather(*writes, return_exceptions=True)
+
+
+async def test_a_read_that_hangs_is_unavailable_and_counts_until_it_ends(
+    tmp_path: Path, clock: ManualClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MAX_READS_WAITING", 3)
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        stores = stores_on(opened, clock)
+        await stores.ledger.commit([cell("t", toggle("ann"))])
+        with disk.hanging("read"):
+            outcomes = await asyncio.gather(*(stores.counts("t") for _ in range(5)), return_exceptions=True)
+            assert Counter(map(named, outcomes)) == {"Unavailable": 3, "overloaded": 2}
+            with pytest.raises(Overloaded):
+                await stores.counts("t")
+        await until(lambda: opened._reads == 0, "the end of the reads")
+        assert await stores.counts("t") == (1,)
+
+
+async def test_the_host_app_is_answered_while_another_holds_the_file(tmp_path: Path) -> None:
+    """Over HTTP: what is not stored is a 503 with `Retry-After`, what nobody knows a 504 and shown once it is stored."""
+    async with open_api(tmp_path / "data") as api:
+        other = apsw.Connection(str(tmp_path / "data" / "plaudit.db"))
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        answers = await asyncio.gather(
+            *(
+                api.client.put(f"/api/v1/{path}", headers=api.host, json={})
+                for path in ("targets/t", "users/u", "targets/v")
+            ),
+            api.client.delete("/api/v1/targets/w", headers=api.host),
+            api.client.put(
+                "/api/v1/me/notification-settings", headers=api.bearer("ann"), json={"enabled": True}
+            ),
+        )
+        assert time.monotonic() - began_s < 5
+        assert sorted(answer.status_code for answer in answers) == [503, 503, 503, 503, 504]
+        assert {answer.json()["code"] for answer in answers} == {"deadline", "outcome_unknown"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+
+        async def shown() -> bool:
+            return (await api.counts("t"))["version"] > 0
+
+        assert not await shown()  # and remembered so
+        other.execute("ROLLBACK")
+        other.close()
+        await happens(shown, "the registration")
