@@ -15,6 +15,7 @@ from plaudit.settings import SECRET_FILE, Settings
 
 SAMPLE = 1_000
 MAX_ROWS = 10_000
+COUNT_LARGE_WITHIN_S = 10.0
 LITTLE_ROOM_BYTES = 1 << 30
 LONG_LOG_BYTES = 256 << 20
 SLOW_SYNC_MS = 20.0
@@ -31,7 +32,7 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings) -> list[Finding]:
     """Check everything, in the order in which one would look."""
-    found = inspect(settings.data, SAMPLE, MAX_ROWS)
+    found = inspect(settings.data, SAMPLE, MAX_ROWS, COUNT_LARGE_WITHIN_S)
     return [
         Finding("program", "ok", f"Python {platform.python_version()}, SQLite {found.sqlite}"),
         *tokens(settings),
@@ -107,6 +108,8 @@ def _database(found: Inspection) -> list[Finding]:
     long = found.log_bytes > LONG_LOG_BYTES
     log = f"{found.log_bytes / (1 << 20):,.1f} MiB"
     counts = f"{found.compared:,} targets compared with their rows"
+    if found.uncounted:
+        counts += f", {found.uncounted:,} large ones left out for want of time"
     if found.drifted:
         counts = (
             f"{len(found.drifted)} of {counts} differ, first {found.drifted[0]}; please report this as a bug"

@@ -1,7 +1,7 @@
 """What the auditor needs: the header of a target and its rows, counted, of one and the same moment."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,11 +17,25 @@ class Drift(msgspec.Struct, frozen=True):
     rows_counted: int
 
 
+class Compared(NamedTuple):
+    """How many targets were compared, those that drifted, and those that have too many rows to be compared so."""
+
+    compared: int
+    drifted: list[Drift]
+    large: list[str]
+
+
 class Audit(Protocol):
     """Compares headers with rows."""
 
-    async def drift(self, targets: Sequence[str], max_rows: int) -> tuple[int, list[Drift]]:
-        """How many of `targets` were compared (those with at most `max_rows` rows), and which of them drifted.
+    async def drift(self, targets: Sequence[str], max_rows: int) -> Compared:
+        """Compare those of `targets` with at most `max_rows` rows.
 
-        Header and rows of a target are read in one snapshot, so traffic cannot look like drift.
+        Header and rows of a target are read in one snapshot, so traffic cannot look like drift. Raises `Unavailable`.
+        """
+
+    async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
+        """Compare one target, however many rows it has, without keeping other readers waiting.
+
+        Raises `Overloaded` if that takes longer, and `Unavailable`.
         """

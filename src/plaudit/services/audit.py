@@ -1,16 +1,18 @@
 """The auditor: follows the event log and compares what changed with its rows, all day long.
 
-It looks at everything while it can keep up and at a sample when it cannot. It reports and never repairs: a ledger that
-disagrees with itself is for a person. It is also what lets old events go.
+It looks at everything while it can keep up and at a sample when it cannot. Targets with many rows are compared one
+after the other, for a twentieth of the time at most, so that counting them is not felt. It reports and never repairs: a
+ledger that disagrees with itself is for a person. It is also what lets old events go.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
 from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import Committed, decode
-from plaudit.ports.audit import Audit
+from plaudit.ports.audit import Audit, Drift
 from plaudit.ports.log import EventLog
 from plaudit.services.background import ended
 from plaudit.telemetry import Metrics
@@ -20,7 +22,10 @@ log = logging.getLogger("plaudit.audit")
 CONSUMER = "audit"
 EVENTS_PER_LOOK = 100
 MAX_BEHIND = 1_000
-MAX_ROWS = 5_000
+MAX_ROWS = 5_000  # that are counted in passing
+LARGE_WAITING = 1_000
+COUNT_WITHIN_S = 10.0
+SHARE_OF_COUNTING = 0.05
 TRIM_AT_ONCE = 5_000
 
 
@@ -33,23 +38,28 @@ class Auditor:
         self._metrics = metrics
         self._every_s = every_s
         self._behind = 0
-        self._task: asyncio.Task[None] | None = None
+        self._large: dict[str, None] = {}  # the oldest first
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         self._metrics.gauge("plaudit_events_behind", lambda: self._behind)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run(look)) for look in (self.look, self.look_at_large)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await ended(self._task)
+        for task in self._tasks:
+            await ended(task)
 
-    async def _run(self) -> None:
+    async def _run(self, look: Callable[[], Awaitable[float]]) -> None:
+        pause_s = 0.0
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(max(pause_s, self._every_s))
             try:
-                await self.look()
+                pause_s = await look()
             except PlauditError as error:
                 log.warning("the auditor could not look and will try again: %s", error)
+            except Exception:  # it also lets old events go, which must not end
+                log.exception("the auditor failed in a way nobody foresaw and will try again")
 
     def _decode(self, body: bytes) -> Committed | None:
         """The event; one that cannot be read is counted and passed over, or nothing after it would ever be seen."""
@@ -60,21 +70,43 @@ class Auditor:
             log.error("an event cannot be read: %s", error)
             return None
 
-    async def look(self) -> None:
-        """Look at the next events once, then let go of what has been looked at."""
+    async def look(self) -> float:
+        """Look at the next events once, then let go of what has been looked at. Returns how long to rest (seconds)."""
         events = await self._events.read(CONSUMER, EVENTS_PER_LOOK)
         if not events:
             self._behind = 0
-            return
+            return 0.0
         targets = list({event.target for _, body in events if (event := self._decode(body))})
-        compared, drifted = await self._audit.drift(targets, MAX_ROWS)
-        self._metrics.audited += compared
-        self._metrics.drift += len(drifted)
-        for drift in drifted:
-            log.error("DRIFT: %s", drift)
+        found = await self._audit.drift(targets, MAX_ROWS)
+        self._count(found.compared, found.drifted)
+        for target in found.large:
+            if len(self._large) < LARGE_WAITING:  # else it comes again with its next event
+                self._large.setdefault(target)
         await self._events.acknowledge(CONSUMER, events[-1][0])
         self._behind = await self._events.behind(CONSUMER)
         if self._behind > MAX_BEHIND:  # too busy to look at everything
             await self._events.acknowledge(CONSUMER, await self._events.end())
         while await self._events.trim(TRIM_AT_ONCE):
             pass
+        return 0.0
+
+    async def look_at_large(self) -> float:
+        """Compare the large target that waits for longest, if there is one. Returns how long to rest (seconds)."""
+        target = next(iter(self._large), None)
+        if target is None:
+            return 0.0
+        del self._large[target]
+        began_s = asyncio.get_running_loop().time()
+        try:
+            drift = await self._audit.drift_of_large(target, COUNT_WITHIN_S)
+            self._count(1, [drift] if drift is not None else [])
+        except PlauditError as error:
+            log.warning("a large target was not compared: %s", error)
+        took_s = asyncio.get_running_loop().time() - began_s
+        return took_s / SHARE_OF_COUNTING
+
+    def _count(self, compared: int, drifted: Sequence[Drift]) -> None:
+        self._metrics.audited += compared
+        self._metrics.drift += len(drifted)
+        for drift in drifted:
+            log.error("DRIFT: %s", drift)

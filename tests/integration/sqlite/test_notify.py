@@ -8,6 +8,7 @@ import pytest
 from plaudit.adapters.sqlite import Database
 from plaudit.domain.quiet import Quiet, Wishes
 from plaudit.domain.windows import Watch, collapse_id
+from plaudit.ports.audit import Compared, Drift
 from plaudit.ports.batches import Change
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Notification
@@ -288,11 +289,12 @@ async def test_a_watch_of_a_target_that_does_not_exist_is_not_kept(stores: Store
 
 
 async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock) -> None:
-    from plaudit.ports.audit import Drift
-
     class Fine:
-        async def drift(self, targets: object, max_rows: int) -> tuple[int, list[Drift]]:
-            return 0, []
+        async def drift(self, targets: object, max_rows: int) -> Compared:
+            return Compared(0, [], [])
+
+        async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
+            return None
 
     await own(stores, "t")
     await stores.log.acknowledge("notify", 0)

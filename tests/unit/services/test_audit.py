@@ -5,14 +5,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import apsw
+import pytest
 
-from plaudit.adapters.sqlite import Database, SqliteAudit
+from plaudit.adapters.sqlite import Database, SqliteAudit, inspect
+from plaudit.adapters.sqlite import audit as counting
+from plaudit.ports.audit import Compared, Drift
 from plaudit.services import audit
 from plaudit.services.audit import Auditor
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
 from tests.support.stores import Stores, stores_on
 from tests.support.taps import toggle
+from tests.support.wait import until
 
 
 @asynccontextmanager
@@ -65,3 +69,98 @@ async def test_too_much_to_look_at_is_sampled_and_let_go(tmp_path: Path) -> None
         await auditor.look()
         assert metrics.audited == audit.EVENTS_PER_LOOK
         assert await stores.log.read("somebody new", 10) == []
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows are many."""
+    monkeypatch.setattr(audit, "MAX_ROWS", 2)
+
+
+async def crowd(stores: Stores, target: str) -> None:
+    await stores.tap(target, *(toggle(f"u{n}") for n in range(3)))
+
+
+@pytest.mark.usefixtures("large")
+async def test_large_targets_are_compared_too_one_after_the_other(tmp_path: Path) -> None:
+    async with auditing(tmp_path) as (stores, auditor, metrics):
+        for target in ("a", "b", "c"):
+            await crowd(stores, target)
+        await stores.tap("small", toggle("ann"))
+        tamper(tmp_path, "UPDATE target SET counts = '[7]' WHERE id = 'b'")
+        await auditor.look()
+        seen = [(metrics.audited, metrics.drift)]
+        for _ in range(3):
+            assert await auditor.look_at_large() > 0, "it has to rest after counting"
+            seen.append((metrics.audited, metrics.drift))
+        assert await auditor.look_at_large() == 0, "there is nothing left"
+        assert seen == [(1, 0), (2, 0), (3, 1), (4, 1)]
+
+
+@pytest.mark.usefixtures("large")
+async def test_a_count_that_takes_too_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(audit, "COUNT_WITHIN_S", 0.0)
+    monkeypatch.setattr(counting, "_STEPS_BETWEEN_LOOKS", 1)
+    async with auditing(tmp_path) as (stores, auditor, metrics):
+        await crowd(stores, "t")
+        await auditor.look()
+        await auditor.look_at_large()
+        assert (metrics.audited, metrics.drift) == (0, 0)
+        assert "the rows of t cannot be counted in 0 s" in caplog.text
+        assert await auditor.look_at_large() == 0
+
+
+@pytest.mark.usefixtures("large")
+async def test_large_targets_that_wait_to_be_compared_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "LARGE_WAITING", 2)
+    async with auditing(tmp_path) as (stores, auditor, metrics):
+        for n in range(5):
+            await crowd(stores, f"t{n}")
+        await auditor.look()
+        for _ in range(5):
+            await auditor.look_at_large()
+        assert metrics.audited == 2
+
+
+async def test_no_failure_ends_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        calls = 0
+
+        async def drift(self, targets: object, max_rows: int) -> Compared:
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("a mistake of ours")
+            return Compared(1, [], [])
+
+        async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
+            return None
+
+    async with auditing(tmp_path) as (stores, _, metrics):
+        await stores.tap("t", toggle("ann"))
+        async with Auditor(Broken(), stores.log, metrics, every_s=0.001):
+            await until(lambda: metrics.audited == 1, "the next look")
+        assert "a mistake of ours" in caplog.text
+        assert await stores.log.read("somebody new", 10) == []
+
+
+@pytest.mark.parametrize(("within_s", "compared", "drifted", "uncounted"), [(10.0, 3, 1, 0), (0.0, 1, 0, 2)])
+async def test_the_doctor_counts_the_largest_targets_for_a_while(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    within_s: float,
+    compared: int,
+    drifted: int,
+    uncounted: int,
+) -> None:
+    monkeypatch.setattr(counting, "_STEPS_BETWEEN_LOOKS", 1)
+    async with auditing(tmp_path) as (stores, _, _):
+        for target in ("a", "b"):
+            await crowd(stores, target)
+        await stores.tap("small", toggle("ann"))
+        tamper(tmp_path, "UPDATE target SET counts = '[7]' WHERE id = 'a'")
+        found = inspect(tmp_path, 10, 2, within_s)
+        assert (found.compared, len(found.drifted), found.uncounted) == (compared, drifted, uncounted)

@@ -1,14 +1,21 @@
 """Counting the rows of targets in SQLite and comparing them with their headers, in one snapshot."""
 
-from collections.abc import Sequence
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import apsw
 
 from plaudit.adapters.sqlite import rows as sql
-from plaudit.adapters.sqlite.database import Database
-from plaudit.ports.audit import Drift
+from plaudit.adapters.sqlite.database import Database, close, connect
+from plaudit.domain.errors import Overloaded, Unavailable
+from plaudit.ports.audit import Compared, Drift
 
 _COUNT = "SELECT reaction, count(*) FROM reaction_row WHERE target = ? GROUP BY reaction"
+LET_GO_WITHIN_S = 1.0
+_STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine; some milliseconds
 
 
 class SqliteAudit:
@@ -17,18 +24,59 @@ class SqliteAudit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def drift(self, targets: Sequence[str], max_rows: int) -> tuple[int, list[Drift]]:
-        """Compare these targets' headers with their rows."""
+    async def drift(self, targets: Sequence[str], max_rows: int) -> Compared:
+        """Compare the headers of those that have few rows with them."""
 
         return await self._database.read(lambda connection: compare(connection, targets, max_rows))
 
+    async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
+        """Compare one target on a connection of its own, so that neither readers nor the writer wait for it.
 
-def compare(connection: apsw.Connection, targets: Sequence[str], max_rows: int) -> tuple[int, list[Drift]]:
-    """How many of these targets were compared, and which drifted, as of one moment."""
+        What is read is one moment; for as long as it takes the log cannot begin anew, and grows.
+        """
+        gone = threading.Event()
+        counting = asyncio.get_running_loop().run_in_executor(None, self._count, target, within_s, gone)
+        try:
+            return await asyncio.shield(counting)
+        finally:
+            gone.set()  # where the caller was cancelled: nobody may hold the file when it is closed
+            await asyncio.wait([counting], timeout=LET_GO_WITHIN_S)
+
+    def _count(self, target: str, within_s: float, gone: threading.Event) -> Drift | None:
+        try:
+            connection = connect(self._database.path, apsw.SQLITE_OPEN_READONLY, self._database.vfs)
+            try:
+                with interrupted(connection, within_s, gone.is_set):
+                    drifted = compare(connection, [target], max_rows=None).drifted
+            finally:
+                close(connection)
+        except apsw.InterruptError as error:
+            raise Overloaded(f"the rows of {target} cannot be counted in {within_s:.0f} s") from error
+        except apsw.Error as error:
+            raise Unavailable(f"the database cannot be read: {error}") from error
+        return drifted[0] if drifted else None
+
+
+@contextmanager
+def interrupted(
+    connection: apsw.Connection, within_s: float, gone: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """What runs on the connection inside raises `apsw.InterruptError` after so many seconds, or once `gone()`."""
+    ends_s = time.monotonic() + within_s
+    connection.set_progress_handler(lambda: gone() or time.monotonic() > ends_s, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None)
+
+
+def compare(connection: apsw.Connection, targets: Sequence[str], max_rows: int | None) -> Compared:
+    """Compare those with at most so many rows, as of one moment."""
     with connection:
-        lines = [t for t in sql.read_targets(connection, targets).values() if t.rows <= max_rows]
-        found = [_compare(connection, line) for line in lines]
-    return len(lines), [drift for drift in found if drift is not None]
+        lines = list(sql.read_targets(connection, targets).values())
+        large = [line.id for line in lines if max_rows is not None and line.rows > max_rows]
+        found = [_compare(connection, line) for line in lines if line.id not in large]
+    return Compared(len(found), [drift for drift in found if drift is not None], large)
 
 
 def _compare(connection: apsw.Connection, line: sql.StoredTarget) -> Drift | None:

@@ -60,7 +60,7 @@ class Database:
     def __init__(self, folder: Path, *, vfs: str | None = None) -> None:
         self.folder = folder
         self.path = folder / FILE_NAME
-        self._vfs = vfs
+        self.vfs = vfs
         self._lock: int | None = None
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._writer: apsw.Connection | None = None
@@ -160,7 +160,7 @@ class Database:
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = connect(self.path, apsw.SQLITE_OPEN_READONLY, self._vfs)
+                connection = connect(self.path, apsw.SQLITE_OPEN_READONLY, self.vfs)
                 self._local.connection = connection
                 self._read_connections.append(connection)
             return work(connection)
@@ -227,7 +227,7 @@ class Database:
 
     def _open_writer(self) -> apsw.Connection:
         self.generation += 1
-        connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, self._vfs)
+        connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, self.vfs)
         try:
             check_ours(connection)  # before anything is changed in it
             connection.pragma("page_size", PAGE_BYTES)  # of a new file; an existing one keeps its own
@@ -247,7 +247,7 @@ class Database:
         while not self._closing.wait(CHECKPOINT_EVERY_S):
             try:
                 if connection is None:
-                    connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE, self._vfs)
+                    connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE, self.vfs)
                 frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 for _ in range(FOLD_AGAIN):
                     if frames <= RESTART_AT_FRAMES or frames - done <= SHORT_REST_FRAMES:

@@ -1,7 +1,7 @@
 """Work that callers on the event loop hand to the writer thread, and what they are told of it.
 
-Guarantees: work is begun by the writer or withdrawn by who waits for it, never both; so whoever is told that nothing was
-stored is right, though the writer comes back later.
+Guarantees: work is begun by the writer or withdrawn by who waits for it, never both; so whoever is told that nothing
+was stored is right, though the writer comes back later.
 """
 
 import asyncio
@@ -26,7 +26,9 @@ class Work(Generic[T]):
         self._late = late
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self._loop.create_future()
-        self._claim = threading.Lock()  # whoever gets it first has the work: the writer, or the caller to withdraw it
+        self._claim = (
+            threading.Lock()
+        )  # whoever gets it first has the work: the writer, or the caller to withdraw it
         self._given_up = False
 
     def __call__(self) -> None:
