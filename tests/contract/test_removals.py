@@ -232,6 +232,23 @@ async def test_jobs_are_kept_and_replaced_whole(stores: Stores) -> None:
     assert await stores.jobs.get("unknown") is None
 
 
+@embedded_only
+async def test_receipts_are_forgotten_by_when_their_job_ended(stores: Stores) -> None:
+    running = job("erase_user", "ann", "running")
+    done = [
+        msgspec.structs.replace(job("erase_user", f"u{n}", f"j{n}"), state="done", finished_at=n)
+        for n in range(1, 6)
+    ]
+    for each in (running, *done):
+        await stores.jobs.save(each)
+    assert await stores.jobs.forget(1, 10) == 0
+    assert await stores.jobs.forget(5, 3) == 3
+    assert await stores.jobs.forget(5, 3) == 1
+    assert await stores.jobs.forget(5, 3) == 0
+    assert [await stores.jobs.get(each.id) for each in done] == [None] * 4 + [done[4]]
+    assert await stores.jobs.unfinished() == [running]
+
+
 async def test_unfinished_jobs_come_back_oldest_first(stores: Stores) -> None:
     assert await stores.jobs.unfinished() == []
     for n, state in ((5, "running"), (2, "done"), (3, "running"), (1, "failed"), (4, "running")):

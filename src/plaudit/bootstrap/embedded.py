@@ -32,6 +32,8 @@ from plaudit.services.remove import Remove
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
+LOOK_EVERY_S = 60.0  # for jobs of whose begin nobody was told, and for old receipts
+
 
 @asynccontextmanager
 async def embedded(settings: Settings) -> AsyncIterator[Service]:
@@ -48,7 +50,13 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         database.landed_late = near.forget_all
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
         committer = _committer(settings, SqliteLedger(database, clock, rules, numbers), near, clock, metrics)
-        remove = Remove(SqliteRemovals(database, clock, numbers), SqliteJobs(database), near, clock)
+        remove = Remove(
+            SqliteRemovals(database, clock, numbers),
+            SqliteJobs(database),
+            near,
+            clock,
+            look_every_s=LOOK_EVERY_S,
+        )
         await stack.enter_async_context(remove)
         wording = await stack.enter_async_context(notifications(settings, database, numbers, clock, metrics))
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))

@@ -233,7 +233,7 @@ _HOST_APP = (
     ),
     Call(
         *("job", "get", "/api/v1/jobs/{job_id}", "Host app", "service", "Progress and receipt"),
-        "Ask again until `state` is `done`; from then on it is the receipt.",
+        "Ask again until `state` is `done`; from then on it is the receipt, which is kept for 30 days.",
         (Answer(200, "The job.", "Job"),),
         (*_SERVICE, "not_found", "job_not_found"),
         ("JobId",),

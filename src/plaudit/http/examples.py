@@ -25,7 +25,7 @@ ALICE_AT = "2026-03-14T15:09:26.535897Z"
 BOB_AT = "2026-03-14T15:10:02.718281Z"
 ERASED_NOTE = (
     "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that keeps this id "
-    "erased, the owner of "
+    "erased, this receipt for 30 days, the owner of "
     "targets until the host app registers or deletes those, events until every consumer has read them, and backups "
     "until they expire."
 )

@@ -15,6 +15,9 @@ JobKind = Literal["delete_target", "erase_user"]
 JobState = Literal["running", "done", "failed"]
 
 
+RECEIPT_KEPT_S = 30 * 86_400  # since the job ended; it names who was erased
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Work that outlives a request, and then its receipt. Times are microseconds UTC."""
 
@@ -48,6 +51,12 @@ class Jobs(Protocol):
 
     async def latest(self, kind: JobKind, subject: str) -> Job | None:
         """The newest job of this kind on this subject, or None."""
+
+    async def forget(self, ended_before: int, limit: int) -> int:
+        """Forget up to `limit` receipts of jobs that ended before (microseconds UTC); returns how many.
+
+        A store that lets them end by themselves, `RECEIPT_KEPT_S` after they were saved, has nothing to do.
+        """
 
 
 class Removals(Protocol):

@@ -14,7 +14,7 @@ import msgspec
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
-from plaudit.ports.removals import Job, JobKind, Jobs, Removals, new_job
+from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, new_job
 from plaudit.services.near import NearCache
 
 log = logging.getLogger("plaudit.remove")
@@ -22,12 +22,14 @@ log = logging.getLogger("plaudit.remove")
 ROWS_PER_STEP = 500
 RETRY_S = 1.0
 RETRY_AT_MOST_S = 15.0
+RECEIPTS_AT_ONCE = 500
 LEASE_S = 60  # longer than a step and the longest pause together
 
 _NOTES = {
     "delete_target": "Rows are gone from the ledger. What is left: the id with its sequence number, and backups.",
     "erase_user": "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that "
     "keeps this id erased, "
+    "this receipt for 30 days, "
     "the owner of targets until the host app registers or deletes those, events until every consumer has read them, "
     "and backups until they expire.",
 }
@@ -39,7 +41,8 @@ _FAILED = (
 class Remove:
     """Starts jobs, runs them one after the other, and tells how they went. Use as an async context manager.
 
-    `look_every_s`: how often to look for jobs that other processes left; not at all without it. A job that cannot go on
+    `look_every_s`: how often to look for jobs that other processes left, or of whose begin nobody was told, and for
+    receipts that are to be forgotten; not at all without it. A job that cannot go on
     now lets the others pass.
     """
 
@@ -132,8 +135,9 @@ class Remove:
             await asyncio.sleep(every_s)
             try:
                 await self._look()
+                await self._jobs.forget(self._clock.now_us() - RECEIPT_KEPT_S * 1_000_000, RECEIPTS_AT_ONCE)
             except PlauditError as error:
-                log.warning("unfinished jobs could not be looked for: %s", error)
+                log.warning("unfinished jobs and old receipts could not be looked for: %s", error)
 
     async def _run(self) -> None:
         while True:

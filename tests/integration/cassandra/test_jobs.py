@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 import pytest
 
-from plaudit.adapters.cassandra import CassandraLeases
+from plaudit.adapters.cassandra import CassandraLeases, jobs
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted
@@ -20,6 +20,7 @@ from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import TABLES, Cluster, Process, cluster, emptied, fresh_target
 from tests.support.clock import ManualClock
 from tests.support.taps import LIKE, set_to
+from tests.support.wait import happens
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -89,6 +90,23 @@ async def test_what_has_ended_does_not_run_again_because_somebody_is_slow(parts:
     assert await parts.jobs.get("j1") == done
     assert await parts.jobs.unfinished() == []
     assert await parts.jobs.unfinished() == [], "its note is gone"
+
+
+async def test_receipts_end_by_themselves(parts: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the name of the job."""
+    monkeypatch.setattr(jobs, "RECEIPT_KEPT_S", 2)
+    running = Job(id="j1", kind="erase_user", subject="ann", state="running", created_at=1)
+    done = msgspec.structs.replace(running, state="done", finished_at=2)
+    await parts.jobs.save(running)
+    await parts.jobs.save(done)
+    assert await parts.jobs.get("j1") == done
+
+    async def gone() -> bool:
+        query = await parts.session.prepare("SELECT * FROM $keyspace.job_by_subject")
+        named = (await parts.session.read(query.bind([]))).all()
+        return not list(named) and await parts.jobs.get("j1") is None
+
+    await happens(gone, "the end of the receipt")
 
 
 async def test_a_profile_put_while_its_user_is_marked_is_not_seen(

@@ -8,18 +8,23 @@ from pathlib import Path
 import apsw
 
 from plaudit.domain.catalogue import Catalogue, Registration
+from plaudit.ports.removals import RECEIPT_KEPT_S, new_job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from tests.support.clock import ManualClock
 from tests.support.stores import Stores, sqlite_stores
 from tests.support.taps import toggle
+from tests.support.wait import happens
 
 
 @asynccontextmanager
-async def removing(folder: Path) -> AsyncIterator[tuple[Stores, Remove, NearCache]]:
-    async with sqlite_stores(folder, clock := ManualClock()) as stores:
+async def removing(
+    folder: Path, clock: ManualClock | None = None
+) -> AsyncIterator[tuple[Stores, Remove, NearCache]]:
+    clock = clock or ManualClock()
+    async with sqlite_stores(folder, clock) as stores:
         near = NearCache(stores.counters, Catalogue(), entries=100, public=True)
-        async with Remove(stores.removals, stores.jobs, near, clock) as remove:
+        async with Remove(stores.removals, stores.jobs, near, clock, look_every_s=0.01) as remove:
             yield stores, remove, near
 
 
@@ -69,3 +74,33 @@ async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried
         assert await ended(remove, ann.id) == "failed"
         assert await ended(remove, bob.id) == "done"
         assert await stores.own.mine("bob", ["good"]) == {}
+
+
+async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with removing(tmp_path, clock) as (stores, remove, _):
+        await stores.tap("t", toggle("ann"))
+        first = await remove.erase_user("ann")
+        assert await ended(remove, first.id) == "done"
+        clock.advance(RECEIPT_KEPT_S / 2)
+        second = await remove.delete_target("t")
+        assert await ended(remove, second.id) == "done"
+        assert await remove.job(first.id) is not None
+        clock.advance(RECEIPT_KEPT_S / 2 + 1)
+
+        async def forgotten() -> bool:
+            return await remove.job(first.id) is None
+
+        await happens(forgotten, "the end of the receipt")
+        assert await remove.job(second.id) is not None
+        with apsw.Connection(str(tmp_path / "plaudit.db")) as file:
+            assert file.execute("SELECT count(*) FROM job WHERE subject = 'ann'").get == 0
+
+
+async def test_a_job_of_whose_begin_nobody_was_told_is_carried_out(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with removing(tmp_path, clock) as (stores, remove, _):
+        await stores.tap("t", toggle("ann"))
+        job = new_job("delete_target", "t", clock.now_us())
+        await stores.removals.begin_purge("t", job)
+        assert await ended(remove, job.id) == "done"

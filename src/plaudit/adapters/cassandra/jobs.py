@@ -9,17 +9,20 @@ import msgspec
 from plaudit.adapters.cassandra.session import Session
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.clock import Clock
-from plaudit.ports.removals import Job, JobKind, JobState
+from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, JobState
 
 SHARDS = 16
 AT_MOST = 200  # unfinished jobs of one shard; whoever looks again sees the rest
 # A job is noted as unfinished before it is stored; a note alone is left to its writer for this long.
 NOTED_FOR_S = 3600
+# A job that makes no step for so long is forgotten. Not for ever, because who carries one out beside another may say so
+# after the receipt was stored.
+PROGRESS_KEPT_S = 180 * 86_400
 
-PROGRESS = "UPDATE $keyspace.job SET progress = ? WHERE id = ?"
-RECEIPT = "UPDATE $keyspace.job SET receipt = ? WHERE id = ?"
+PROGRESS = "UPDATE $keyspace.job USING TTL ? SET progress = ? WHERE id = ?"
+RECEIPT = "UPDATE $keyspace.job USING TTL ? SET receipt = ?, progress = null WHERE id = ?"
 GET = "SELECT progress, receipt FROM $keyspace.job WHERE id = ?"
-NAME = "INSERT INTO $keyspace.job_by_subject (kind, subject, created_at, id) VALUES (?, ?, ?, ?)"
+NAME = "INSERT INTO $keyspace.job_by_subject (kind, subject, created_at, id) VALUES (?, ?, ?, ?) USING TTL ?"
 LATEST = "SELECT id FROM $keyspace.job_by_subject WHERE kind = ? AND subject = ? LIMIT 10"
 BEGIN = "INSERT INTO $keyspace.unfinished_job (shard, id, created_at) VALUES (?, ?, ?)"
 UNFINISHED = "SELECT id, created_at FROM $keyspace.unfinished_job WHERE shard = ? LIMIT ?"
@@ -76,14 +79,15 @@ class CassandraJobs:
 
     async def save(self, job: Job) -> None:
         shard = crc32(job.id.encode()) % SHARDS
-        named = (NAME, job.kind, job.subject, job.created_at, job.id)
+        kept_s = PROGRESS_KEPT_S if job.state == "running" else RECEIPT_KEPT_S
+        named = (NAME, job.kind, job.subject, job.created_at, job.id, kept_s)
         first: tuple[Any, ...]
         rest: list[tuple[Any, ...]]
         if job.state == "running":
             first = (BEGIN, shard, job.id, job.created_at)
-            rest = [named, (PROGRESS, pack_job(job), job.id)]
+            rest = [named, (PROGRESS, kept_s, pack_job(job), job.id)]
         else:
-            first = (RECEIPT, pack_job(job), job.id)
+            first = (RECEIPT, kept_s, pack_job(job), job.id)
             rest = [named, (END, shard, job.id)]
         await self._write(*first)
         try:
@@ -108,6 +112,10 @@ class CassandraJobs:
             if job is not None and (job.kind, job.subject) == (kind, subject):
                 return job
         return None
+
+    async def forget(self, ended_before: int, limit: int) -> int:
+        """They end by themselves."""
+        return 0
 
     async def _unfinished(self, shard: int) -> list[Job]:
         jobs = []

@@ -37,6 +37,10 @@ _SAVE_JOB = """
 REPLACE INTO job (id, kind, subject, state, created_at, finished_at, removed, note) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)
 """
 
+_FORGET = """
+DELETE FROM job WHERE id IN (SELECT id FROM job WHERE finished_at IS NOT NULL AND finished_at < ?1 LIMIT ?2)
+"""
+
 _JOB = "SELECT id, kind, subject, state, created_at, finished_at, json(removed), note FROM job"
 
 
@@ -140,6 +144,19 @@ class SqliteJobs:
         where = "WHERE kind = ? AND subject = ? ORDER BY created_at DESC LIMIT 1"
         found = await self._jobs(f"{_JOB} {where}", (kind, subject))
         return found[0] if found else None
+
+    async def forget(self, ended_before: int, limit: int) -> int:
+        """Forget receipts; writes only if there are any."""
+
+        def look(connection: apsw.Connection) -> bool:
+            statement = "SELECT EXISTS (SELECT 1 FROM job WHERE finished_at IS NOT NULL AND finished_at < ?)"
+            return bool(connection.execute(statement, (ended_before,)).get)
+
+        def work(connection: apsw.Connection) -> int:
+            connection.execute(_FORGET, (ended_before, limit))
+            return connection.changes()
+
+        return await self._database.write(work) if await self._database.read(look) else 0
 
     async def _jobs(self, statement: str, values: tuple[str, ...]) -> list[Job]:
         def work(connection: apsw.Connection) -> list[Job]:
