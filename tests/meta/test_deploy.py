@@ -1,20 +1,91 @@
 """What is shipped for operators names what the code has."""
 
 import re
+from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+
+from plaudit.domain.cell import Outcome
+from plaudit.http.problems import CODES
 from plaudit.telemetry import METRICS
 from tests.meta.files import ROOT
+from tests.support.api import open_api
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
+SERIES = {metric.name + suffix: metric for metric in METRICS for suffix in SUFFIXES[metric.kind]}
+RULES = ROOT / "deploy" / "prometheus"
+FILES = ("alerts.yml", "alerts-embedded.yml", "alerts-cluster.yml")
+each_file = pytest.mark.parametrize("name", FILES)
 
 
-def test_alerts_ask_for_metrics_and_labels_that_exist() -> None:
-    series = {metric.name + suffix: metric for metric in METRICS for suffix in SUFFIXES[metric.kind]}
-    text = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
-    asked = set(re.findall(r"\bplaudit_\w+", text))
-    assert asked
-    assert asked - series.keys() == set()
-    for name, label in re.findall(r"\b(plaudit_\w+)\{(\w+)=", text):
-        assert label in (series[name].label or "").split(", ")
-    for label, name in re.findall(r"by \((\w+)\) \((plaudit_\w+)", text):
-        assert label in (series[name].label or "").split(", ")
+def alerts(name: str) -> list[dict[str, Any]]:
+    """The rules of a file."""
+    return [
+        rule
+        for group in yaml.safe_load((RULES / name).read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def asked(name: str) -> set[str]:
+    """The series that a file's rules ask for."""
+    return {series for rule in alerts(name) for series in re.findall(r"\bplaudit_\w+", rule["expr"])}
+
+
+def test_all_rules_are_compared() -> None:
+    assert {path.name for path in RULES.glob("*.yml")} == set(FILES)
+
+
+@each_file
+def test_alerts_ask_for_metrics_and_labels_that_exist(name: str) -> None:
+    text = " ".join(rule["expr"] for rule in alerts(name))
+    assert asked(name)
+    assert asked(name) - SERIES.keys() == set()
+    for series, label in re.findall(r"\b(plaudit_\w+)\{(\w+)=", text):
+        assert label in (SERIES[series].label or "").split(", ")
+    for label, series in re.findall(r"by \((\w+)\) \((plaudit_\w+)", text):
+        assert label in (SERIES[series].label or "").split(", ")
+    for outcomes in re.findall(r'outcome=~"([^"]*)"', text):
+        assert set(outcomes.split("|")) <= CODES.keys() | {outcome.name.lower() for outcome in Outcome}
+
+
+@each_file
+def test_alerts_have_the_form_of_rules(name: str) -> None:
+    for rule in alerts(name):
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"].keys() == {"severity"}
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"].keys() <= {"summary", "description"}
+        assert rule["annotations"]["summary"]
+        assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
+        for left, right in ("()", "[]", "{}"):
+            assert rule["expr"].count(left) == rule["expr"].count(right)
+        for series in re.findall(
+            r"(plaudit_\w+)[^\[\s]*\[", rule["expr"]
+        ):  # what is counted from one moment to another
+            assert SERIES[series].kind == "counter"
+
+
+def test_no_alert_has_the_name_of_another() -> None:
+    names = [rule["alert"] for name in FILES for rule in alerts(name)]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_what_is_worth_an_alert_has_one() -> None:
+    """As docs/metrics.md says."""
+    everywhere = set().union(*map(asked, FILES))
+    for metric in METRICS:
+        if "Alert" in metric.help:
+            assert {metric.name + suffix for suffix in SUFFIXES[metric.kind]} & everywhere, metric.name
+
+
+async def test_the_embedded_profile_has_all_that_its_rules_ask_for(tmp_path: Path) -> None:
+    """Else a rule about what is absent would fire for ever, and any other one never."""
+    async with open_api(tmp_path / "data") as api:
+        text = (await api.call("GET", "/metrics")).text
+    there = {name.removesuffix("_total") for name in re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)}
+    names = asked("alerts.yml") | asked("alerts-embedded.yml")
+    assert {name.removesuffix("_total") for name in names} - there == set()
+    assert not [name for name in names if SERIES[name].help.startswith("Cluster:")]
