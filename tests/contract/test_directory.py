@@ -1,12 +1,18 @@
 """What `plaudit.ports.directory.Directory` promises."""
 
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
 import pytest
 
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.cell import Answer, Deleted, Outcome, Refused
+from plaudit.domain.cell import Answer, Deleted, Outcome, Refused, Tap, Verb
 from plaudit.domain.errors import Conflict
 from plaudit.domain.events import decode
 from plaudit.ports.directory import Profile
+from plaudit.ports.ledger import Target
 from plaudit.ports.removals import Job
 from tests.support.stores import Stores
 from tests.support.taps import LIKE, LOVE, NONE, WOW, toggle
@@ -19,6 +25,12 @@ pytestmark = pytest.mark.timeout(120)
 
 def deletion(target: str) -> Job:
     return Job(id=f"j-{target}", kind="delete_target", subject=target, state="running", created_at=1)
+
+
+def partly(**told: Any) -> tuple[Registration, Collection[str]]:
+    """What is told of a target, and the names of what is left out."""
+    kept = set(Registration.__struct_fields__) - set(told)
+    return Registration(**{"type": "post", **told}), kept
 
 
 async def test_registering_makes_the_target_known(stores: Stores) -> None:
@@ -58,6 +70,61 @@ async def test_every_change_of_a_registration_is_a_commit(stores: Stores) -> Non
         assert await stores.target("t") == target
     assert seqs == [1, 2, 3, 4, 5]
     assert [decode(body).seq for _, body in await stores.log.read("test", 10)] == seqs
+
+
+EVERYTHING = Registration(type="message", owner="olga", title=ODD, closed=False, allowed=0b1010)
+
+
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({"closed": True}, {"closed": True}),
+        ({"owner": None}, {"owner": None}),
+        ({"title": None, "allowed": None}, {"title": None, "allowed": None}),
+        ({"type": "comment"}, {"type": "comment"}),
+        ({}, {}),
+    ],
+    ids=str,
+)
+async def test_what_is_kept_stays_as_it_is_registered(
+    stores: Stores, told: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    first = await stores.directory.register("t", EVERYTHING)
+    assert first.header is not None
+    target = await stores.directory.register("t", *partly(**told))
+    assert target.registration == msgspec.structs.replace(EVERYTHING, **stored)
+    assert target.header is not None
+    assert (target.header.type, target.header.seq) == (target.registration.type, 2 if stored else 1)
+    assert await stores.directory.registered("t") == target
+
+
+async def test_a_part_of_a_registration_begins_with_the_type_that_the_target_has(stores: Stores) -> None:
+    new = await stores.directory.register("new", *partly(closed=True))
+    assert new.registration == Registration(type="post", closed=True)
+    await stores.tap("t", Tap("ann", Verb.TOGGLE, LIKE, b"0" * 16, target_type="comment"))
+    target = await stores.directory.register("t", *partly(closed=True))
+    assert target.registration == Registration(type="comment", closed=True)
+
+
+async def test_two_who_each_tell_a_part_undo_nothing_of_each_other(stores: Stores) -> None:
+    await stores.directory.register("t", EVERYTHING)
+    await asyncio.gather(
+        stores.directory.register("t", *partly(closed=True)),
+        stores.directory.register("t", *partly(owner="other")),
+        stores.directory.register("t", *partly(title=None)),
+    )
+    expected = msgspec.structs.replace(EVERYTHING, closed=True, owner="other", title=None)
+    assert (await stores.directory.registered("t")).registration == expected
+
+
+async def test_what_is_registered_can_be_read(stores: Stores) -> None:
+    assert await stores.directory.registered("t") == Target()
+    told = await stores.directory.register("t", EVERYTHING)
+    assert await stores.directory.registered("t") == told
+    tapped = await stores.tap("u", toggle("ann"))
+    assert await stores.directory.registered("u") == tapped.target
+    await stores.removals.begin_purge("t", deletion("t"))
+    assert (await stores.directory.registered("t")).registration is None
 
 
 async def test_registering_keeps_what_was_tapped(stores: Stores) -> None:

@@ -26,7 +26,7 @@ CHECKS = ",".join(
         "response_schema_conformance",
     ]
 )
-HOST_APP = ("register_target", "delete_target", "describe_user", "erase_user", "job")
+HOST_APP = ("register_target", "registration", "delete_target", "describe_user", "erase_user", "job")
 # A stream does not end, so there is no answer to hold against the document; tests/integration/http/test_stream.py does.
 ENDLESS = ("stream",)
 NOTIFICATIONS = (

@@ -22,6 +22,7 @@ const CALLS = {
   reacted: (client, { page_size: pageSize }) => all(client.reacted({ pageSize })),
   catalogue: (client) => client.catalogue(),
   register_target: (client, { target, ...about }) => client.registerTarget(target, about),
+  registration: (client, { target }) => client.registration(target),
   describe_user: (client, { user, ...about }) => client.describeUser(user, about),
 };
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -189,21 +189,21 @@ class AsyncClient:
         self,
         target: str,
         *,
-        owner: str | None = None,
-        type: str = "post",
-        title: str | None = None,
-        closed: bool = False,
-        allowed: Sequence[str] | None = None,
+        owner: str | EllipsisType | None = ...,
+        type: str | EllipsisType = ...,
+        title: str | EllipsisType | None = ...,
+        closed: bool | EllipsisType = ...,
+        allowed: Sequence[str] | EllipsisType | None = ...,
     ) -> Registration:
-        """Describe a target (host app); replaces the whole description. `allowed`: None for those of its type."""
-        body = {
-            "owner_id": owner,
-            "target_type": type,
-            "title": title,
-            "closed": closed,
-            "allowed": None if allowed is None else list(allowed),
-        }
+        """Describe a target (host app). What is left out stays as it is; None takes an owner or title away, and allows
+        the reactions of the target's type.
+        """
+        body = calls.description(owner, type, title, closed, allowed)
         return await self._do(calls.register_target(target, body))
+
+    async def registration(self, target: str) -> Registration:
+        """How a target is registered (host app)."""
+        return await self._do(calls.registration(target))
 
     async def delete_target(self, target: str) -> Job:
         """Delete a target and its reactions (host app)."""

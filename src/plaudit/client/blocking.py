@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -151,21 +151,21 @@ class Client:
         self,
         target: str,
         *,
-        owner: str | None = None,
-        type: str = "post",
-        title: str | None = None,
-        closed: bool = False,
-        allowed: Sequence[str] | None = None,
+        owner: str | EllipsisType | None = ...,
+        type: str | EllipsisType = ...,
+        title: str | EllipsisType | None = ...,
+        closed: bool | EllipsisType = ...,
+        allowed: Sequence[str] | EllipsisType | None = ...,
     ) -> Registration:
-        """Describe a target (host app); replaces the whole description. `allowed`: None for those of its type."""
-        body = {
-            "owner_id": owner,
-            "target_type": type,
-            "title": title,
-            "closed": closed,
-            "allowed": None if allowed is None else list(allowed),
-        }
+        """Describe a target (host app). What is left out stays as it is; None takes an owner or title away, and allows
+        the reactions of the target's type.
+        """
+        body = calls.description(owner, type, title, closed, allowed)
         return self._do(calls.register_target(target, body))
+
+    def registration(self, target: str) -> Registration:
+        """How a target is registered (host app)."""
+        return self._do(calls.registration(target))
 
     def delete_target(self, target: str) -> Job:
         """Delete a target and its reactions (host app)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -139,11 +140,30 @@ def catalogue() -> Call[Catalogue]:
     return Call("GET", "/api/v1/catalogue", lambda json, _: Catalogue.read(json))
 
 
+def description(
+    owner: str | EllipsisType | None,
+    type_: str | EllipsisType,
+    title: str | EllipsisType | None,
+    closed: bool | EllipsisType,
+    allowed: Sequence[str] | EllipsisType | None,
+) -> dict[str, Any]:
+    """The body that says of a target what is not left out."""
+    if not isinstance(allowed, EllipsisType | None):
+        allowed = list(allowed)
+    told = {"owner_id": owner, "target_type": type_, "title": title, "closed": closed, "allowed": allowed}
+    return {name: value for name, value in told.items() if value is not ...}
+
+
 def register_target(target: str, body: Mapping[str, Any]) -> Call[Registration]:
     """The host app describes a target."""
     return Call(
         "PUT", f"/api/v1/targets/{_escaped(target)}", lambda json, _: Registration.read(json), body=body
     )
+
+
+def registration(target: str) -> Call[Registration]:
+    """How a target is registered."""
+    return Call("GET", f"/api/v1/targets/{_escaped(target)}", lambda json, _: Registration.read(json))
 
 
 def delete_target(target: str) -> Call[Job]:

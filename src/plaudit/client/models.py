@@ -160,7 +160,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registered target as stored."""
+    """A registered target as stored. `version` is that of its counts."""
 
     target_id: str
     owner_id: str | None
@@ -168,13 +168,20 @@ class Registration:
     title: str | None
     closed: bool
     allowed: tuple[str, ...] | None
+    version: int
 
     @classmethod
     def read(cls, json: Json) -> "Registration":
         """From the answer of the API."""
         allowed = None if json["allowed"] is None else tuple(json["allowed"])
         return cls(
-            json["target_id"], json["owner_id"], json["target_type"], json["title"], json["closed"], allowed
+            json["target_id"],
+            json["owner_id"],
+            json["target_type"],
+            json["title"],
+            json["closed"],
+            allowed,
+            json["version"],
         )
 
 

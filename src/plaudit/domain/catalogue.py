@@ -4,9 +4,9 @@ A reaction's code (1-15) is what is stored, so codes are for ever: a retired rea
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -47,6 +47,16 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None = None
     closed: bool = False
     allowed: int | None = None
+
+    def keeping(self, kept: Collection[str], known: Self | None, its_type: str) -> Self:
+        """This, but for the fields in `kept`, which stay as they are in `known`. Where nothing is registered the type
+        alone stays, if the target has one.
+        """
+        if known is not None:
+            stays = msgspec.structs.asdict(known)
+        else:
+            stays = {"type": its_type} if its_type else {}
+        return msgspec.structs.replace(self, **{name: stays[name] for name in kept if name in stays})
 
 
 DEFAULT_REACTIONS = (
@@ -137,6 +147,10 @@ class Catalogue:
         for name in names:
             mask |= 1 << self.code(name, field)
         return mask
+
+    def named(self, mask: int) -> list[str | None]:
+        """The names of the reactions in a bit mask, in the order of their codes."""
+        return [self.names[code] for code in range(1, MAX_CODE + 1) if mask >> code & 1]
 
     def allowed(self, type_name: str, registration: Registration | None) -> int:
         """The mask of reactions that may be given to a target now: its own list or its type's, never retired ones."""

@@ -196,8 +196,9 @@ _HOST_APP = (
             "service",
             "Register a target",
         ),
-        "Replaces the whole description; what is left out has its default. Needed for targets of types with "
-        "`granted` access, to close a target, and to choose its reactions. A deleted target is there again, empty.",
+        "What is left out stays as it is, and null takes it away. A target that was not registered has the type of its "
+        "reactions, or `post`, and nothing else. Needed for targets of types with `granted` access, "
+        "to close a target, and to choose its reactions. A deleted target is there again, empty.",
         (Answer(200, "Stored.", "Target"),),
         (
             *_SERVICE,
@@ -207,6 +208,20 @@ _HOST_APP = (
         ),
         ("TargetId",),
         "TargetDescription",
+    ),
+    Call(
+        *(
+            "registration",
+            "get",
+            "/api/v1/targets/{target_id}",
+            "Host app",
+            "service",
+            "How a target is registered",
+        ),
+        "As the last registration left it. `version` is that of its counts.",
+        (Answer(200, "The registration.", "Target"),),
+        (*_SERVICE, "not_found", "invalid_target_id", "target_not_registered"),
+        ("TargetId",),
     ),
     Call(
         *("delete_target", "delete", "/api/v1/targets/{target_id}", "Host app", "service", "Delete a target"),

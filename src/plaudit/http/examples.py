@@ -60,9 +60,10 @@ class Story:
             "locale": "en",
             "time_zone": "Europe/Paris",
         }
-        registered = {"target_id": POST, **target, "closed": False, "allowed": None}
+        registered = {"target_id": POST, **target, "closed": False, "allowed": None, "version": 1}
         return {
             "register_target": Example(registered, target),
+            "registration": Example(registered),
             "describe_user": Example({"user_id": "alice", **user}, user),
         }
 

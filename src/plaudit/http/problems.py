@@ -37,9 +37,7 @@ CODES = {
     "user_erased": Code(403, "This user was erased; an erased id is never used again."),
     "not_found": Code(404, "There is nothing at this address."),
     "job_not_found": Code(404, "There is no job with this id."),
-    "target_not_registered": Code(
-        404, "This target is not registered, and here or for its type it has to be."
-    ),
+    "target_not_registered": Code(404, "This target is not registered, and for this it has to be."),
     "method_not_allowed": Code(405, "This address does not take that method."),
     "target_closed": Code(409, "The target is closed: reactions can be removed but not given."),
     "deletion_in_progress": Code(409, "The target is still being deleted; try again when the job is done."),

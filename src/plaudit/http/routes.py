@@ -62,7 +62,7 @@ class Api:
             (f"{reactions}/{{target_id}}", ["GET"], self.one),
             (f"{reactions}/{{target_id}}/reactors", ["GET"], self.reactors),
             ("/api/v1/me/reactions", ["GET"], self.reacted),
-            ("/api/v1/targets/{target_id}", ["PUT", "DELETE"], self.target),
+            ("/api/v1/targets/{target_id}", ["GET", "PUT", "DELETE"], self.target),
             ("/api/v1/users/{user_id:path}", ["PUT", "DELETE"], self.user),
             ("/api/v1/jobs/{job_id}", ["GET"], self.job),
         ]
@@ -119,14 +119,17 @@ class Api:
         return _json({"reactions": reactions, "next_cursor": page.next_cursor})
 
     async def target(self, request: Request) -> Response:
-        """Register or delete a target."""
+        """Register, show or delete a target."""
         _query(request)
         await self._gate.service(_header(request, "authorization"))
         target = ids.target_id(request.path_params["target_id"])
         if request.method == "DELETE":
             return _job(await self._remove.delete_target(target), status=202)
-        description = await self._describe.target(target, await _body(request, _target))
-        return _json({"target_id": target, **description})
+        if request.method == "PUT":
+            stored = await self._describe.target(target, await _body(request, _target))
+        else:
+            stored = await self._describe.registered(target)
+        return _json({"target_id": target, **stored})
 
     async def user(self, request: Request) -> Response:
         """Describe or erase a user."""

@@ -219,7 +219,7 @@ def _answers(catalogue: Catalogue) -> Json:
             {"reactions": {"type": "array", "items": schema("Reacted")}, "next_cursor": cursor},
             "A page of what the user reacted to, newest first.",
         ),
-        **_registered(),
+        **_registered(listed),
     }
 
 
@@ -310,7 +310,7 @@ def _people(listed: Json, cursor: Json) -> Json:
     }
 
 
-def _registered() -> Json:
+def _registered(listed: Json) -> Json:
     """The answers to the host app: descriptions as stored, and jobs."""
     text = {"type": ["string", "null"]}
     return {
@@ -318,10 +318,11 @@ def _registered() -> Json:
             {
                 "target_id": schema("TargetId"),
                 "owner_id": nullable(schema("UserId")),
-                "target_type": schema("TargetType"),
+                "target_type": {"type": "string", "description": "Of the catalogue, as it was then."},
                 "title": text,
                 "closed": {"type": "boolean"},
-                "allowed": nullable({"type": "array", "items": schema("Reaction")}),
+                "allowed": nullable({"type": "array", "items": listed}),
+                "version": {"type": "integer", "minimum": 1, "description": "That of its counts."},
             },
             "A registration as stored.",
         ),

@@ -1,6 +1,6 @@
 """The directory: what the host app tells us about targets and users."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,12 +21,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 class Directory(Protocol):
     """Registrations and profiles. Writes are durable when they return and idempotent."""
 
-    async def register(self, target: str, registration: Registration) -> Target:
+    async def register(self, target: str, registration: Registration, kept: Collection[str] = ()) -> Target:
         """Create or replace a registration, by a commit of the cell: its header takes the registered type, and a
         purged target is there again. The same registration again changes nothing.
 
+        The fields in `kept` stay as they are at the moment of that commit (see `Registration.keeping`).
+
         Returns the target as it is now. Raises `Conflict` while the target is being purged; `Unavailable` and
         `OutcomeUnknown` as the ledger does.
+        """
+
+    async def registered(self, target: str) -> Target:
+        """The target with every registration that was told of before the call; of a split one the header says
+        everything. Raises `Unavailable` and `Corrupt`.
         """
 
     async def put_profile(self, user: str, profile: Profile) -> None:

@@ -178,8 +178,12 @@ class Alter:
 
 
 def _is_made(proposal: Proposal, state: CellState) -> bool:
-    """Whether this state is what the proposal leads to. Two may lead to the same header from the rows of two users."""
-    return state.header == proposal.header and not any(user in state.rows for user in proposal.gone)
+    """Whether this state is what the proposal leads to. Two may lead to the same header from the rows of two users, or
+    with two registrations, of which each keeps another part.
+    """
+    if state.header != proposal.header or any(user in state.rows for user in proposal.gone):
+        return False
+    return state.registration == proposal.registered(state.registration)
 
 
 def _given_up(open_: Change | None) -> PlauditError:

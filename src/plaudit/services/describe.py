@@ -2,15 +2,18 @@
 
 import re
 from functools import cache
+from typing import Any
 from zoneinfo import available_timezones
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from plaudit.domain import ids
 from plaudit.domain.catalogue import DEFAULT_TYPE, Catalogue, Registration
 from plaudit.domain.errors import Conflict, Invalid, OutcomeUnknown
 from plaudit.domain.transfer import UserRecord
 from plaudit.ports.directory import Directory, Profile
+from plaudit.ports.ledger import Target
 from plaudit.services.near import NearCache
 
 MAX_TITLE = 300
@@ -24,13 +27,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
 
 class TargetDescription(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The body of `PUT /api/v1/targets/{id}`. `allowed` lists reactions; null means those of the type."""
+    """The body of `PUT /api/v1/targets/{id}`: what is left out stays as it is registered.
 
-    owner_id: str | int | None = None
-    target_type: str = DEFAULT_TYPE
-    title: str | None = None
-    closed: bool = False
-    allowed: list[str] | None = None
+    `allowed` lists reactions; null means those of the type.
+    """
+
+    owner_id: str | int | UnsetType | None = UNSET
+    target_type: str | UnsetType = UNSET
+    title: str | UnsetType | None = UNSET
+    closed: bool | UnsetType = UNSET
+    allowed: list[str] | UnsetType | None = UNSET
 
 
 class UserDescription(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -43,7 +49,7 @@ class UserDescription(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Describe:
-    """Registers targets and keeps profiles. A `PUT` replaces the whole description."""
+    """Registers targets and keeps profiles."""
 
     def __init__(self, directory: Directory, near: NearCache, catalogue: Catalogue) -> None:
         self._directory = directory
@@ -51,24 +57,47 @@ class Describe:
         self._catalogue = catalogue
 
     async def target(self, target: str, description: TargetDescription) -> dict[str, object]:
-        """Register a target; returns the description as stored. Raises `Invalid`, `Conflict` while it is deleted."""
-        catalogue = self._catalogue
-        catalogue.target_type(description.target_type)
-        owner = None if description.owner_id is None else ids.user_id(description.owner_id, "owner_id")
-        allowed = None if description.allowed is None else catalogue.mask(description.allowed)
-        registration = Registration(
-            type=description.target_type,
-            owner=owner,
-            title=check_title(description.title),
-            closed=description.closed,
-            allowed=allowed,
-        )
+        """Register a target; returns what is stored then. Raises `Invalid`, `Conflict` while it is deleted.
+
+        What is left out is filled in by the commit itself: of two who each tell a part, neither undoes the other.
+        """
+        told: dict[str, Any] = {}
+        if (type_name := description.target_type) is not UNSET:
+            told["type"] = self._catalogue.target_type(type_name).name
+        if (owner := description.owner_id) is not UNSET:
+            told["owner"] = None if owner is None else ids.user_id(owner, "owner_id")
+        if description.title is not UNSET:
+            told["title"] = check_title(description.title)
+        if description.closed is not UNSET:
+            told["closed"] = description.closed
+        if (allowed := description.allowed) is not UNSET:
+            told["allowed"] = None if allowed is None else self._catalogue.mask(allowed)
+        registration = Registration(**{"type": DEFAULT_TYPE, **told})
+        kept = [name for name in Registration.__struct_fields__ if name not in told]
         try:
-            self._near.publish(target, await self._directory.register(target, registration))
+            stored = await self._directory.register(target, registration, kept)
         except OutcomeUnknown:
             self._near.forget(target)
             raise
-        return {**msgspec.structs.asdict(description), "owner_id": owner}
+        self._near.publish(target, stored)
+        return self._as_stored(stored)
+
+    async def registered(self, target: str) -> dict[str, object]:
+        """What is stored of a target. Raises `Invalid` (`target_not_registered`)."""
+        return self._as_stored(await self._directory.registered(target))
+
+    def _as_stored(self, stored: Target) -> dict[str, object]:
+        known, header = stored.registration, stored.header
+        if known is None or header is None:
+            raise Invalid("target_not_registered", "This target is not registered.", field="target_id")
+        return {
+            "owner_id": known.owner,
+            "target_type": known.type,
+            "title": known.title,
+            "closed": known.closed,
+            "allowed": None if known.allowed is None else self._catalogue.named(known.allowed),
+            "version": header.seq,
+        }
 
     async def user(self, user: str, description: UserDescription) -> dict[str, object]:
         """Store a profile; returns it as stored. Raises `Invalid`."""

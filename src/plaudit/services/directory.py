@@ -4,11 +4,12 @@ Names are asked for with every page, and by every process, so they may be a minu
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from plaudit.domain import removal
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.errors import Conflict
+from plaudit.domain.lanes import merge
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Profile
@@ -16,6 +17,7 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.users import Marks, Profiles
 from plaudit.services.alter import Alter, Change
 from plaudit.services.follow import Follow
+from plaudit.services.lanes import headers
 
 PROFILE_AGE_S = 60.0
 PROFILES = 50_000
@@ -48,10 +50,12 @@ class CellDirectory:
         self._writes = 0
         self._last_at = 0
 
-    async def register(self, target: str, registration: Registration) -> Target:
-        key = CellKey(target)
+    async def register(self, target: str, registration: Registration, kept: Collection[str] = ()) -> Target:
+        key, told = CellKey(target), registration
 
         def decide(state: CellState) -> Change | None:
+            its_type = state.header.type if state.header is not None else ""
+            registration = told.keeping(kept, state.registration, its_type)
             if state.header is not None and state.registration == registration:
                 return None
             header = removal.register(state.header, registration.type)
@@ -61,6 +65,13 @@ class CellDirectory:
         altered = await self._alter.commit(key, "repair", look, decide, split_too=True)
         # Also where it was found as wanted: whoever registered it may have died before its lanes followed.
         return await self._follow.all_lanes(target, altered.target, "repair")
+
+    async def registered(self, target: str) -> Target:
+        state = await self._alter.cells.read(CellKey(target), ())
+        header = state.header
+        if header is not None and header.lanes > 1:
+            header = merge(*await headers(self._alter.cells, target))
+        return Target(header, state.registration)
 
     async def put_profile(self, user: str, profile: Profile) -> None:
         # Before asking whether the user is erased, so that a mark made meanwhile hides what is put.

@@ -173,9 +173,18 @@ export class PlauditClient {
    * @param {{owner?: string | null, type?: string, title?: string | null, closed?: boolean, allowed?: string[] | null}} [about]
    * @returns {Promise<any>}
    */
-  registerTarget(target, { owner = null, type = "post", title = null, closed = false, allowed = null } = {}) {
+  registerTarget(target, { owner, type, title, closed, allowed } = {}) {
     const body = { owner_id: owner, target_type: type, title, closed, allowed };
     return this.#call("PUT", `targets/${encodeURIComponent(target)}`, { body });
+  }
+
+  /**
+   * Host app: how a target is registered.
+   * @param {string} target
+   * @returns {Promise<any>}
+   */
+  registration(target) {
+    return this.#call("GET", `targets/${encodeURIComponent(target)}`);
   }
 
   /**

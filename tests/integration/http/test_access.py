@@ -202,6 +202,7 @@ async def test_a_target_deleted_and_not_registered_again_is_gone(registered: Api
 HOST_CALLS: list[tuple[str, str, dict[str, object] | None]] = [
     ("PUT", "/api/v1/targets/{t}", {}),
     ("DELETE", "/api/v1/targets/{t}", None),
+    ("GET", "/api/v1/targets/{t}", None),
     ("PUT", "/api/v1/users/{t}", {}),
     ("DELETE", "/api/v1/users/{t}", None),
     ("GET", "/api/v1/jobs/{t}", None),

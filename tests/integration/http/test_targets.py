@@ -14,6 +14,7 @@ DESCRIBED: dict[str, Any] = {
     "title": None,
     "closed": False,
     "allowed": None,
+    "version": 1,
 }
 
 
@@ -27,15 +28,57 @@ DESCRIBED: dict[str, Any] = {
         ({"title": "Grüße, 世界 🎉"}, {"title": "Grüße, 世界 🎉"}),
         ({"title": "x" * 300}, {"title": "x" * 300}),
         ({"target_type": "message"}, {"target_type": "message"}),
-        ({"closed": True, "allowed": ["wow", "like"]}, {"closed": True, "allowed": ["wow", "like"]}),
+        ({"closed": True, "allowed": ["wow", "like"]}, {"closed": True, "allowed": ["like", "wow"]}),
         ({"allowed": []}, {"allowed": []}),
     ],
 )
 async def test_a_registration_is_answered_as_stored(
     api: Api, target: str, sent: dict[str, Any], stored: dict[str, Any]
 ) -> None:
-    assert await api.register(target, **sent) == {"target_id": target, **DESCRIBED, **stored}
-    assert await api.register(target) == {"target_id": target, **DESCRIBED}, "a PUT replaces everything"
+    described = {"target_id": target, **DESCRIBED, **stored}
+    assert await api.register(target, **sent) == described
+    assert await api.register(target) == described, "what is left out stays"
+    assert await registration(api, target) == described
+
+
+async def registration(api: Api, target: str) -> dict[str, Any]:
+    return dict((await api.call("GET", f"/api/v1/targets/{target}", headers=api.host)).json())
+
+
+async def test_closing_a_private_target_leaves_it_private(api: Api, target: str) -> None:
+    await api.register(target, target_type="message", owner_id="olga", title="Secret")
+    closed = await api.register(target, closed=True)
+    assert (closed["target_type"], closed["owner_id"], closed["title"]) == ("message", "olga", "Secret")
+    refused = await api.call("GET", f"{REACTIONS}/counts?target_ids={target}", status=401)
+    assert_problem(refused, "token_missing", "target_ids")
+    user = api.bearer("ann")
+    refused = await api.call("GET", f"{REACTIONS}/counts?target_ids={target}", headers=user, status=403)
+    assert_problem(refused, "target_not_granted", "target_ids")
+    cleared = await api.register(target, owner_id=None, title=None)
+    assert (cleared["owner_id"], cleared["title"], cleared["closed"]) == (None, None, True)
+    assert cleared == await registration(api, target)
+
+
+async def test_closing_a_target_that_nobody_registered_keeps_the_type_of_its_reactions(
+    api: Api, target: str, user: str
+) -> None:
+    body = {"target_id": target, "reaction_type": "like", "target_type": "comment"}
+    await api.call("PUT", REACTIONS, headers=api.bearer(user), json=body)
+    assert (await api.register(target, closed=True))["target_type"] == "comment"
+
+
+async def test_only_a_registered_target_has_a_registration(api: Api, target: str, user: str) -> None:
+    path = f"/api/v1/targets/{target}"
+    refused = await api.call("GET", path, headers=api.host, status=404)
+    assert_problem(refused, "target_not_registered", "target_id")
+    await api.tap(user, target)
+    refused = await api.call("GET", path, headers=api.host, status=404)
+    assert_problem(refused, "target_not_registered", "target_id")
+    await api.register(target)
+    assert (await registration(api, target))["version"] == (await api.counts(target))["version"] == 2
+    await api.call("GET", path, headers=api.bearer(user), status=403)
+    await api.remove(path)
+    await api.call("GET", path, headers=api.host, status=404)
 
 
 async def test_registering_the_same_again_changes_nothing(api: Api, target: str) -> None:
@@ -71,7 +114,7 @@ async def test_a_closed_target_takes_reactions_back_but_no_new_ones(api: Api, ta
     assert (await api.tap(users[1], target, None, method="PUT"))["outcome"] == "removed"
     deleted = await api.call("DELETE", f"{REACTIONS}?target_id={target}", headers=api.bearer(users[2]))
     assert deleted.json()["outcome"] == "removed"
-    await api.register(target)
+    await api.register(target, closed=False)
     assert (await api.tap(users[3], target, "wow"))["counts"]["total"] == 2
 
 

@@ -84,6 +84,7 @@ class Teller:
 async def test_the_examples_are_what_is_answered(http: httpx.AsyncClient, token: Token) -> None:
     teller, host = Teller(http, token), token(None, service=True)
     await teller.tell("register_target", None)
+    await teller.tell("registration", None)
     await teller.tell("describe_user", None)
     await http.put("/api/v1/users/bob", json={"name": "Bob"}, headers=host)
     for number in range(1, CROWD + 1):

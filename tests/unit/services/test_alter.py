@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable
 from random import Random
+from typing import Any
 
 import pytest
 
 from plaudit.domain import removal
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row, Transition
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey, CellState, Proposal
+from plaudit.ports.ledger import Target
 from plaudit.services.alter import Alter, Altered, Change
+from plaudit.services.directory import CellDirectory
 from plaudit.services.publish import Publish
 from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
@@ -18,6 +22,7 @@ from tests.simulation.world import START_US, ProcessClock
 
 KEY = CellKey("t")
 ANN = Row(1, 5, 5, b"")
+NOTHING: Any = None  # what registering does not touch
 
 
 class GoesAway(SimulatedCells):
@@ -33,6 +38,23 @@ class GoesAway(SimulatedCells):
         if self.proposed:
             raise Unavailable("away")
         return await super().settle(key, users)
+
+
+class Overtaken(SimulatedCells):
+    """Another process closes the target just before the first proposal, which gets no answer."""
+
+    overtaken = False
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        if self.overtaken:
+            return await super().propose(key, proposal)
+        self.overtaken = True
+        state = await super().settle(key, ())
+        closed = Proposal(
+            state.seq, removal.register(state.header, "post"), {}, Registration(type="post", closed=True)
+        )
+        assert await super().propose(key, closed)
+        raise OutcomeUnknown("no answer")
 
 
 def stored() -> SimulatedStore:
@@ -70,6 +92,22 @@ def test_a_change_is_made_and_told_also_where_its_reply_was_lost(faults: Faults)
     [event] = log.events
     assert (event.seq, event.cause, event.rows) == (2, "erase", 0)
     assert event.transitions == (Transition("ann", 1, 0, 5, event.transitions[0].at),)
+
+
+def test_what_another_process_registered_is_not_taken_for_ones_own() -> None:
+    store, log = stored(), SimulatedLog(Random(0), Away())
+
+    async def main() -> Target:
+        cells, clock = Overtaken(store, Random(0), Faults()), ProcessClock(Random(0))
+        alter = Alter(cells, Publish(log, log, cells, clock), clock, Random(0))
+        directory = CellDirectory(alter, NOTHING, NOTHING, clock)
+        kept = ("type", "title", "closed", "allowed")
+        return await directory.register("t", Registration(type="post", owner="olga"), kept)
+
+    told = loop.run(main())
+    assert told.registration == Registration(type="post", owner="olga", closed=True)
+    last = store.states(KEY)[-1]
+    assert (last.header, last.registration) == (told.header, told.registration)
 
 
 def test_nothing_to_do_is_told_as_it_is() -> None:

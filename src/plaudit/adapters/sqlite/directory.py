@@ -1,6 +1,6 @@
 """Registrations and profiles in SQLite."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import apsw
 import msgspec
@@ -37,11 +37,13 @@ class SqliteDirectory:
         self._database = database
         self._numbers = numbers
 
-    async def register(self, target: str, registration: Registration) -> Target:
+    async def register(self, target: str, registration: Registration, kept: Collection[str] = ()) -> Target:
         """Create or replace a registration."""
+        told = registration
 
         def work(connection: apsw.Connection) -> Target:
             line = sql.read_targets(connection, [target]).get(target)
+            registration = told.keeping(kept, line.registration, line.type) if line else told
             if line is not None and line.registration == registration:
                 return line.target
             no = line.no if line else self._numbers.next(connection)
@@ -53,6 +55,15 @@ class SqliteDirectory:
             return Target(header, registration)
 
         return await self._database.write(work)
+
+    async def registered(self, target: str) -> Target:
+        """The target as it is."""
+
+        def work(connection: apsw.Connection) -> Target:
+            line = sql.read_targets(connection, [target]).get(target)
+            return line.target if line else Target()
+
+        return await self._database.read(work)
 
     async def put_profile(self, user: str, profile: Profile) -> None:
         """Create or replace a profile."""
