@@ -159,11 +159,15 @@ def fold(
 
     `rows` holds the existing rows of the taps' users; `now` is microseconds UTC. A user's taps make at most one
     transition (before the first, after the last). Every answer shows the state after the whole commit, so that one
-    `version` always means one state. Users who were `erased` are refused. Pure: the caller commits the plan atomically
-    if `header.seq` is still the same.
+    `version` always means one state. Users who were `erased` are refused. A target that nobody registered has the type
+    of its reactions: where there are none, the next one decides it. Pure: the caller commits the plan atomically if
+    `header.seq` is still the same.
     """
     old = header or Header()
     type_name = registration.type if registration else old.type
+    # Of a lane nobody knows from here whether anybody reacts.
+    free = registration is None and old.lanes == 1 and not old.deleted
+    reactors = old.total
     changed: dict[str, Row] = {}
     results: list[_Result | Refused] = []
     last_at, now_s = old.last_at, now // 1_000_000
@@ -173,6 +177,8 @@ def fold(
             continue
         row = changed.get(tap.user) or rows.get(tap.user) or _NO_ROW
         its_type = type_name or tap.target_type or DEFAULT_TYPE
+        if free and not reactors:
+            its_type = tap.target_type or its_type
         asked, before = tap.verb << 4 | tap.reaction, row.reaction
         after = NONE if tap.verb == _TOGGLE and tap.reaction == before else tap.reaction
         code = _barred(tap, old, its_type, rules, registration)
@@ -192,10 +198,12 @@ def fold(
                 at = last_at = max(now, last_at + 1)
             ops = remember(row.ops, tap.op, now_s, asked, outcome << 4 | before)
             changed[tap.user] = Row(after, row.created_at or (at if after else 0), at, ops, row.base)
-            type_name = its_type
+            reactors += (after != NONE) - (before != NONE)
+            if after != NONE:
+                type_name = its_type
         results.append((tap, outcome, before, False))
     answers = [r if isinstance(r, Refused) else _answer(r, changed, rows) for r in results]
-    new_header, transitions = _advance(old, type_name, rows, changed, last_at)
+    new_header, transitions = _advance(old, type_name or DEFAULT_TYPE, rows, changed, last_at)
     return Plan(new_header, changed, answers, transitions)
 
 

@@ -41,6 +41,8 @@ class Model:
     def apply(self, tap: Tap, now_s: int) -> tuple[Outcome, int, bool] | str:
         """The outcome, previous and whether it was a replay; or the error code."""
         its_type = self.type or tap.target_type or "post"
+        if not (self.registration or self.deleted or any(each.reaction for each in self.people.values())):
+            its_type = tap.target_type or its_type
         if its_type == "message" and not tap.granted:
             return "target_not_granted"
         if self.deleted:
@@ -66,7 +68,7 @@ class Model:
             return "reaction_not_allowed"
         outcome = self.outcome(previous, wanted)
         if tap.keyed or outcome != Outcome.UNCHANGED:
-            self.type = its_type
+            self.type = its_type if wanted else self.type or "post"
             self.people[tap.user] = person
             person.reaction = wanted
             person.reacted = person.reacted or wanted != 0

@@ -4,6 +4,7 @@ import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration, TargetType
 from plaudit.domain.cell import Answer, Deleted, Header, Outcome, Refused, Row, Rules, Tap
+from plaudit.domain.lanes import first, lane_of, seal
 from tests.unit.domain.cells import BOO, LIKE, LOVE, NONE, NOW, POST, RULES, Cell, liked, tap, toggle
 
 CREATED, SWITCHED, REMOVED, UNCHANGED = Outcome
@@ -87,6 +88,50 @@ def test_a_tap_that_writes_nothing_decides_no_type(first: Tap) -> None:
     cell = Cell()
     cell.commit(first, tap("bob", LIKE, target_type="post"))
     assert (cell.seen.type, cell.seen.total) == ("post", 1)
+
+
+@pytest.mark.parametrize("traceless", [tap("ann", NONE, "k"), tap("ann", NONE, "k", target_type="post")])
+def test_a_tap_that_leaves_no_reaction_decides_no_type(traceless: Tap) -> None:
+    """Its key is remembered in a row, which says nothing of the target."""
+    together, apart = Cell(), Cell()
+    together.commit(traceless, tap("bob", LIKE, target_type="comment"))
+    apart.commit(traceless)
+    apart.one(tap("bob", LIKE, target_type="comment"))
+    for cell in (together, apart):
+        assert (cell.seen.type, cell.seen.total) == ("comment", 1)
+        assert cell.code(tap("cat", LIKE, target_type="post")) == "target_type_mismatch"
+
+
+def test_where_nobody_reacts_any_more_the_next_tap_decides_the_type_anew() -> None:
+    cell = liked()
+    assert cell.code(tap("bob", LIKE, target_type="comment")) == "target_type_mismatch"
+    cell.one(tap("ann", NONE, target_type="post"))
+    cell.one(tap("ann", NONE, "k", target_type="comment"))
+    assert cell.seen.type == "post", "nobody reacts, so it stays what it was"
+    cell.one(tap("bob", LIKE, target_type="comment"))
+    assert (cell.seen.type, cell.seen.total) == ("comment", 1)
+    one_commit = liked()
+    one_commit.commit(tap("ann", NONE), tap("bob", LIKE, target_type="comment"))
+    assert (one_commit.seen.type, one_commit.seen.total) == ("comment", 1)
+
+
+def test_a_tap_that_names_no_type_keeps_that_of_a_target_without_reactions() -> None:
+    cell = Cell()
+    cell.one(tap("ann", LIKE, target_type="comment"))
+    cell.one(tap("ann", NONE))
+    cell.one(tap("bob", LIKE))
+    assert cell.seen.type == "comment"
+
+
+def test_a_registered_type_stays_though_nobody_reacts() -> None:
+    cell = Cell(registration=POST)
+    assert cell.code(tap("ann", LIKE, target_type="comment")) == "target_type_mismatch"
+
+
+def test_the_type_of_a_split_target_stays_though_nobody_reacts_in_its_lane() -> None:
+    root = seal(liked().seen, 4)
+    cell = Cell(first(root, lane_of("bob", 4)))
+    assert cell.code(tap("bob", LIKE, target_type="comment")) == "target_type_mismatch"
 
 
 def test_a_registered_type_wins_over_what_taps_said() -> None:

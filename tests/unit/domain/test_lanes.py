@@ -184,7 +184,13 @@ class Twins(RuleBasedStateMachine):
     )
     def commit(self, wishes: list[tuple[str, int, Verb, str | None, str | None]]) -> None:
         """One commit of the whole one; as many as it takes of the split one."""
-        taps = [tap(u, r, key, verb=verb, target_type=type_) for u, r, verb, key, type_ in wishes]
+        root = self.split.root.header
+        # A split target has the type it had, also where nobody reacts any more: with another one everybody can tell.
+        only = root.type if root is not None and root.lanes > 1 else None
+        taps = [
+            tap(u, r, key, verb=verb, target_type=type_ if only in (None, type_) else None)
+            for u, r, verb, key, type_ in wishes
+        ]
         self.whole.now = self.split.now
         whole = self.whole.header
         shown = [self.split.commit(*taps), self.whole.commit(*taps)]
