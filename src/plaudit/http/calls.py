@@ -111,7 +111,7 @@ _READ = (
     Call(
         *("counts", "get", COUNTS, "Read", "public", "Counts of targets"),
         "Of up to 100 targets. The cheapest call: no token for public targets, the same answer for everyone, and an "
-        "`ETag`. A token is looked at only where a target is not public.",
+        "`ETag`. A token that is sent has to be good, also where none is needed.",
         (
             Answer(200, "The counts.", "CountsAnswer", _COUNTED),
             Answer(304, "Nothing has changed since that `ETag`.", None, _COUNTED, None),
@@ -124,7 +124,7 @@ _READ = (
         "Server-Sent Events, for `EventSource` or whatever reads them. After `retry: 3000` comes `event: counts` whose "
         "`data` is that of the counts call: first of all targets asked for, then of those that have changed, a few "
         "times a second at most and always as they are at that moment. A comment line comes when there was nothing to "
-        "tell for 15 s. A token is looked at only where a target is not public; the stream ends with it. Come back "
+        "tell for 15 s. A token that is sent has to be good; where one is needed, the stream ends with it. Come back "
         "when a stream ends: its first event tells all again.",
         (Answer(200, "The stream.", None, media="text/event-stream"),),
         (*_SEEN, *_TARGET_IDS, "overloaded"),

@@ -14,6 +14,7 @@ import msgspec
 from plaudit.domain import ids
 from plaudit.domain.cell import Verb
 from plaudit.domain.errors import Invalid, PlauditError
+from plaudit.domain.principal import Principal
 from plaudit.http.bodies import (
     Patience,
     Receive,
@@ -165,10 +166,18 @@ class CountsCall:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for counts."""
         started = perf_counter()
+        authorization = known_etag = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"if-none-match":
+                known_etag = value
         try:
+            # Before anything is read: who is let past a limit for those without a token has to have a good one.
+            who = await self._gate.maybe(authorization) if authorization is not None else None
             found, public = self._cached(scope["query_string"])
             if found is None:
-                found, public = await self._load(scope)
+                found, public = await self._load(scope["query_string"], who)
         except PlauditError as error:
             failure = problem_of(error)
             await answer_problem(send, failure)
@@ -177,11 +186,10 @@ class CountsCall:
         members = b",".join([shown.member for shown in found])
         degraded = self._near.degraded()
         body = b'{"counts":{%b},"degraded":%b}' % (members, b"true" if degraded else b"false")
-        etag = self._etag(found)
+        etag = self._etag(found, degraded=degraded)
         status = 200
-        for name, value in scope["headers"]:
-            if name == b"if-none-match" and (etag in value or value == b"*"):
-                status, body = 304, b""
+        if known_etag is not None and (etag in known_etag or known_etag == b"*"):
+            status, body = 304, b""
         headers: Headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -198,10 +206,10 @@ class CountsCall:
         await send({"type": "http.response.body", "body": body, "more_body": False})
         self._metrics.answered("counts", status, perf_counter() - started)
 
-    def _etag(self, found: Sequence[Shown]) -> bytes:
-        """A tag of the versions and the catalogue, which say what the body is; a digest of the body costs five times
-        as much."""
-        versions = array("Q", [shown.seq for shown in found])
+    def _etag(self, found: Sequence[Shown], *, degraded: bool) -> bytes:
+        """A tag of the versions, the catalogue and `degraded`, which say what the body is; a digest of the body costs
+        five times as much."""
+        versions = array("Q", [degraded, *[shown.seq for shown in found]])
         digest = blake2b(versions, digest_size=9, key=self._near.fingerprint)
         return b'"%b"' % digest.hexdigest().encode()
 
@@ -215,14 +223,11 @@ class CountsCall:
             return None, False
         return found, True
 
-    async def _load(self, scope: Scope) -> tuple[list[Shown], bool]:
-        wanted = split_ids(parameters(scope["query_string"], ("target_ids",)).get("target_ids"))
-        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        # A bad token must not take public counts away, so it is looked at only where one is needed.
+    async def _load(self, query: bytes, who: Principal | None) -> tuple[list[Shown], bool]:
+        wanted = split_ids(parameters(query, ("target_ids",)).get("target_ids"))
         shown = await self._near.load(wanted)
         if all(one.public for one in shown.values()):
             return list(shown.values()), True
-        who = await self._gate.maybe(authorization)
         return list((await self._read.targets(who, wanted)).values()), False
 
 

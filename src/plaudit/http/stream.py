@@ -87,13 +87,12 @@ class StreamCall:
         wanted = split_ids(parameters(scope["query_string"], ("target_ids",)).get("target_ids"))
         self._streams.admit()
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        # As for counts: a token is looked at only where one is needed.
+        who = await self._gate.maybe(authorization)  # first, as for counts
         found: dict[str, Shown] = await self._near.load(wanted)
         if all(shown.public for shown in found.values()):
             client = scope.get("client")
             holder = f"address {client[0]}" if client and self._holders.per_address else None
             return self._streams.open(found, holder, self._holders.per_address), None
-        who = await self._gate.maybe(authorization)
         found = await self._read.targets(who, wanted)
         # The host app may open as many as it likes: it passes them on to many users.
         holder = f"user {who.user}" if who is not None and who.user is not None else None

@@ -213,6 +213,7 @@ export class Live {
         const how = { signal, open: this.session.readOnly };
         for await (const counts of changes(this.session.transport, ids, how)) this.#pass(counts);
       } catch (/** @type {any} */ error) {
+        if (error.status === 401) this.session.signedOut(ids);
         waitMs = error.retry === false ? RETRY_STREAM_MS : error.waitMs ?? 0;
       }
       if (Date.now() - from > GOOD_MS) failures = 0;

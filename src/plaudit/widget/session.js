@@ -221,7 +221,7 @@ export class Session {
         }
         return;
       }
-      if (error.status === 401 && !this.readOnly) return this.#signedOut(ids);
+      if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
       if (ids.length > 1) { // one bad target must not take the others away
         const half = ids.length >> 1;
         void this.#load(ids.slice(0, half));
@@ -237,7 +237,7 @@ export class Session {
   }
 
   /** The token is refused for good: what is public stays. @param {string[]} ids */
-  #signedOut(ids) {
+  signedOut(ids) {
     this.readOnly = true;
     this.refresh(ids);
     for (const entry of this.entries.values()) this.#changed(entry);
@@ -318,7 +318,7 @@ export class Session {
     this.apply(entry, refused(entry.state, sent.key));
     if (error.code === "target_closed") entry.closed = true;
     if (rolledBack) for (const watcher of entry.watchers) watcher.refused(error);
-    if (error.status === 401) this.#signedOut([id]);
+    if (error.status === 401) this.signedOut([id]);
     else this.#want(id); // our idea of the target was wrong
   }
 

@@ -223,7 +223,7 @@ async def test_what_the_host_app_says_is_seen_by_the_next_read(tmp_path: Path) -
             assert list(answer.json()["counts"]["t"]["reactions"]) == list(allowed or SIX)
         await api.remove("/api/v1/users/ann")
         assert (await api.counts("t"))["total"] == 0
-        await api.register("t")
+        await api.register("t", closed=False)
         await api.tap("bob", "t")
         await api.remove("/api/v1/targets/t")
         assert (await api.counts("t"))["total"] == 0

@@ -101,12 +101,6 @@ async def test_head_has_the_headers_of_get(api: Api, target: str) -> None:
     assert refused.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("authorization", [None, "Bearer x", "Basic YTpi", "", "Bearer a.b.c"])
-async def test_public_counts_do_not_look_at_tokens(api: Api, authorization: str | None) -> None:
-    headers = {} if authorization is None else {"Authorization": authorization}
-    await api.call("GET", f"{COUNTS}?target_ids={fresh('t')}", headers=headers)
-
-
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_other_methods_are_told_which_ones_there_are(api: Api, method: str) -> None:
     response = await api.call(method, f"{COUNTS}?target_ids=a", status=405)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from plaudit.http.auth import issue
-from tests.support.api import COUNTS, REACTIONS, counts_of, fresh
+from tests.support.api import COUNTS, REACTIONS, assert_problem, counts_of, fresh
 from tests.support.server import HOST, ServerProcess
 from tests.support.streams import STREAM, StreamClient
 
@@ -135,9 +135,12 @@ def test_a_granted_target_takes_a_token_that_grants_it(server: ServerProcess, ta
         assert client.next() == {target: changed}
 
 
-def test_a_bad_token_takes_no_public_counts_away(server: ServerProcess, target: str) -> None:
-    with StreamClient(server, target, token="a.b.c").open() as client:
-        assert client.events[0]["counts"] == {target: counts_of(0)}
+def test_a_bad_token_hears_nothing(server: ServerProcess, target: str) -> None:
+    answer = httpx.get(
+        f"{server.url}/api/v1/reactions/stream?target_ids={target}", headers={"Authorization": "Bearer a.b.c"}
+    )
+    assert answer.status_code == 401
+    assert_problem(answer, "token_invalid")
 
 
 def test_a_stream_ends_with_its_token(server: ServerProcess, target: str) -> None:

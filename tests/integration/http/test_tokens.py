@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
-from tests.support.api import ME, REACTIONS, SECRET, Api, assert_problem, fresh, nothing_stored, open_api
+from tests.support.api import (
+    COUNTS,
+    ME,
+    REACTIONS,
+    SECRET,
+    Api,
+    assert_problem,
+    fresh,
+    nothing_stored,
+    open_api,
+)
 
 AUDIENCE, ISSUER = "plaudit", "https://host.example"
 
@@ -114,6 +124,25 @@ async def test_a_bad_token_is_refused(strict: Api, target: str, name: str) -> No
             assert_problem(refused, code)
             token = headers["Authorization"].partition(" ")[2]
             assert not token or len(token) < 5 or token not in refused.text
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_token_reads_nothing_either(strict: Api, target: str, name: str) -> None:
+    """Not even what is public: where reads without a token are limited, anything else would get round that."""
+    code, make = BAD[name]
+    url = f"{COUNTS}?target_ids={target}"
+    await strict.call("GET", url)
+    headers = {"Authorization": make()}
+    # In the near cache, and asked for in a way that is looked at more closely.
+    for path in (url, f"{url}&_=1", *(f"{REACTIONS}/{each}" for each in (target, f"{target}/reactors"))):
+        refused = await strict.call("GET", path, headers=headers, status=401)
+        assert_problem(refused, code)
+        assert refused.headers["cache-control"] == "no-store"
+    assert_problem(
+        await strict.call("GET", f"{REACTIONS}/stream?target_ids={target}", headers=headers, status=401), code
+    )
+    good = await strict.call("GET", url, headers={"Authorization": "Bearer " + hs256()})
+    assert good.headers["cache-control"] == "public, max-age=1"
 
 
 GOOD: dict[str, Callable[[], str]] = {

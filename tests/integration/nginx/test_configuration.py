@@ -248,7 +248,8 @@ def test_what_plaudit_takes_is_not_too_large(site: Site) -> None:
     assert site.http.post(f"{TAP}/feed", content=b"x" * 100_000).status_code == 413
 
 
-def test_who_has_no_token_is_limited_by_address(site: Site) -> None:
+@pytest.mark.parametrize("authorization", [None, "", "x", "Bearer x", "Basic YTpi"])
+def test_who_has_no_token_is_limited_by_address(site: Site, authorization: str | None) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.nginx.port, timeout=WITHIN_S)
 
     def told(headers: dict[str, str]) -> int:
@@ -257,10 +258,10 @@ def test_who_has_no_token_is_limited_by_address(site: Site) -> None:
         answer.read()
         return answer.status
 
-    assert {told({"Authorization": "Bearer t"}) for _ in range(500)} == {200}
-    statuses = set()
+    assert {told({"Authorization": "Bearer e30.e30.c2ln"}) for _ in range(500)} == {200}
+    statuses, anonymous = set(), {} if authorization is None else {"Authorization": authorization}
     for _ in range(5_000):
-        statuses.add(told({}))
+        statuses.add(told(anonymous))
         if 429 in statuses:
             break
     connection.close()
