@@ -45,9 +45,17 @@ def examine(settings: Settings) -> list[Finding]:
 def tokens(settings: Settings) -> list[Finding]:
     """What tokens are verified with."""
     if settings.jwks is not None:
-        return [Finding("tokens", "ok", f"verified with the keys at {settings.jwks}")]
+        verified = f"verified with the keys at {settings.jwks}"
+        missing = [name for name in ("audience", "issuer") if getattr(settings, name) is None]
+        if missing:
+            unset = " and ".join(f"PLAUDIT_{name.upper()}" for name in missing)
+            advice = f"a token of any app with the same keys is good here: set {unset}"
+            return [Finding("tokens", "note", f"{verified}; {advice}")]
+        return [Finding("tokens", "ok", verified)]
     if settings.auth_secret is not None:
-        return [Finding("tokens", "ok", "verified with the secret in the settings")]
+        old = len(settings.old_auth_secrets)
+        also = f" and with {old} old ones, until they are taken out" if old else ""
+        return [Finding("tokens", "ok", f"verified with the secret in the settings{also}")]
     path = settings.data / SECRET_FILE
     if not path.exists():
         return [Finding("tokens", "note", f"no secret yet; the first start makes one in {path}")]

@@ -62,12 +62,15 @@ class Settings(BaseSettings):
     auth_secret: SecretStr | None = Field(
         None, description="HS256 secret of at least 32 characters; by default a random one in DATA/secret."
     )
+    old_auth_secrets: list[SecretStr] = Field(
+        [], description="Secrets that sign no more; what they signed is still good. See docs/tokens.md."
+    )
     jwks: str | None = Field(None, description="File or URL of the public keys (JWKS) instead of a secret.")
     cursor_secret: SecretStr | None = Field(
         None,
         description="Signs the cursors of pages, the same for all processes. By default the secret that signs tokens.",
     )
-    audience: str | None = Field(None, description="Tokens must be for this `aud`.")
+    audience: str | None = Field(None, description="Tokens must be for this `aud`; set it with `jwks`.")
     issuer: str | None = Field(None, description="Tokens must be from this `iss`.")
     user_claim: str = Field("sub", description="The claim of a token that is the user's id.")
 
@@ -276,11 +279,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
-        if self.auth_secret is not None and len(self.auth_secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
-            raise ValueError(f"auth_secret: needs at least {MIN_SECRET_CHARACTERS} characters")
+        for secret in filter(None, (self.auth_secret, *self.old_auth_secrets)):
+            if len(secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+                raise ValueError(f"auth_secret: needs at least {MIN_SECRET_CHARACTERS} characters")
         if "\0" in self.host or "\0" in str(self.data):
             raise ValueError("host and data: have no NUL character")
-        if self.auth_secret is not None and self.jwks is not None:
+        if self.jwks is not None and (self.auth_secret is not None or self.old_auth_secrets):
             raise ValueError("auth_secret and jwks: set one of them, not both")
         if self.demo and self.jwks is not None:
             raise ValueError(
@@ -289,7 +293,7 @@ class Settings(BaseSettings):
         unknown = {
             name
             for name in os.environ
-            if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in _names()
+            if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in type(self).model_fields
         }
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
@@ -392,7 +396,3 @@ def _entries(name: str, entries: list[dict[str, Any]], kind: type[T]) -> list[T]
 
 def _has(settings: Settings, name: str) -> bool:
     return bool(getattr(settings, name, None))
-
-
-def _names() -> set[str]:
-    return set(Settings.model_fields)

@@ -74,7 +74,9 @@ async def front(
     async with AsyncExitStack() as stack:
         react = React(back.commits, catalogue)
         given = settings.cursor_secret
-        cursors = Cursors((given.get_secret_value() if given else secret or settings.kept_secret()).encode())
+        signing = given.get_secret_value() if given else secret or settings.kept_secret()
+        old = [each.get_secret_value().encode() for each in settings.old_auth_secrets]
+        cursors = Cursors(signing.encode(), old)
         read = Read(near, back.own, back.reactors, directory, catalogue, cursors)
         authenticator = await stack.enter_async_context(_authenticator(settings, secret, clock))
         limiter = RateLimiter(
@@ -113,8 +115,13 @@ async def front(
 
 def _authenticator(settings: Settings, secret: str | None, clock: Clock) -> Authenticator:
     """Raises `Invalid` for settings that are each possible, and cannot work."""
+    if settings.jwks is not None and settings.audience is None:
+        log.warning(
+            "a token of any app with the keys at %s is good here: set PLAUDIT_AUDIENCE", settings.jwks
+        )
     config = AuthConfig(
         secret=secret,
+        old_secrets=tuple(each.get_secret_value() for each in settings.old_auth_secrets),
         jwks=settings.jwks,
         audience=settings.audience,
         issuer=settings.issuer,

@@ -54,6 +54,8 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     secret: str | None = None
     """Shared HS256 secret of at least 32 bytes."""
+    old_secrets: tuple[str, ...] = ()
+    """Those it replaced: what they signed is good until it ends, or they are taken out."""
     jwks: str | None = None
     """JWK Set (RFC 7517) with RSA, P-256 or Ed25519 keys: a file path or an http(s) URL."""
     algorithms: tuple[str, ...] = ()
@@ -102,7 +104,8 @@ class Authenticator:
         self._config = config
         self._clock = clock
         self._algorithms = _algorithms(config)
-        self._secret = secret_key(config.secret) if config.secret is not None else None
+        secrets = () if config.secret is None else (config.secret, *config.old_secrets)
+        self._secrets = tuple(secret_key(secret) for secret in secrets)
         self._ring: KeyRing | None = None
         if config.jwks is not None:
             self._ring = KeyRing(
@@ -154,8 +157,8 @@ class Authenticator:
     async def _keys_for(self, header: Header) -> tuple[Key, ...]:
         if header.alg not in self._algorithms:
             raise Denied("token_invalid", "The token's algorithm is not accepted.")
-        if header.alg == SECRET_ALGORITHM and self._secret is not None:
-            return (self._secret,)
+        if header.alg == SECRET_ALGORITHM and self._secrets:
+            return self._secrets
         if self._ring is None:
             raise Denied("token_invalid", _UNKNOWN_KEY)
         keys = self._ring.find(header.alg, header.kid)

@@ -114,6 +114,16 @@ async def test_audience_and_issuer_count_when_configured(
         assert await refused(authenticator, token) == "token_invalid"
 
 
+async def test_what_an_old_secret_signed_is_good_until_it_is_taken_out(clock: FakeClock) -> None:
+    new = {"secret": "n" * 32}
+    assert (await by_secret(clock, **new, old_secrets=(SECRET,)).authenticate(GOOD)).user
+    assert (await by_secret(clock, old_secrets=("n" * 32,)).authenticate(GOOD)).user
+    assert await refused(by_secret(clock, **new), GOOD) == "token_invalid"
+    assert await refused(by_secret(clock, **new, old_secrets=("o" * 32,)), GOOD) == "token_invalid"
+    with pytest.raises(ValueError, match="secret: "):
+        by_secret(clock, old_secrets=("short",))
+
+
 async def test_the_user_may_be_in_another_claim(clock: FakeClock) -> None:
     authenticator = by_secret(clock, user_claim="uid")
     assert (await authenticator.authenticate(with_payload(claims(uid=7)))).user == "7"

@@ -24,6 +24,17 @@ def test_anything_else_is_refused(text: str) -> None:
         CURSORS.read("list", text)
 
 
+def test_a_cursor_of_an_old_secret_is_read_and_none_is_written() -> None:
+    before = CURSORS.write("list", 7, "alice")
+    after = Cursors(b"new", [b"secret", b"older"])
+    assert after.read("list", before) == (7, "alice")
+    assert after.read("list", after.write("list", 7, "alice")) == (7, "alice")
+    with pytest.raises(Invalid):
+        CURSORS.read("list", after.write("list", 7, "alice"))
+    with pytest.raises(Invalid):
+        Cursors(b"new").read("list", before)
+
+
 def test_a_cursor_of_another_list_secret_or_length_is_refused() -> None:
     cursor = CURSORS.write("reactors post:1 like", 7, "alice")
     forged = cursor[:-1] + ("A" if cursor[-1] != "A" else "B")
