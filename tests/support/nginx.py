@@ -32,6 +32,7 @@ http {{
 """
 LISTEN = "    listen 80;\n"
 WAITS = "    proxy_read_timeout 15s;\n"
+MOUNT = "    # rewrite ^/plaudit(/.*)$ $1;\n"
 SERVER = "server 127.0.0.1:{port} max_fails=2 fail_timeout=2s;\n"
 
 
@@ -44,7 +45,7 @@ class Nginx:
     """One nginx before the processes on these ports. Use as a context manager.
 
     `owners`: whether it writes down which process every request went to, for `log`. `silent_ms`: how long it waits for
-    an answer, if not as long as is shipped.
+    an answer, if not as long as is shipped. `mounted`: under /plaudit.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Nginx:
         owners: bool = False,
         workers: int = 1,
         silent_ms: int | None = None,
+        mounted: bool = False,
     ) -> None:
         [self.port] = free_ports(1)
         self.url = f"http://{HOST}:{self.port}"
@@ -63,6 +65,7 @@ class Nginx:
         self._owners = owners
         self._workers = workers
         self._silent_ms = silent_ms
+        self._mounted = mounted
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -120,10 +123,11 @@ class Nginx:
     def _write(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         shipped = (SHIPPED / "plaudit.conf").read_text()
-        assert shipped.count(LISTEN) == 1
-        assert shipped.count(WAITS) == 1
+        assert shipped.count(LISTEN) == shipped.count(WAITS) == shipped.count(MOUNT) == 1
         if self._silent_ms is not None:
             shipped = shipped.replace(WAITS, f"    proxy_read_timeout {self._silent_ms}ms;\n")
+        if self._mounted:
+            shipped = shipped.replace(MOUNT, MOUNT.replace("# ", ""))
         listening = f"    listen {HOST}:{self.port} backlog=4096;\n"
         (self._folder / "plaudit.conf").write_text(shipped.replace(LISTEN, listening))
         servers = "".join(SERVER.format(port=port) for port in self._ports)

@@ -110,7 +110,9 @@ def headers() -> Json:
             {"type": "string", "const": "true"},
             always=False,
         ),
-        "Location": header("Where the job is.", {"type": "string", "format": "uri-reference"}),
+        "Location": header(
+            "Where the job is, seen from this address.", {"type": "string", "format": "uri-reference"}
+        ),
         "Challenge": header("Which token is wanted (RFC 6750).", text),
         "ScopeChallenge": header("With `scope_missing`: the scope wanted (RFC 6750).", text, always=False),
     }

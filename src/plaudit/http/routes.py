@@ -124,7 +124,7 @@ class Api:
         await self._gate.service(_header(request, "authorization"))
         target = ids.target_id(request.path_params["target_id"])
         if request.method == "DELETE":
-            return _job(await self._remove.delete_target(target), status=202)
+            return _begun(request, await self._remove.delete_target(target))
         if request.method == "PUT":
             stored = await self._describe.target(target, await _body(request, _target))
         else:
@@ -137,7 +137,7 @@ class Api:
         await self._gate.service(_header(request, "authorization"))
         user = ids.user_id(request.path_params["user_id"])
         if request.method == "DELETE":
-            return _job(await self._remove.erase_user(user), status=202)
+            return _begun(request, await self._remove.erase_user(user))
         description = await self._describe.user(user, await _body(request, _user))
         return _json({"user_id": user, **description})
 
@@ -265,6 +265,17 @@ def _person(user: User) -> dict[str, str | None]:
     return {"id": user.id, "name": user.name, "avatar_url": user.avatar_url}
 
 
+def _begun(request: Request, job: Job) -> Response:
+    """The job, and where it is: seen from the address of this call, because a proxy may have put all under a path."""
+    path: bytes = (
+        request.scope.get("raw_path") or request.scope["path"].encode()
+    )  # a server may tell the second alone
+    below = path.partition(b"/api/v1/")[2]
+    response = _job(job, status=202)
+    response.headers["location"] = "../" * below.count(b"/") + f"jobs/{job.id}"
+    return response
+
+
 def _job(job: Job, status: int = 200) -> Response:
     document = {
         "job_id": job.id,
@@ -276,10 +287,7 @@ def _job(job: Job, status: int = 200) -> Response:
         "removed": job.removed,
         "note": job.note,
     }
-    response = _json(document, status)
-    if status == 202:
-        response.headers["location"] = f"/api/v1/jobs/{job.id}"
-    return response
+    return _json(document, status)
 
 
 def timestamp(at_us: int) -> str:

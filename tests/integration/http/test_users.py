@@ -1,7 +1,7 @@
 """Users as the host app describes and erases them."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 
@@ -93,6 +93,17 @@ async def test_an_erased_user_does_not_come_back(api: Api, target: str, user: st
 async def test_taps_beside_an_erased_user_are_answered(api: Api, target: str, user: str) -> None:
     await api.remove(f"/api/v1/users/{user}")
     assert (await api.tap(fresh("u"), target))["counts"] == counts_of(1, like=1)
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/b", "{}%2Fb", "{}/b/api/v1/c"])
+async def test_the_job_of_an_erasure_is_found_under_whatever_path_this_is_mounted(
+    api: Api, user: str, path: str
+) -> None:
+    address = f"/api/v1/users/{path.format(user)}"
+    begun = await api.call("DELETE", address, headers=api.host, status=202)
+    found = urljoin(f"https://app.example/plaudit{address}", begun.headers["location"])
+    assert found == f"https://app.example/plaudit/api/v1/jobs/{begun.json()['job_id']}"
+    await api.receipt(begun.json()["job_id"])
 
 
 async def test_somebody_nobody_knows_can_be_erased(api: Api, target: str, user: str) -> None:

@@ -19,6 +19,7 @@ from tests.support.server import POLL_S
 pytestmark = pytest.mark.usefixtures("nginx")
 
 TAP = "/api/v1/reactions"
+TOKEN = "Bearer e30.e30.c2ln"  # it looks like one, and nobody here looks closer
 KEYED = {"Idempotency-Key": "k"}
 WITHIN_S = 10.0
 
@@ -136,7 +137,7 @@ def opened(folder: Path, silent_ms: int | None = None) -> Iterator[Site]:
         nginx = stack.enter_context(
             Nginx(folder / "nginx", [each.port for each in behind], silent_ms=silent_ms)
         )
-        client = httpx.Client(base_url=nginx.url, timeout=WITHIN_S, headers={"Authorization": "Bearer t"})
+        client = httpx.Client(base_url=nginx.url, timeout=WITHIN_S, headers={"Authorization": TOKEN})
         yield Site(nginx, behind, stack.enter_context(client))
 
 
@@ -258,7 +259,7 @@ def test_who_has_no_token_is_limited_by_address(site: Site, authorization: str |
         answer.read()
         return answer.status
 
-    assert {told({"Authorization": "Bearer e30.e30.c2ln"}) for _ in range(500)} == {200}
+    assert {told({"Authorization": TOKEN}) for _ in range(500)} == {200}
     statuses, anonymous = set(), {} if authorization is None else {"Authorization": authorization}
     for _ in range(5_000):
         statuses.add(told(anonymous))
@@ -338,6 +339,24 @@ def test_answers_of_a_process_go_through_as_they_are(site: Site) -> None:
     answer = site.http.put(TAP, headers=KEYED)
     assert (answer.status_code, answer.headers["retry-after"]) == (504, "7")
     assert "access-control-allow-origin" not in answer.headers, "that is for the process to say"
+
+
+def test_under_a_path_it_is_the_same(tmp_path: Path, site: Site) -> None:
+    """With the line that is there for it: what is repeated, who owns what, and what processes are asked for."""
+    ports = [each.port for each in site.behind]
+    with (
+        Nginx(tmp_path / "mounted", ports, mounted=True) as nginx,
+        httpx.Client(base_url=f"{nginx.url}/plaudit", headers={"Authorization": TOKEN}) as client,
+    ):
+        mounted = site._replace(nginx=nginx, http=client)
+        owner, route = site.owned()
+        assert mounted.takes("PUT", TAP, headers={"Plaudit-Route": route}) == owner.port
+        assert mounted.takes("PUT", f"/api/v1/targets/{route}") == owner.port
+        owner.fate = "drop"
+        mounted.takes("POST", TAP, headers={"Plaudit-Route": route, **KEYED})
+        assert client.post(TAP, headers={"Plaudit-Route": route}).status_code == 502
+        assert client.get("/metrics").status_code == 404
+    assert {path for each in site.behind for _, path in each.seen} == {TAP, f"/api/v1/targets/{route}"}
 
 
 def test_metrics_are_not_for_the_public(site: Site) -> None:
