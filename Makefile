@@ -50,7 +50,7 @@ format: $(VENV)/.dev ## apply the formatter and the safe lint fixes
 docs: $(VENV)/.dev ## write the reference pages (settings, errors, metrics, command line, calls) from the code
 	@$(BIN)/python -m docs.generate
 
-faults: $(VENV)/.dev ## faults of both profiles under load; writes docs/faults.md and docs/cluster-faults.md (ARGS="cluster")
+faults: $(VENV)/.dev ## faults of both profiles under load; writes docs/*faults.md (ARGS="cluster")
 	@sh tests/install-system.sh test
 	@$(BIN)/python -m tests.faults $(ARGS)
 

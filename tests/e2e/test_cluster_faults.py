@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import needs
 from tests.engines.running import Engines
+from tests.faults import split_table, splits
 from tests.faults.cluster import crowd_of, flushed, run
 from tests.faults.page import HEAD
 from tests.faults.running import Processes, Running, started, watched
@@ -41,6 +42,13 @@ async def test_a_fault_loses_nothing_and_doubles_nothing(running: Running, fault
     assert result.problems == []
 
 
+async def test_a_split_loses_nothing_and_doubles_nothing(running: Running) -> None:
+    result = await splits.run(running, split_table.SHORTENED, split_table.SHORT, SEED)
+    print(f"\n{splits.HEAD}\n{result.line()}")  # noqa: T201 - as above
+    assert result.problems == []
+
+
 async def test_what_was_flushed_is_right(running: Running) -> None:
     targets = [name for fault in SHORTENED for name in crowd_of(running, fault, SEED).targets]
+    targets += splits.crowd_of(running, split_table.SHORTENED, SEED)[0].targets
     assert await flushed(running, targets) == []

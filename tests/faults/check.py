@@ -2,18 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import httpx
 
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Row
 from plaudit.domain.errors import PlauditError
+from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey
 from plaudit.ports.events import SHARDS
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.compare import Derived, Drift
+from plaudit.services.lanes import SplitCells
 from plaudit.telemetry import Metrics
 from tests.faults.load import Crowd
 from tests.faults.record import Explained, Place
@@ -35,9 +38,9 @@ async def ledger(running: Running, crowd: Crowd, explained: Explained) -> Ledger
     """Read every row, and hold it against what its user was told."""
     users, states = list(crowd.tokens), dict[Place, str | None]()
     for target in crowd.targets:
-        found = await running.held.cells.settle(CellKey(target), users)
+        found = await _rows(running, target, users)
         for user in users:
-            row = found.rows.get(user)
+            row = found.get(user)
             states[user, target] = NAMES[row.reaction] if row is not None else None
     lost = [
         f"{place} is {states[place]}, not one of {allowed}"
@@ -45,6 +48,20 @@ async def ledger(running: Running, crowd: Crowd, explained: Explained) -> Ledger
         if states[place] not in allowed
     ]
     return Ledger(states, lost)
+
+
+async def _rows(running: Running, target: str, users: Sequence[str]) -> Mapping[str, Row]:
+    """The rows of these users, each in the cell that it taps in now."""
+    root = await running.held.cells.settle(CellKey(target), users)
+    lanes = root.header.lanes if root.header is not None else 1
+    if lanes == 1:
+        return root.rows
+    by_lane: dict[int, list[str]] = {}
+    for user in users:
+        by_lane.setdefault(lane_of(user, lanes), []).append(user)
+    cells = SplitCells(running.held.cells)
+    reads = (cells.settle(CellKey(target, bucket), some) for bucket, some in by_lane.items())
+    return {user: row for lane in await asyncio.gather(*reads) for user, row in lane.rows.items()}
 
 
 async def audit(

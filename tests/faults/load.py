@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import httpx
 
-from tests.faults.record import Record, Tap
+from tests.faults.record import Record, Tap, Told
 
 REACTIONS = ("like", "love", "haha", "wow", "sad", "angry")
 USERS = 24
@@ -30,6 +30,7 @@ class Crowd(NamedTuple):
     tokens: dict[str, str]  # by user
     targets: Sequence[str]
     seed: str
+    per_s: float = PER_S
 
 
 class Load:
@@ -63,14 +64,14 @@ class Load:
 
     async def _live(self, user: str) -> None:
         chance = random.Random(f"{self._crowd.seed}/{user}")
-        pause_s = USERS / PER_S
+        pause_s = len(self._crowd.tokens) / self._crowd.per_s
         await asyncio.sleep(chance.random() * pause_s)
         open_: set[str] = set()  # targets with a tap that nobody could tell about
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
             due_s = loop.time() + pause_s * chance.uniform(0.6, 1.4)
             tap = self._tap(user, chance)
-            if tap.target not in open_ and not await self._settled(tap, chance):
+            if tap.target not in open_ and not await self.settled(tap, chance):
                 open_.add(tap.target)
             await asyncio.sleep(max(0.0, due_s - loop.time()))
 
@@ -81,17 +82,17 @@ class Load:
         reaction = None if method == "PUT" and chance.random() < 0.3 else chance.choice(REACTIONS)
         return Tap(user, target, method, reaction, str(uuid.UUID(int=chance.getrandbits(128))))
 
-    async def _settled(self, tap: Tap, chance: random.Random) -> bool:
+    async def settled(self, tap: Tap, chance: random.Random) -> bool:
         """Send a tap until it is known what became of it; whether it is."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + SETTLE_WITHIN_S
         api = chance.randrange(len(self._crowd.urls))
         refusals, unknown = 0, False
         while loop.time() < until_s:
-            told = await self._send(tap, api)
+            told = await self.send(tap, api)
             if told == "ok":
                 if chance.random() < 0.15:
-                    await self._send(tap, (api + 1) % len(self._crowd.urls))
+                    await self.send(tap, (api + 1) % len(self._crowd.urls))
                 return True
             if told == "wrong":
                 return False
@@ -103,7 +104,7 @@ class Load:
             await asyncio.sleep(RETRY_S)
         return not unknown
 
-    async def _send(self, tap: Tap, api: int) -> str:
+    async def send(self, tap: Tap, api: int) -> Told:
         """Send it once and write down what was told."""
         note = self.record.note
         note(tap, api, "sent")
@@ -133,11 +134,12 @@ class Load:
                 previous=body["previous"],
                 reaction=body["reaction"],
                 replayed=answer.headers.get("idempotency-replayed") == "true",
+                lanes=body["counts"]["lanes"],
             )
             return "ok"
         if answer.status_code in (503, 504):
-            told = "refused" if answer.status_code == 503 else "unknown"
-            note(tap, api, told, why=answer.json().get("code", ""))  # type: ignore[arg-type] # one of two literals
+            told: Told = "refused" if answer.status_code == 503 else "unknown"
+            note(tap, api, told, why=answer.json().get("code", ""))
             return told
         note(tap, api, "wrong", why=f"{answer.status_code} {answer.text}")
         return "wrong"

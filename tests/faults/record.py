@@ -36,6 +36,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     previous: str | None = None
     reaction: str | None = None
     replayed: bool = False
+    lanes: int = 0
     why: str = ""
 
 
@@ -48,7 +49,7 @@ class Record:
         self.told = dict.fromkeys(("sent", "ok", "refused", "unknown", "wrong"), 0)
         self._encode = msgspec.json.Encoder().encode
 
-    def note(self, tap: Tap, api: int, told: Told, **more: str | bool | None) -> None:
+    def note(self, tap: Tap, api: int, told: Told, **more: str | int | None) -> None:
         """Append a line."""
         line = Line(time.monotonic(), tap, api, told)
         for name, value in more.items():

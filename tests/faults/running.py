@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,9 @@ from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_o
 from tests.support.server import ServerProcess
 
 APIS = 2
+ROOT = Path(__file__).parents[2]
+# The service itself, which splits a target and dies when the tests say so.
+DYING = (sys.executable, "-m", "tests.faults.dying")
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,10 @@ class Running:
 @contextmanager
 def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> Iterator[Processes]:
     """API processes and a worker of each role. To be called by the thread that lives longest: engines end with it."""
-    settings = settings_of(cassandra, kafka, redis)
-    env = environment(settings)
+    settings = settings_of(cassandra, kafka, redis) | {"split": "auto"}
+    env = environment(settings) | {"PYTHONPATH": str(ROOT)}
     asyncio.run(_migrated(cassandra, Settings(**settings)))
-    apis = [ServerProcess(folder / f"api{n}", env=env) for n in range(APIS)]
+    apis = [ServerProcess(folder / f"api{n}", env=env, program=DYING) for n in range(APIS)]
     workers = {role: ServerProcess(folder / role, env=env, worker=role) for role in ROLES}
     running = Processes(cassandra, kafka, redis, settings, apis, workers, folder)
     with ThreadPoolExecutor(len(running.all)) as threads:

@@ -113,9 +113,9 @@ async def kill_redis_master(under: Under) -> None:
     await _bounce(under, [redis.nodes[master]], redis.wait)
 
 
-async def flush_redis(under: Under) -> None:
-    for master in under.running.processes.masters():
-        under.running.processes.redis.ask(master, "FLUSHALL")
+async def flush_redis(running: Running) -> None:
+    for master in running.processes.masters():
+        running.processes.redis.ask(master, "FLUSHALL")
 
 
 async def _restart(under: Under, *processes: ServerProcess) -> None:
@@ -201,7 +201,7 @@ async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
 
 KILL_API = Fault("an API process killed", kill_api)
 KILL_REDIS = Fault("a Redis master killed", kill_redis_master)
-FLUSH_REDIS = Fault("FLUSHALL on every Redis master", flush_redis, 5.0)
+FLUSH_REDIS = Fault("FLUSHALL on every Redis master", lambda under: flush_redis(under.running), 5.0)
 JOIN_AND_LEAVE = Fault("consumers join and leave", join_and_leave, 5.0)
 REPLAY = Fault("events replayed from the beginning", replay, 5.0)
 KILL_BROKER = Fault("a broker killed", kill_broker)

@@ -37,12 +37,14 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         demo: bool = False,
         worker: str | None = None,
+        program: Sequence[str] = (str(PLAUDIT),),
     ) -> None:
         self.data = data
         [self.port] = free_ports(1)
         self.url = f"http://{HOST}:{self.port}"
         self._own = dict(env or {})
-        self._command = ["worker", worker] if worker else ["serve", *(["--demo"] if demo else [])]
+        role = ["worker", worker] if worker else ["serve", *(["--demo"] if demo else [])]
+        self._command = [*program, *role]
         self._log_path = data.with_name(f"{data.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -82,7 +84,7 @@ class ServerProcess:
         self.data.mkdir(parents=True, exist_ok=True)
         with self._log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(PLAUDIT), *self._command],
+                self._command,
                 cwd=self.data,  # away from any plaudit.toml
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,269 @@
+"""One target split after the other on a running cluster, each in its own trouble: under load, checked, and told."""
+
+import asyncio
+import os
+import platform
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import httpx
+
+from plaudit.domain.lanes import LANES, merge
+from plaudit.services.lanes import headers
+from tests.engines.running import Engines
+from tests.faults.check import NAMES, Ledger, healed, ledger
+from tests.faults.cluster import flushed, say
+from tests.faults.load import REACTIONS, Crowd, Load
+from tests.faults.record import Explained, Line, Record, Tap, explain, longest_gap_s
+from tests.faults.running import Processes, Running, started, watched
+from tests.faults.split_table import CASES, LONG, Case, Seal, Splitting, Timing
+
+DOCS = Path(__file__).parents[2] / "docs" / "split-faults.md"
+TARGETS = 6
+USERS = 48  # who tap all the time
+QUIET = 16  # who tap once before the split and repeat it after it; and as many who do so during it
+PER_S = 100.0
+AROUND_S = 2.5  # what a split costs is looked for in this time, and compared with as much before it
+
+TEXT = """# Faults of a split
+
+Written by `make faults` (`make faults ARGS="splits --seed {seed}"`). The cluster of
+[the other faults](cluster-faults.md), with the same journal and the same check at the end of each line: three nodes
+each of Cassandra and Kafka, six of Redis, a worker of each role. {users} users tap on {targets} targets through two API
+processes, {per_s:.0f} taps a second in all, half of them on one and the same; and while they do, that one is split over
+{lanes} lanes. {quiet} more users tap once before the split, and {quiet} at the moment of it; both repeat their keys
+after it, in the lane then.
+
+`killed at`: SIGKILL of an API process, from within, when its commit that seals the root, or its first one of a lane
+that takes somebody over from the root, is `journalled` (and has not left), `sent`, `stored` (and it has not heard so),
+or `published` (and nobody was answered); it is started again later. In all of these but the four of the seal another
+process has split the target, and the one that dies has still believed in the root.
+
+Afterwards, within 60 s: every user's row, in the root or their lane, is what the journal says, and every answer fits
+the one before; repeated keys have changed nothing, wherever they were applied; the headers of root and lanes add up to
+the rows, and so do the totals in Redis, the lists of reactors, the index of each user, and what each API process
+answers; nothing is owed to the log. Every answer to a tap that was sent when the seal could be seen says `lanes`.
+
+`refused`: 503s, so not what nobody listened to. `before`, `at the split`: the longest time in which no tap on the
+target was acknowledged, in {around_s:.1f} s each. `healed after`: from the end of the load until all of this agrees.
+
+```
+{table}
+```
+
+{acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. {flushed}
+
+Seed {seed}. {cores} cores, {machine}, Linux {kernel}, Python {python}. Every test run does one of these in little:
+tests/e2e/test_cluster_faults.py.
+"""
+
+
+class Result(NamedTuple):
+    """What a split did. `problems`: everything that should not be."""
+
+    case: Case
+    acknowledged: int
+    refused: int
+    unknown: int
+    lost: int
+    doubled: int
+    before_s: float
+    pause_s: float
+    healed_s: float
+    problems: list[str]
+
+    def line(self) -> str:
+        """For the table."""
+        healed = f"{self.healed_s:.1f} s" if not self.problems else "NO"
+        return (
+            f"{self.case.name:<34}{self.acknowledged:>12,}{self.refused:>8}{self.unknown:>8}{self.lost:>6}"
+            f"{self.doubled:>8}{1000 * self.before_s:>9.0f} ms{1000 * self.pause_s:>9.0f} ms{healed:>14}"
+        )
+
+
+HEAD = (
+    f"{'split':<34}{'acknowledged':>12}{'refused':>8}{'unknown':>8}{'lost':>6}"
+    f"{'doubled':>8}{'before':>12}{'at the split':>12}{'healed after':>14}"
+)
+
+
+class Quiet:
+    """Users who tap once, on the target that is split, and repeat it after that."""
+
+    def __init__(self, load: Load, users: Sequence[str], target: str, seed: str) -> None:
+        self._load = load
+        self._chance = random.Random(seed)
+        self._taps = [
+            Tap(
+                user,
+                target,
+                method,
+                self._chance.choice(REACTIONS),
+                str(uuid.UUID(int=self._chance.getrandbits(128))),
+            )
+            for user, method in zip(users, ("POST", "PUT") * len(users), strict=False)
+        ]
+
+    async def tap(self) -> None:
+        """All at once, each until its outcome is known; the same keys whenever it is called."""
+        await asyncio.gather(*(self._load.settled(tap, self._chance) for tap in self._taps))
+
+
+async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result:
+    """Let a target be split under load, and look until all agree again."""
+    crowd, quiet = crowd_of(running, case, seed)
+    target = crowd.targets[0]
+    everybody = crowd._replace(tokens=crowd.tokens | quiet)
+    path = running.processes.folder / f"{crowd.seed.replace(' ', '-').replace(':', '')}.jsonl"
+    with Record(path) as record:
+        async with Load(crowd, record) as load, Seal(running, target) as seal:
+            names = list(quiet)
+            early, burst = (
+                Quiet(load, some, target, f"{seed}{some[0]}") for some in (names[::2], names[1::2])
+            )
+            await early.tap()
+            await load.progress(timing.taps)
+            began_s = time.monotonic()
+            await case.act(Splitting(running, load, target, timing, seal, burst.tap))
+            await seal.wait()
+            await early.tap()
+            await burst.tap()
+            await load.progress(timing.taps)
+            ended_s = time.monotonic()
+        lines = record.read()
+        explained = explain(lines)
+        healed_s, problems = await healed(running, everybody, explained)
+        truth = await ledger(running, everybody, explained)
+        problems += await _added_up(running, everybody, truth, seal.lanes)
+    on_target = [line for line in lines if line.tap.target == target]
+    before_s = longest_gap_s(on_target, began_s - AROUND_S, began_s)
+    pause_s = longest_gap_s(on_target, seal.seen_s - AROUND_S / 4, seal.seen_s + AROUND_S * 3 / 4)
+    gap_s = longest_gap_s(on_target, began_s, ended_s)
+    if gap_s > case.pause_s:
+        problems.append(f"no tap on the target was acknowledged for {gap_s:.1f} s")
+    refused = [line for line in lines if line.told == "refused" and line.why != "nobody there"]
+    unknown = [line for line in lines if line.told == "unknown"]
+    if not case.refused:
+        problems += [f"{line.tap}: {line.told}, {line.why}" for line in (*refused, *unknown)]
+    problems += [
+        *explained.lost,
+        *explained.doubled,
+        *explained.wrong,
+        *unsaid(on_target, seal.seen_s, seal.lanes),
+    ]
+    return Result(
+        case,
+        record.told["ok"],
+        len(refused),
+        len(unknown),
+        len(truth.lost) + len(explained.lost),
+        _doubled(explained, problems),
+        before_s,
+        pause_s,
+        healed_s,
+        problems,
+    )
+
+
+def _doubled(explained: Explained, problems: Iterable[str]) -> int:
+    return len(explained.doubled) + sum("store='ledger'" in problem for problem in problems)
+
+
+def crowd_of(running: Running, case: Case, seed: str) -> tuple[Crowd, dict[str, str]]:
+    """Users and targets that only this split has; and tokens of those who are quiet."""
+    name = f"split-{CASES.index(case)}-{seed}"
+    apis = running.processes.apis
+
+    def tokens(what: str, number: int) -> dict[str, str]:
+        return {user: apis[0].token(user) for user in (f"{name}-{what}{n}" for n in range(number))}
+
+    targets = [f"{name}-{n}" for n in range(TARGETS)]
+    urls = [api.url for api in apis]
+    return Crowd(urls, tokens("user", USERS), targets, f"{case.name} {seed}", PER_S), tokens(
+        "quiet", 2 * QUIET
+    )
+
+
+def unsaid(on_target: Iterable[Line], seen_s: float, lanes: int) -> Iterator[str]:
+    """Answers that say other `lanes` than they should; of taps that were sent after the seal was seen, only these."""
+    sent_s: dict[tuple[Tap, int], float] = {}
+    for line in on_target:
+        if line.told == "sent":
+            sent_s[line.tap, line.api] = line.at_s
+        elif line.told == "ok":
+            split = sent_s[line.tap, line.api] > seen_s
+            if line.lanes not in ((lanes,) if split else (1, lanes)):
+                yield f"{line.tap} was answered with {line.lanes} lanes"
+
+
+async def _added_up(running: Running, crowd: Crowd, truth: Ledger, lanes: int) -> list[str]:
+    """Whether the headers of root and lanes are the rows, worked out here; and whether `lanes` is shown to all."""
+    target, wrong = crowd.targets[0], list[str]()
+    whole = merge(*await headers(running.held.cells, target))
+    counts = {NAMES[code]: number for code, number in enumerate(whole.counts, 1) if number}
+    rows = Counter(state for (_, of), state in truth.states.items() if of == target and state is not None)
+    if counts != rows:
+        wrong.append(f"the headers say {counts}, the rows {rows}")
+    async with httpx.AsyncClient(timeout=15, params={"target_ids": target}) as http:
+        for url in crowd.urls:
+            shown = (await http.get(f"{url}/api/v1/reactions/counts")).json()["counts"][target]["lanes"]
+            if shown != lanes:
+                wrong.append(f"{url} says that it has {shown} lanes")
+    return wrong
+
+
+async def _run_all(processes: Processes, seed: str) -> tuple[list[Result], list[str]]:
+    async with watched(processes, seed) as running:
+        results = []
+        say(HEAD)
+        for case in CASES:
+            results.append(await run(running, case, LONG, seed))
+            say("\n    ".join([results[-1].line(), *results[-1].problems]))
+        targets = [name for case in CASES for name in crowd_of(running, case, seed)[0].targets]
+        return results, await flushed(running, targets)
+
+
+def main(seed: str) -> bool:
+    """Three nodes of each engine, a split in every trouble; writes the page. Whether all was well."""
+    say(f"seed {seed}")
+    with Engines() as engines, TemporaryDirectory() as folder:
+        cassandra, kafka, redis = engines.cassandra(3), engines.kafka(3), engines.redis()
+        with started(cassandra, kafka, redis, Path(folder)) as processes:
+            results, unflushed = asyncio.run(_run_all(processes, seed))
+        engines.keep_logs = bool(unflushed) or any(result.problems for result in results)
+        say("\n".join(unflushed))
+        DOCS.write_text(page(results, unflushed, seed))
+        return not engines.keep_logs
+
+
+def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
+    """docs/split-faults.md."""
+    table = [HEAD]
+    for result in results:
+        table += [result.line(), *(f"    {problem}" for problem in result.problems)]
+    told = "Afterwards the flusher was stopped,\nand the totals that it had written for every target "
+    told += "\n".join(["did not equal the ledger:", *unflushed]) if unflushed else "equalled the ledger."
+    return TEXT.format(
+        users=USERS,
+        targets=TARGETS,
+        per_s=PER_S,
+        lanes=LANES,
+        quiet=QUIET,
+        around_s=AROUND_S,
+        table="\n".join(table),
+        acknowledged=sum(result.acknowledged for result in results),
+        lost=sum(result.lost for result in results),
+        doubled=sum(result.doubled for result in results),
+        flushed=told,
+        seed=seed,
+        cores=os.cpu_count(),
+        machine=platform.machine(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+    )
