@@ -54,6 +54,14 @@ def header(seq: int) -> Header:
     return Header(seq=seq, type="post", counts=(seq,), rows=seq, last_at=seq, born=1)
 
 
+async def test_which_of_many_targets_nobody_wrote(cells: Stored) -> None:
+    written, split_, *new = [fresh_target() for _ in range(20)]
+    assert await cells.propose(CellKey(written), Proposal(0, header(1), {"ann": ANN}))
+    assert await cells.propose(CellKey(split_, 3), Proposal(0, header(1), {"ann": ANN}))  # a lane is no root
+    assert await cells.unwritten([written, split_, *new]) == {split_, *new}
+    assert await cells.unwritten([written]) == set()
+
+
 async def test_a_cell_nobody_wrote_has_nothing(cells: Stored, key: CellKey) -> None:
     for read in (cells.read, cells.settle):
         assert await read(key, ["ann", "bob"]) == CellState(None, None, {})

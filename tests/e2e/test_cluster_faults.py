@@ -50,5 +50,5 @@ async def test_a_split_loses_nothing_and_doubles_nothing(running: Running) -> No
 
 async def test_what_was_flushed_is_right(running: Running) -> None:
     targets = [name for fault in SHORTENED for name in crowd_of(running, fault, SEED).targets]
-    targets += splits.crowd_of(running, split_table.SHORTENED, SEED)[0].targets
+    targets += splits.crowd_of(running, split_table.SHORTENED, SEED).targets
     assert await flushed(running, targets) == []

@@ -31,6 +31,7 @@ class Crowd(NamedTuple):
     targets: Sequence[str]
     seed: str
     per_s: float = PER_S
+    quiet: Sequence[str] = ()  # users who tap only when they are told to
 
 
 class Load:
@@ -41,11 +42,12 @@ class Load:
         self.record = record
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._living = [user for user in crowd.tokens if user not in set(crowd.quiet)]
         limits = httpx.Limits(max_keepalive_connections=len(crowd.tokens))
         self._http = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits)
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._live(user)) for user in self._crowd.tokens]
+        self._tasks = [asyncio.create_task(self._live(user)) for user in self._living]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -64,7 +66,7 @@ class Load:
 
     async def _live(self, user: str) -> None:
         chance = random.Random(f"{self._crowd.seed}/{user}")
-        pause_s = len(self._crowd.tokens) / self._crowd.per_s
+        pause_s = len(self._living) / self._crowd.per_s
         await asyncio.sleep(chance.random() * pause_s)
         open_: set[str] = set()  # targets with a tap that nobody could tell about
         loop = asyncio.get_running_loop()

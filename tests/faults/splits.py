@@ -117,13 +117,12 @@ class Quiet:
 
 async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result:
     """Let a target be split under load, and look until all agree again."""
-    crowd, quiet = crowd_of(running, case, seed)
+    crowd = crowd_of(running, case, seed)
     target = crowd.targets[0]
-    everybody = crowd._replace(tokens=crowd.tokens | quiet)
     path = running.processes.folder / f"{crowd.seed.replace(' ', '-').replace(':', '')}.jsonl"
     with Record(path) as record:
         async with Load(crowd, record) as load, Seal(running, target) as seal:
-            names = list(quiet)
+            names = crowd.quiet
             early, burst = (
                 Quiet(load, some, target, f"{seed}{some[0]}") for some in (names[::2], names[1::2])
             )
@@ -138,9 +137,9 @@ async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result
             ended_s = time.monotonic()
         lines = record.read()
         explained = explain(lines)
-        healed_s, problems = await healed(running, everybody, explained)
-        truth = await ledger(running, everybody, explained)
-        problems += await _added_up(running, everybody, truth, seal.lanes)
+        healed_s, problems = await healed(running, crowd, explained)
+        truth = await ledger(running, crowd, explained)
+        problems += await _added_up(running, crowd, truth, seal.lanes)
     on_target = [line for line in lines if line.tap.target == target]
     before_s = longest_gap_s(on_target, began_s - AROUND_S, began_s)
     pause_s = longest_gap_s(on_target, seal.seen_s - AROUND_S / 4, seal.seen_s + AROUND_S * 3 / 4)
@@ -175,19 +174,16 @@ def _doubled(explained: Explained, problems: Iterable[str]) -> int:
     return len(explained.doubled) + sum("store='ledger'" in problem for problem in problems)
 
 
-def crowd_of(running: Running, case: Case, seed: str) -> tuple[Crowd, dict[str, str]]:
-    """Users and targets that only this split has; and tokens of those who are quiet."""
+def crowd_of(running: Running, case: Case, seed: str) -> Crowd:
+    """Users and targets that only this split has."""
     name = f"split-{CASES.index(case)}-{seed}"
     apis = running.processes.apis
 
-    def tokens(what: str, number: int) -> dict[str, str]:
-        return {user: apis[0].token(user) for user in (f"{name}-{what}{n}" for n in range(number))}
-
+    users = [f"{name}-user{n}" for n in range(USERS)]
+    quiet = [f"{name}-quiet{n}" for n in range(2 * QUIET)]
+    tokens = {user: apis[0].token(user) for user in (*users, *quiet)}
     targets = [f"{name}-{n}" for n in range(TARGETS)]
-    urls = [api.url for api in apis]
-    return Crowd(urls, tokens("user", USERS), targets, f"{case.name} {seed}", PER_S), tokens(
-        "quiet", 2 * QUIET
-    )
+    return Crowd([api.url for api in apis], tokens, targets, f"{case.name} {seed}", PER_S, quiet)
 
 
 def unsaid(on_target: Iterable[Line], seen_s: float, lanes: int) -> Iterator[str]:
@@ -225,7 +221,7 @@ async def _run_all(processes: Processes, seed: str) -> tuple[list[Result], list[
         for case in CASES:
             results.append(await run(running, case, LONG, seed))
             say("\n    ".join([results[-1].line(), *results[-1].problems]))
-        targets = [name for case in CASES for name in crowd_of(running, case, seed)[0].targets]
+        targets = [name for case in CASES for name in crowd_of(running, case, seed).targets]
         return results, await flushed(running, targets)
 
 

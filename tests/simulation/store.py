@@ -6,7 +6,7 @@ by one read and missed by the next, until it is at a quorum. It never does what 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -108,6 +108,13 @@ class SimulatedCells:
         rows = self._store.look(key, self._random).rows
         await self._way()
         return dict([(user, rows[user]) for user in sorted(rows) if user > after][:limit])
+
+    async def unwritten(self, targets: Sequence[str]) -> set[str]:
+        await self._way()
+        self._may_be_unavailable()
+        looks = {target: self._store.look(CellKey(target), self._random) for target in targets}
+        await self._way()
+        return {target for target, state in looks.items() if not state.header.seq}
 
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         faults, dice = self.faults, self._random.random

@@ -88,7 +88,7 @@ class Run:
         committer = CellCommitter(proposer, near, clock, METRICS, random, publish)
         self._all.append((cells, committer, alter))
         some: Any = erased
-        intake = CellIntake(cells, publish, NOTHING, NOTHING, some, Follow(alter), clock, random)
+        intake = CellIntake(cells, cells, publish, NOTHING, NOTHING, some, Follow(alter), clock, random)
         return committer, Split(alter, 3), intake
 
     async def play(self) -> None:

@@ -162,7 +162,9 @@ class Process:
             in_force_after_s=in_force_after_s,
         )
         follow = Follow(self._alter)
-        self.intake = CellIntake(*(cells, publish, users, self.removals, self.erased, follow, clock, random))
+        self.intake = CellIntake(
+            *(cells, cells, publish, users, self.removals, self.erased, follow, clock, random)
+        )
         self.source = CellSource(cells, parts.sweep, users, users, self.erased)
 
     async def split(self, target: str, lanes: int = 4) -> None:

@@ -28,7 +28,7 @@ async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
     clock = SystemClock()
     async with engines(settings, clock) as held:
         if dry_run:
-            yield CellPreview(held.cells, held.users, held.erased)
+            yield CellPreview(held.cells, held.cells, held.users, held.erased)
             return
         near = NearCache(
             held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts
@@ -39,9 +39,16 @@ async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
 
 def make_intake(held: Engines, taking: Removing, clock: Clock) -> CellIntake:
     """What takes records in, in a process that has all this open."""
-    chance = random.SystemRandom()
     return CellIntake(
-        *(held.cells, held.publish, held.users, taking.removals, held.erased, taking.follow, clock, chance)
+        held.cells,
+        held.cells,
+        held.publish,
+        held.users,
+        taking.removals,
+        held.erased,
+        taking.follow,
+        clock,
+        random.SystemRandom(),
     )
 
 

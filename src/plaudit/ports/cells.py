@@ -4,7 +4,7 @@ A commit is a proposal from one `seq` to the next. Of several proposals from the
 are refused, or never happen. Nobody locks anything, and no clock decides.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -106,4 +106,14 @@ class CellRows(Protocol):
 
         Has at least every commit that anybody was told of before the call. Reads over what was removed behind `after`,
         so a walk goes on where it was. Raises `Unavailable` and `Corrupt`.
+        """
+
+
+class CellRoots(Protocol):
+    """Which targets there are, many asked for at once."""
+
+    async def unwritten(self, targets: Sequence[str]) -> set[str]:
+        """Those of these targets, 20 at most, whose root nobody ever wrote: `Cells.read` would show nothing of them.
+
+        Raises `Unavailable`.
         """

@@ -22,7 +22,7 @@ from random import Random
 from plaudit.domain.errors import OutcomeUnknown, PlauditError, Unavailable
 from plaudit.domain.merge import Tally
 from plaudit.domain.transfer import UserRecord
-from plaudit.ports.cells import CellKey, Cells
+from plaudit.ports.cells import CellKey, CellRoots, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Profile
 from plaudit.ports.ledger import Target
@@ -47,6 +47,7 @@ class CellIntake:
     def __init__(
         self,
         cells: Cells,
+        roots: CellRoots,
         publish: Publish,
         profiles: Profiles,
         removals: CellRemovals,
@@ -57,7 +58,7 @@ class CellIntake:
         backoff: Backoff = Backoff(cap_s=2.0),  # noqa: B008 - a tuple
         within_s: float = WITHIN_S,
     ) -> None:
-        self._look = Survey(cells, profiles, erased)
+        self._look = Survey(cells, roots, profiles, erased)
         self._cells = cells
         self._publish = publish
         self._profiles = profiles
@@ -181,8 +182,8 @@ class CellIntake:
 class CellPreview:
     """An `Intake` that counts and stores nothing."""
 
-    def __init__(self, cells: Cells, profiles: Profiles, erased: Erased) -> None:
-        self._look = Survey(cells, profiles, erased)
+    def __init__(self, cells: Cells, roots: CellRoots, profiles: Profiles, erased: Erased) -> None:
+        self._look = Survey(cells, roots, profiles, erased)
 
     async def store(self, batch: Batch, *, whole: bool) -> Stored:
         """What would become of the batch as things are now."""

@@ -16,7 +16,7 @@ from plaudit.domain.cell import MAX_USERS_PER_COMMIT
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.merge import Tally, merge_users
 from plaudit.domain.transfer import UserRecord
-from plaudit.ports.cells import CellKey, Cells, CellState
+from plaudit.ports.cells import CellKey, CellRoots, Cells, CellState
 from plaudit.ports.transfer import Batch
 from plaudit.ports.users import Profiles
 from plaudit.services.erased import Erased
@@ -28,7 +28,9 @@ T = TypeVar("T")
 AT_ONCE = 32  # targets, or users
 LANES_AT_ONCE = 8  # of one target
 NAMES_AT_ONCE = 500
+TARGETS_AT_ONCE = 20  # asked for in one read whether they are there
 LOOKS = 5
+_NOTHING = CellState(None, None, {})
 
 
 class IsSplit(Exception):
@@ -65,8 +67,9 @@ class Seen(NamedTuple):
 class Survey:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, cells: Cells, profiles: Profiles, erased: Erased) -> None:
+    def __init__(self, cells: Cells, roots: CellRoots, profiles: Profiles, erased: Erased) -> None:
         self._cells = cells
+        self._roots = roots
         self._shown_cells = SplitCells(cells)
         self._profiles = profiles
         self._erased = erased
@@ -83,10 +86,14 @@ class Survey:
         seen = Seen(profiles, marks, erased | marks.keys(), {}, users, Tally())
         seen.tally.add(users)
 
-        async def look(target: str) -> None:
+        async def look(target: str, state: CellState | None) -> None:
             parts = parts_of(batch.targets.get(target, ()), batch.reactions.get(target, ()))
             try:
-                work, planned = await self._cell(CellKey(target), parts, seen.erased)
+                if state is not None:
+                    planned = steps(state, parts, seen.erased)
+                    work = CellWork(CellKey(target), planned)
+                else:
+                    work, planned = await self._cell(CellKey(target), parts, seen.erased)
                 seen.targets[target] = [[work]]
             except IsSplit as split:
                 stages = stages_of(target, split.lanes, parts)
@@ -94,7 +101,15 @@ class Survey:
             for step in planned:
                 seen.tally.add(step.tally)
 
-        await each(dict.fromkeys([*batch.targets, *batch.reactions]), look)
+        async def look_at(some: Sequence[str]) -> None:
+            new = await self._roots.unwritten(some)  # many in one read, so that most need none of their own
+            for target in some:
+                await look(target, _NOTHING if target in new else None)
+
+        targets = list(dict.fromkeys([*batch.targets, *batch.reactions]))
+        await each(
+            [targets[at : at + TARGETS_AT_ONCE] for at in range(0, len(targets), TARGETS_AT_ONCE)], look_at
+        )
         return seen
 
     async def erased(self, names: Iterable[str]) -> set[str]:
@@ -219,7 +234,7 @@ def stages_of(target: str, lanes: int, parts: Iterable[Part]) -> Stages:
     ]
 
 
-async def each(things: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int = AT_ONCE) -> None:
+async def each(things: Collection[T], work: Callable[[T], Awaitable[None]], at_once: int = AT_ONCE) -> None:
     """Do this to each of them, some at once; return when all have ended, and raise what the first failure was."""
     rest = iter(things)
     failed: list[BaseException] = []
@@ -233,6 +248,6 @@ async def each(things: Iterable[T], work: Callable[[T], Awaitable[None]], at_onc
             except (PlauditError, IsSplit) as error:
                 failed.append(error)
 
-    await asyncio.gather(*(some() for _ in range(at_once)))
+    await asyncio.gather(*(some() for _ in range(min(at_once, len(things)))))
     if failed:
         raise failed[0]

@@ -208,7 +208,9 @@ async def test_what_is_said_of_a_split_target_reaches_its_lanes(parts: Cluster) 
         ReactionRecord(target, "eve", LIKE, AT, AT, "comment"),
         ReactionRecord(target, "fay", LIKE, AT, AT, "comment"),
     ]
-    preview = await CellPreview(parts.cells, parts.users, process.erased).store(batch(*records), whole=True)
+    preview = await CellPreview(parts.cells, parts.cells, parts.users, process.erased).store(
+        batch(*records), whole=True
+    )
     assert (preview.tally.targets, preview.tally.created, preview.tally.refused) == (1, 2, [])
     assert await take(process, *records) == preview.tally
     await checked(parts, target)

@@ -4,7 +4,7 @@ The condition is `seq` (null: there is nothing yet) and `lanes` (null: not split
 commit proves all that it was made from. Of cells that are not split neither `lanes` nor `base` is ever written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from plaudit.adapters.cassandra.packed import (
@@ -25,6 +25,7 @@ READ = """
 SELECT user, seq, lanes, header, registration, reaction, created_at, updated_at, ops, base FROM $keyspace.cell
 WHERE target = ? AND bucket = ? AND user IN ?
 """
+WRITTEN = "SELECT target FROM $keyspace.cell WHERE target IN ? AND bucket = 0 AND user = ''"
 COMMIT = """
 UPDATE $keyspace.cell SET seq = ?, header = ? WHERE target = ? AND bucket = ? AND user = '' IF seq = ? AND lanes = ?
 """
@@ -48,11 +49,22 @@ WRITE_LANE_ROW = """
 UPDATE $keyspace.cell SET reaction = ?, created_at = ?, updated_at = ?, ops = ?, base = ?
 WHERE target = ? AND bucket = ? AND user = ?
 """
-QUERIES = (READ, COMMIT, COMMIT_LANES, WRITE_ROW, WRITE_LANE_ROW, REGISTER, REMOVE_ROW, REMOVE_THROUGH, PAGE)
+QUERIES = (
+    READ,
+    WRITTEN,
+    COMMIT,
+    COMMIT_LANES,
+    WRITE_ROW,
+    WRITE_LANE_ROW,
+    REGISTER,
+    REMOVE_ROW,
+    REMOVE_THROUGH,
+    PAGE,
+)
 
 
 class CassandraCells:
-    """See `plaudit.ports.cells` (`Cells` and `CellRows`); use as an async context manager inside an open session."""
+    """See `plaudit.ports.cells` (all three of it); use as an async context manager inside an open session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -113,6 +125,10 @@ class CassandraCells:
         result = await self._session.read(self._bind(PAGE, key.target, key.bucket, after, limit))
         lines = (line.as_tuple() for line in result.all())
         return {user: _row(key, *values) for user, *values in lines}
+
+    async def unwritten(self, targets: Sequence[str]) -> set[str]:
+        result = await self._session.read(self._bind(WRITTEN, list(targets)))
+        return set(targets).difference(line.as_tuple()[0] for line in result.all())
 
     def _bind(self, query: str, *values: Any) -> Any:
         return self._prepared[query].bind(list(values))
