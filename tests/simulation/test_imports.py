@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -14,6 +14,7 @@ from plaudit.domain.errors import Invalid, OutcomeUnknown, PlauditError, Unavail
 from plaudit.domain.lanes import lane_of
 from plaudit.domain.merge import Tally
 from plaudit.domain.transfer import ReactionRecord, TargetRecord
+from plaudit.ports.cells import CellKey, CellState
 from plaudit.ports.events import SHARDS
 from plaudit.ports.transfer import Batch
 from plaudit.services.alter import Alter
@@ -219,3 +220,43 @@ def test_an_import_beside_taps_and_a_split_ends_whole(seed: int, monkeypatch: py
     run = Run(seed)
     loop.run(run.play())
     judge(run)
+
+
+class _Counting(SimulatedCells):
+    """Counts what is asked for."""
+
+    def __init__(self, store: SimulatedStore) -> None:
+        super().__init__(store, Random(0), Faults())
+        self.read_: list[str] = []
+        self.asked: list[int] = []
+
+    async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
+        self.read_.append(key.target)
+        return await super().read(key, users)
+
+    async def unwritten(self, targets: Sequence[str]) -> set[str]:
+        self.asked.append(len(targets))
+        return await super().unwritten(targets)
+
+
+def test_targets_that_nobody_wrote_are_asked_for_together_and_not_read() -> None:
+    cells, random = _Counting(SimulatedStore()), Random(0)
+    clock, log = ProcessClock(random), SimulatedLog(random, Away())
+    erased: Any = _NobodyErased()
+    publish = Publish(log, log, cells, clock)
+    follow = Follow(Alter(cells, publish, clock, random))
+    intake = CellIntake(cells, cells, publish, NOTHING, NOTHING, erased, follow, clock, random)
+
+    def batch(first: int, end: int) -> Batch:
+        targets = [f"t{n}" for n in range(first, end)]
+        return Batch(reactions={t: [ReactionRecord(t, "ann", 1, START_US, START_US)] for t in targets})
+
+    async def play() -> list[int]:
+        await intake.store(batch(0, 10), whole=True)
+        assert cells.asked == [10]
+        assert cells.read_ == []
+        return [(await intake.store(batch(5, 55), whole=True)).tally.created]
+
+    assert loop.run(play()) == [45]
+    assert cells.asked == [10, 20, 20, 10]
+    assert cells.read_ == [f"t{n}" for n in range(5, 10)]
