@@ -92,7 +92,11 @@ class Splitting(NamedTuple):
         processes = self.running.processes
         env = {**os.environ, **environment(processes.settings), "PLAUDIT_DATA": str(processes.apis[0].data)}
         command = await asyncio.create_subprocess_exec(
-            PLAUDIT, "split", self.target, env=env, stdout=asyncio.subprocess.PIPE, cwd=processes.folder
+            *(PLAUDIT, "split", self.target),
+            env=env,
+            cwd=processes.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         said, _ = await command.communicate()
         assert command.returncode == 0, said.decode()
