@@ -24,6 +24,7 @@ from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_o
 from tests.support.server import ServerProcess
 
 APIS = 2
+LANES = 16
 ROOT = Path(__file__).parents[2]
 # The service itself, which splits a target and dies when the tests say so.
 DYING = (sys.executable, "-m", "tests.faults.dying")
@@ -78,7 +79,7 @@ class Running:
 @contextmanager
 def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> Iterator[Processes]:
     """API processes and a worker of each role. To be called by the thread that lives longest: engines end with it."""
-    settings = settings_of(cassandra, kafka, redis) | {"split": "auto"}
+    settings = settings_of(cassandra, kafka, redis) | {"split": "auto", "lanes": LANES}
     env = environment(settings) | {"PYTHONPATH": str(ROOT)}
     asyncio.run(_migrated(cassandra, Settings(**settings)))
     apis = [ServerProcess(folder / f"api{n}", env=env, program=DYING) for n in range(APIS)]

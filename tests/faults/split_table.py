@@ -32,8 +32,8 @@ class Timing(NamedTuple):
     freeze_s: float
 
 
-LONG = Timing(taps=150, freeze_s=6.0)
-SHORT = Timing(taps=60, freeze_s=5.0)
+LONG = Timing(taps=120, freeze_s=6.0)
+SHORT = Timing(taps=40, freeze_s=5.0)
 
 
 class Seal:
@@ -103,8 +103,8 @@ class Splitting(NamedTuple):
 
 
 class Case(NamedTuple):
-    """`act` comes back when the target is split and everything is up again. `refused`: taps may be refused meanwhile,
-    or their outcome unknown. `pause_s`: for how long no tap on the target may be acknowledged, at most."""
+    """`act` comes back when the target is split and everything is up again. `refused`: taps on it may be refused
+    meanwhile, or their outcome unknown. `pause_s`: for how long no tap on the target may be acknowledged, at most."""
 
     name: str
     act: Callable[[Splitting], Awaitable[None]]
