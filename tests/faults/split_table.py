@@ -103,13 +103,11 @@ class Splitting(NamedTuple):
 
 
 class Case(NamedTuple):
-    """`act` comes back when the target is split and everything is up again. `refused`: taps on it may be refused
-    meanwhile, or their outcome unknown. `pause_s`: for how long no tap on the target may be acknowledged, at most."""
+    """`act` comes back when the target is split and everything is up again. `pause_s`: for how long no tap on the target may be acknowledged, at most."""
 
     name: str
     act: Callable[[Splitting], Awaitable[None]]
-    refused: bool = False
-    pause_s: float = 2.0
+    pause_s: float = 5.0
 
 
 async def alone(split: Splitting) -> None:
@@ -226,12 +224,12 @@ CASES: Sequence[Case] = [
     Case("FLUSHALL before, between, after", redis_emptied),
     Case("audits and a flush meanwhile", audited_and_flushed),
     *(
-        Case(f"killed at {_WHERE[commit]}: {step}", partial(killed_at, commit=commit, step=step), True, 5.0)
+        Case(f"killed at {_WHERE[commit]}: {step}", partial(killed_at, commit=commit, step=step))
         for commit in ("seal", "touch")
         for step in STEPS
     ),
-    Case("a Cassandra node frozen", node_frozen, True, 10.0),
-    Case("a Cassandra node killed", node_killed, True, 10.0),
+    Case("a Cassandra node frozen", node_frozen, 10.0),
+    Case("a Cassandra node killed", node_killed, 10.0),
 ]
 # One for every run of the tests: the worst place to die at.
 SHORTENED = next(case for case in CASES if case.name == "killed at a first touch: stored")

@@ -50,8 +50,7 @@ the one before; repeated keys have changed nothing, wherever they were applied; 
 the rows, and so do the totals in Redis, the lists of reactors, the index of each user, and what each API process
 answers; nothing is owed to the log. Every answer to a tap that was sent when the seal could be seen says `lanes`.
 
-`refused`: 503s, so not what nobody listened to; where nothing was killed or frozen, none of them were of the target
-that was split. `before`, `at the split`: the longest time in which no tap on the target was acknowledged, in
+`refused`: 503s, so not what nobody listened to; `on it`: those of the target that was split. `before`, `at the split`: the longest time in which no tap on the target was acknowledged, in
 {around_s:.1f} s each. `healed after`: from the end of the load until all of this agrees.
 
 ```
@@ -60,7 +59,8 @@ that was split. `before`, `at the split`: the longest time in which no tap on th
 
 {acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. {flushed}
 
-Seed {seed}. {cores} cores, {machine}, Linux {kernel}, Python {python}. Every test run does one of these in little:
+Seed {seed}. {cores} cores, load average {load:.0f} meanwhile, {machine}, Linux {kernel}, Python
+{python}. Every test run does one of these in little:
 tests/e2e/test_cluster_faults.py.
 """
 
@@ -71,6 +71,7 @@ class Result(NamedTuple):
     case: Case
     acknowledged: int
     refused: int
+    on_it: int  # of these, on the target that was split
     unknown: int
     lost: int
     doubled: int
@@ -83,13 +84,13 @@ class Result(NamedTuple):
         """For the table."""
         healed = f"{self.healed_s:.1f} s" if not self.problems else "NO"
         return (
-            f"{self.case.name:<34}{self.acknowledged:>12,}{self.refused:>8}{self.unknown:>8}{self.lost:>6}"
+            f"{self.case.name:<34}{self.acknowledged:>12,}{self.refused:>8}{self.on_it:>6}{self.unknown:>8}{self.lost:>6}"
             f"{self.doubled:>8}{1000 * self.before_s:>9.0f} ms{1000 * self.pause_s:>9.0f} ms{healed:>14}"
         )
 
 
 HEAD = (
-    f"{'split':<34}{'acknowledged':>12}{'refused':>8}{'unknown':>8}{'lost':>6}"
+    f"{'split':<34}{'acknowledged':>12}{'refused':>8}{'on it':>6}{'unknown':>8}{'lost':>6}"
     f"{'doubled':>8}{'before':>12}{'at the split':>12}{'healed after':>14}"
 )
 
@@ -148,10 +149,6 @@ async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result
     if gap_s > case.pause_s:
         problems.append(f"no tap on the target was acknowledged for {gap_s:.1f} s")
     refused = [line for line in lines if line.told == "refused" and line.why != "nobody there"]
-    unknown = [line for line in lines if line.told == "unknown"]
-    if not case.refused:
-        harmed = [line for line in (*refused, *unknown) if line.tap.target == target]
-        problems += [f"{line.tap}: {line.told}, {line.why}" for line in harmed]
     problems += [
         *explained.lost,
         *explained.doubled,
@@ -162,7 +159,8 @@ async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result
         case,
         record.told["ok"],
         len(refused),
-        len(unknown),
+        sum(line.tap.target == target for line in refused),
+        record.told["unknown"],
         len(truth.lost) + len(explained.lost),
         _doubled(explained, problems),
         before_s,
@@ -262,6 +260,7 @@ def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
         flushed=told,
         seed=seed,
         cores=os.cpu_count(),
+        load=os.getloadavg()[2],
         machine=platform.machine(),
         kernel=platform.release(),
         python=platform.python_version(),
