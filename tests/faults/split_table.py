@@ -103,7 +103,8 @@ class Splitting(NamedTuple):
 
 
 class Case(NamedTuple):
-    """`act` comes back when the target is split and everything is up again. `pause_s`: for how long no tap on the target may be acknowledged, at most."""
+    """`act` comes back when the target is split and everything is up again. `pause_s`: for how long no tap on it may be
+    acknowledged, at most."""
 
     name: str
     act: Callable[[Splitting], Awaitable[None]]

@@ -50,8 +50,9 @@ the one before; repeated keys have changed nothing, wherever they were applied; 
 the rows, and so do the totals in Redis, the lists of reactors, the index of each user, and what each API process
 answers; nothing is owed to the log. Every answer to a tap that was sent when the seal could be seen says `lanes`.
 
-`refused`: 503s, so not what nobody listened to; `on it`: those of the target that was split. `before`, `at the split`: the longest time in which no tap on the target was acknowledged, in
-{around_s:.1f} s each. `healed after`: from the end of the load until all of this agrees.
+`refused`: 503s, so not what nobody listened to; `on it`: those of the target that was split. `before`, `at the split`:
+the longest time in which no tap on the target was acknowledged, in {around_s:.1f} s each. `healed after`: from the end
+of the load until all of this agrees.
 
 ```
 {table}
