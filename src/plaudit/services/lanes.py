@@ -115,6 +115,11 @@ class Views:
         if len(self.lanes) > TARGETS:
             self.lanes.popitem(last=False)
 
+    def expect(self, target: str) -> None:
+        """Somebody is about to need a split target `ready`: begin to read, beside what else is read for its taps."""
+        if target not in self._views:
+            self._begin(target)
+
     async def ready(self, target: str) -> None:
         """Return when all headers of a split target are known; they are read anew once in a while, by one who asks.
 
@@ -122,11 +127,7 @@ class Views:
         """
         view = self._views.get(target)
         if view is None:
-            reading = self._first.get(target)
-            if reading is None:
-                reading = self._first[target] = asyncio.create_task(self._read(target))
-                reading.add_done_callback(lambda task: self._read_first(target, task))
-            await asyncio.shield(reading)
+            await asyncio.shield(self._begin(target))
             return
         now_s = view.used_s = self._clock.monotonic_s()
         if not view.reading and view.read_s + self._age_s < now_s:
@@ -161,6 +162,13 @@ class Views:
         for bucket, lane in told.items():
             view.lanes[bucket] = max(view.lanes.get(bucket, lane), lane, key=_seq)
         return Target(merge(view.root, shown), registration)
+
+    def _begin(self, target: str) -> "asyncio.Task[None]":
+        reading = self._first.get(target)
+        if reading is None:
+            reading = self._first[target] = asyncio.create_task(self._read(target))
+            reading.add_done_callback(lambda task: self._read_first(target, task))
+        return reading
 
     def _read_first(self, target: str, task: "asyncio.Task[None]") -> None:
         del self._first[target]

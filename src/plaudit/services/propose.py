@@ -210,6 +210,7 @@ class Proposer:
             return None
         self._known.forget(key)
         self._views.learn(key.target, state.header.lanes)
+        self._views.expect(key.target)
         return Sealed(state.header.lanes)
 
     async def _lanes_after(
