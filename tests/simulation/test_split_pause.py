@@ -24,7 +24,8 @@ from plaudit.telemetry import Metrics
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.loop import run
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
-from tests.simulation.world import NoCounters, ProcessClock
+from tests.simulation.world import ProcessClock
+from tests.support.totals import NoCounters
 
 PROCESSES, USERS, OTHERS = 2, 200, 5
 PER_S, SECONDS, SPLIT_AT_S = 100.0, 8.0, 3.0
