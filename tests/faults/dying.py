@@ -92,9 +92,9 @@ def take_orders() -> None:
         really = committed(self, key, users, taps, waiting, rows, now_s)
         return really or _ordered(split_now(key.target))
 
-    CassandraCells.propose = proposed  # type: ignore[method-assign]
-    KafkaEvents.publish = published  # type: ignore[method-assign]
-    Heat.committed = hot  # type: ignore[method-assign]
+    CassandraCells.propose = proposed  # type: ignore[method-assign] # that is the point
+    KafkaEvents.publish = published  # type: ignore[method-assign] # that is the point
+    Heat.committed = hot  # type: ignore[method-assign] # that is the point
 
 
 if __name__ == "__main__":
