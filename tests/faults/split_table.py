@@ -20,7 +20,7 @@ from tests.faults.table import flush_redis
 from tests.support.cluster import START_WITHIN_S, environment
 from tests.support.server import PLAUDIT, ServerProcess
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 POLL_S = 0.02
 HELD_UP_S = 0.4  # for so long a process stands still while its target is split
 
@@ -153,7 +153,7 @@ async def killed_at(split: Splitting, commit: Commit, step: Step) -> None:
     order(first.data)
     if commit == "seal":  # whether it was is for the others to find out
         order(second.data, split_now(split.target))
-    await split.load.progress(split.timing.taps // 2)
+    await split.load.progress(split.timing.taps // 2, WITHIN_S)
     await asyncio.to_thread(first.start, within_s=START_WITHIN_S)
     await split.seal.wait()
     order(second.data)
@@ -172,7 +172,7 @@ async def node_killed(split: Splitting) -> None:
     node = split.running.chance.choice(ring.nodes)
     node.kill()
     await alone(split)
-    await split.load.progress(split.timing.taps)
+    await split.load.progress(split.timing.taps, WITHIN_S)
     node.start()
     split.running.coming_back.append(ring.wait)
     await split.running.settled()
@@ -195,7 +195,7 @@ async def redis_emptied(split: Splitting) -> None:
     await flush_redis(split.running)
     await alone(split)
     await flush_redis(split.running)
-    await split.load.progress(split.timing.taps // 3)
+    await split.load.progress(split.timing.taps // 3, WITHIN_S)
     await flush_redis(split.running)
 
 

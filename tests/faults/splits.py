@@ -22,7 +22,7 @@ from tests.faults.cluster import flushed, say
 from tests.faults.load import REACTIONS, Crowd, Load
 from tests.faults.record import Explained, Line, Record, Tap, explain, longest_gap_s
 from tests.faults.running import LANES, Processes, Running, started, watched
-from tests.faults.split_table import CASES, LONG, Case, Seal, Splitting, Timing
+from tests.faults.split_table import CASES, LONG, WITHIN_S, Case, Seal, Splitting, Timing
 
 DOCS = Path(__file__).parents[2] / "docs" / "split-faults.md"
 TARGETS = 4
@@ -130,13 +130,13 @@ async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result
                 Quiet(load, some, target, f"{seed}{some[0]}") for some in (names[::2], names[1::2])
             )
             await early.tap()
-            await load.progress(timing.taps)
+            await load.progress(timing.taps, WITHIN_S)
             began_s = time.monotonic()
             await case.act(Splitting(running, load, target, timing, seal, burst.tap))
             await seal.wait()
             await early.tap()
             await burst.tap()
-            await load.progress(timing.taps)
+            await load.progress(timing.taps, WITHIN_S)
             ended_s = time.monotonic()
         lines = record.read()
         explained = explain(lines)
