@@ -24,7 +24,7 @@ from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_o
 from tests.support.server import ServerProcess
 
 APIS = 2
-LANES = 16
+LANES = 32
 ROOT = Path(__file__).parents[2]
 # The service itself, which splits a target and dies when the tests say so.
 DYING = (sys.executable, "-m", "tests.faults.dying")
