@@ -137,7 +137,14 @@ class ServerProcess:
         finally:
             connection.close()
 
-    def token(self, user: str | None, *, service: bool = False, grants: Sequence[str] = ()) -> str:
+    def token(
+        self,
+        user: str | None,
+        *,
+        service: bool = False,
+        grants: Sequence[str] = (),
+        ttl_s: int = TOKEN_TTL_S,
+    ) -> str:
         """A token this server accepts. Needs a first start, which makes the secret, unless `env` sets one."""
         secret = self._own.get("PLAUDIT_AUTH_SECRET") or (self.data / "secret").read_text().strip()
         return issue(
@@ -145,7 +152,7 @@ class ServerProcess:
             user=user,
             service=service,
             grants=grants,
-            ttl_s=TOKEN_TTL_S,
+            ttl_s=ttl_s,
             now_s=int(time.time()),
             audience=self._own.get("PLAUDIT_AUDIENCE"),
             issuer=self._own.get("PLAUDIT_ISSUER"),

@@ -55,16 +55,31 @@ export class Live {
   constructor(session) {
     this.session = session;
     // Users that cannot be told apart must not hear each other.
-    this.name = `plaudit ${session.transport.root} ${session.readOnly ? "" : session.me ?? this.#tab}`;
+    const { user } = session.transport;
+    this.name = `plaudit ${session.transport.root} ${user === null ? "" : user || this.#tab}`;
     if ("BroadcastChannel" in globalThis) {
       this.#channel = new BroadcastChannel(this.name);
       this.#channel.onmessage = ({ data }) => this.#hear(data);
     }
-    document.addEventListener("visibilitychange", () => this.#look());
-    addEventListener("pagehide", () => this.#sleep());
-    addEventListener("pageshow", ({ persisted }) => persisted && this.#wake());
-    setInterval(() => document.hidden || this.want(), SAY_AGAIN_MS);
-    if (!document.hidden) this.#wake();
+    const { over: signal } = session;
+    document.addEventListener("visibilitychange", () => this.#look(), { signal });
+    addEventListener("pagehide", () => this.#sleep(), { signal });
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#wake(), { signal });
+    const again = setInterval(() => {
+      if (!session.entries.size) session.end(); // the last bar went away a while ago
+      else if (!document.hidden) this.want();
+    }, SAY_AGAIN_MS);
+    signal.addEventListener("abort", () => this.#end([again, ...this.#fresheners.values()]));
+    if (signal.aborted) this.#end([again]);
+    else if (!document.hidden) this.#wake();
+  }
+
+  /** Nothing is wanted any more. @param {ReturnType<typeof setTimeout>[]} timers */
+  #end(timers) {
+    this.#sleep();
+    for (const timer of [this.#gather, this.#hide, ...timers]) clearTimeout(timer);
+    this.#channel?.close();
+    this.#channel = null;
   }
 
   /** What is near the viewport may have changed. A session that nobody watches gives everything away. */

@@ -1,16 +1,25 @@
 /**
  * Wishes that the service has not answered, kept on this device until it does: of each target the newest. One row per
  * service, user and target in IndexedDB; where there is none (private windows), wishes live as long as the page.
+ *
+ * What a page of before has left is older than what the user may have done since on another device. The service tells
+ * the own reaction, and not since when: if it is neither the one of then nor one that was sent from here, the user has
+ * changed their mind, and the wish is dropped.
  */
 
+import { KEEP_MS } from "./sender.js";
 import { waiting, wished } from "./state.js";
+import { backoff, newKey } from "./transport.js";
 
-const KEEP_MS = 7 * 24 * 3600 * 1000;
 const STORE = "wishes";
+const BATCH = 100;
 
 /** @typedef {import("./session.js").Session} Session */
-/** @typedef {{key: string, reaction: string | null, type?: string}} Kept */
-/** @typedef {Kept & {place: string, target: string, atMs: number}} Row */
+/** @typedef {import("./session.js").Entry} Entry */
+/**
+ * @typedef {{place: string, target: string, key: string, reaction: string | null, type?: string, atMs: number,
+ *   from?: (string | null)[]}} Row `from`: what the service may have had until then
+ */
 
 export class Outbox {
   /** What this page has put in: most taps need no look into the store. @type {Set<string>} */
@@ -42,15 +51,30 @@ export class Outbox {
   async #resume(session) {
     const range = IDBKeyRange.bound([this.place], [this.place, []]);
     /** @type {Row[]} */
-    const rows = await done(this.database.transaction(STORE).objectStore(STORE).getAll(range));
-    for (const { target, key, reaction, type, atMs } of rows) {
-      const entry = session.entry(target);
-      if (waiting(entry.state)) continue; // there is a newer one
-      this.#kept.add(target);
-      entry.type ??= type;
-      if (Date.now() - atMs > KEEP_MS) this.remove(target);
-      else session.apply(entry, { ...wished(entry.state, reaction), sent: { key, reaction } });
-      void session.send(target, entry);
+    const all = await done(this.database.transaction(STORE).objectStore(STORE).getAll(range));
+    const rows = all.map((row) => ({ row, entry: session.entry(row.target), turn: session.entry(row.target).state.turn }));
+    for (const { row, entry } of rows) {
+      this.#kept.add(row.target);
+      entry.type ??= row.type;
+    }
+    for (let at = 0; at < rows.length; at += BATCH) {
+      const some = rows.slice(at, at + BATCH);
+      const now = await ownNow(session, some.map(({ row }) => row.target));
+      if (session.over.aborted) return;
+      for (const { row, entry, turn } of some) {
+        if (waiting(entry.state)) continue; // there is a newer one
+        const own = now[row.target]?.reaction;
+        const stale = Date.now() - row.atMs > KEEP_MS || entry.state.turn !== turn || own === row.reaction
+          || (own !== undefined && row.from && !row.from.includes(own));
+        if (stale) {
+          this.remove(row.target);
+          if (!entry.watchers.size) session.entries.delete(row.target);
+          continue;
+        }
+        entry.wishedMs = row.atMs;
+        session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction } });
+        void session.send(row.target, entry);
+      }
     }
   }
 
@@ -59,10 +83,13 @@ export class Outbox {
     this.#kept.delete(target);
   }
 
-  /** @param {string} target @param {Kept} kept */
-  put(target, { key, reaction, type }) {
+  /** The newest wish, if there is one that waits. @param {string} target @param {Entry} entry */
+  put(target, { type, wishedMs: atMs, tried, state: { own, wish: reaction, sent } }) {
+    if (reaction === undefined) return;
     this.#kept.add(target);
-    this.#then((store) => store.put({ place: this.place, target, key, reaction, type, atMs: Date.now() }));
+    const key = sent?.reaction === reaction ? sent.key : newKey();
+    const from = own === undefined ? undefined : [own, ...tried];
+    this.#then((store) => store.put({ place: this.place, target, key, reaction, type, atMs, from }));
   }
 
   /** @param {string} target */
@@ -75,6 +102,22 @@ export class Outbox {
     const go = () => done(action(this.database.transaction(STORE, "readwrite").objectStore(STORE)));
     this.#last = this.#last.then(go).catch(() => {});
   }
+}
+
+/**
+ * What the service has now; nothing of targets that it refuses to tell of.
+ * @param {Session} session @param {string[]} ids @returns {Promise<Record<string, {reaction: string | null} | undefined>>}
+ */
+async function ownNow(session, ids) {
+  for (let failures = 0; !session.over.aborted; failures += 1) {
+    try {
+      return (await session.transport.call("POST", "reactions/feed", { body: { target_ids: ids } })).targets ?? {};
+    } catch (/** @type {any} */ error) {
+      if (!error.retry) break;
+      await session.pause(backoff(failures, error.waitMs));
+    }
+  }
+  return {};
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */

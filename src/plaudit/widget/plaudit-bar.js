@@ -6,7 +6,7 @@
  */
 
 import { button, emoji, make, setAttribute, setText } from "./dom.js";
-import { isTarget, sessionOf } from "./session.js";
+import { askAgain, isTarget, sessionOf } from "./session.js";
 import { shown, waiting } from "./state.js";
 import { barSheet } from "./styles.js";
 import { wordsOf } from "./texts.js";
@@ -84,19 +84,23 @@ export class PlauditBar extends HTMLElement {
   }
 
   /**
-   * Settings of all bars that do not say otherwise. Call it before or after there are bars.
+   * Settings of all bars that do not say otherwise. Call it before or after there are bars. With a token, the same
+   * function too, it asks who the user is: after signing in and out.
    * @param {Settings} changed
    */
   static configure(changed) {
     Object.assign(settings, changed);
+    if ("token" in changed) askAgain(changed.token);
     for (const bar of bars) bar.#attach();
   }
 
   /**
-   * A token, or a function that gets one; it wins over the attribute; undefined for neither.
+   * A token, or a function that gets one; it wins over the attribute; undefined for neither. The same function again
+   * asks who the user is.
    * @param {Token | undefined} token
    */
   set token(token) {
+    if (token === this.#token) askAgain(token);
     this.#token = token;
     this.#attach();
   }
@@ -147,7 +151,6 @@ export class PlauditBar extends HTMLElement {
   disconnectedCallback() {
     bars.delete(this);
     viewport.unobserve(this);
-    this.#picker?.close();
     this.#near = false;
     this.#attach();
   }
@@ -214,6 +217,11 @@ export class PlauditBar extends HTMLElement {
     this.#dispatch("plaudit-saved", { reaction });
   }
 
+  /** There is another user. */
+  moved() {
+    this.#attach();
+  }
+
   /** The service has not got the newest wish yet. */
   late() {
     this.#say((words) => words.say("late"));
@@ -236,6 +244,8 @@ export class PlauditBar extends HTMLElement {
       if (this.#entry && type) this.#entry.type = type;
       return;
     }
+    this.#picker?.close();
+    this.#note.hidden = true;
     this.#session?.unwatch(this.#target, this);
     this.#session = session;
     this.#target = target;

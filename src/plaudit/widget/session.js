@@ -1,10 +1,10 @@
 /**
  * All bars of a page that speak to one service for one user: asks for many targets at once, sends wishes one after the
- * other, and tells bars what changed. Knows nothing of how it looks.
+ * other, and tells bars what changed. Knows nothing of how it looks. Another user is another session.
  */
 
-import { UNKNOWN, answered, failed, fed, isCounts, refused, sending, shown, waiting, wished } from "./state.js";
-import { Transport, backoff, newKey } from "./transport.js";
+import { UNKNOWN, fed, isCounts, shown, waiting, wished } from "./state.js";
+import { Transport, backoff } from "./transport.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./transport.js").PlauditError} PlauditError */
@@ -16,13 +16,11 @@ import { Transport, backoff, newKey } from "./transport.js";
  * @property {(error: PlauditError) => void} refused the newest wish is gone
  * @property {(reaction: string | null) => void} saved
  * @property {() => void} late the newest wish is not saved yet
+ * @property {() => void} moved the session is over, and there is another one
  */
 
 const BATCH = 100;
-/** Counts that any other ones are newer than. */
-const NOTHING = { total: 0, reactions: {}, version: -1 };
 const TARGET = /^(?!(?:counts|mine|feed|stream|\.{1,2})$)[\w.:@~|=-]{1,128}$/;
-const GIVEN_UP_LOOK_MS = 12_000;
 /** A frame: what the user did is shown before anything else is done about it. */
 const SHOWN_MS = 20;
 
@@ -56,25 +54,38 @@ export class Entry {
   /** Whether it has answered: a stream may tell counts before anybody knows the own reaction. */
   told = false;
   sending = false;
+  /** When the user had the newest wish. */
+  wishedMs = 0;
+  /** What may have been stored since the service told the own reaction. @type {Set<string | null>} */
+  tried = new Set();
   /** Whether the newest wish is in the outbox. */
   kept = false;
 }
 
-/** By service and token. @type {Map<string, Map<import("./transport.js").Token, Session>>} */
-const sessions = new Map();
+/** @type {Set<Session>} */
+const sessions = new Set();
 /** By service. @type {Map<string, Promise<Reaction[]>>} */
 const catalogues = new Map();
+/** Undefined while it cannot be had. */
+const loadSender = () => import("./sender.js").catch(() => undefined);
+void loadSender(); // while the first answers are on their way
 
 /**
  * The session of this service and token; bars with equal ones share it.
  * @param {string | undefined} endpoint @param {import("./transport.js").Token} token
  */
 export function sessionOf(endpoint, token) {
-  const transport = new Transport({ endpoint, token });
-  const ofService = sessions.get(transport.root) ?? new Map();
-  sessions.set(transport.root, ofService);
-  if (!ofService.has(token)) ofService.set(token, new Session(transport));
-  return /** @type {Session} */ (ofService.get(token));
+  const { root } = new Transport({ endpoint });
+  return [...sessions].find((one) => one.token === token && one.transport.root === root) ?? new Session(root, token);
+}
+
+/** Who the user is may have changed, though the function that tells is the same. @param {unknown} token */
+export function askAgain(token) {
+  for (const session of sessions) if (session.token === token) session.again();
+}
+
+for (const type of ["online", "pagehide", "visibilitychange"]) {
+  addEventListener(type, () => { for (const session of sessions) session.wake(); });
 }
 
 export class Session {
@@ -84,6 +95,8 @@ export class Session {
   catalogue = [];
   /** @type {Promise<void> | null} */
   #opened = null;
+  /** Fulfilled once it is known who the user is. @type {Promise<void>} */
+  #met = Promise.resolve();
   /** Targets to ask for in the next frame. @type {Set<string>} */
   #wanted = new Set();
   #planned = false;
@@ -91,17 +104,63 @@ export class Session {
   /** Pauses that end early when the browser is online again. @type {Set<() => void>} */
   #pauses = new Set();
   /** @type {import("./live.js").Live | null} */
-  #live = null;
+  live = null;
   /** @type {import("./outbox.js").Outbox | null} */
   outbox = null;
   /** Who the user is, as far as the token says. @type {string | null} */
   me = null;
+  #life = new AbortController();
+  /** Aborted when the session is over: nobody watches, or there is another user. */
+  over = this.#life.signal;
 
-  /** @param {Transport} transport */
-  constructor(transport) {
-    this.transport = transport;
-    this.readOnly = !transport.source;
-    for (const type of ["online", "pagehide", "visibilitychange"]) addEventListener(type, () => this.#wake());
+  /**
+   * @param {string} root where the service is
+   * @param {import("./transport.js").Token} token
+   * @param {string | null} [known] what it has just answered
+   */
+  constructor(root, token, known) {
+    this.token = token;
+    this.transport = new Transport({ endpoint: root, token, known, moved: (other) => this.#moved(other) });
+    this.readOnly = !token;
+    sessions.add(this);
+  }
+
+  /** Ask anew who the user is. Until that is known bars are a display: what is tapped now may be another's wish. */
+  again() {
+    if (typeof this.token !== "function") return;
+    this.transport.again();
+    this.readOnly = true;
+    this.me = null;
+    this.#allChanged();
+    this.#met = this.#meet().then(() => this.askNear([...this.entries.keys()]));
+  }
+
+  async #meet() {
+    for (let failures = 0; !this.over.aborted; failures += 1) {
+      try {
+        this.readOnly = (await this.transport.token()) === null;
+        this.me = this.transport.user || null;
+        return this.#allChanged();
+      } catch {
+        await this.pause(backoff(failures));
+      }
+    }
+  }
+
+  /** The token is another user's. @param {string | null} token */
+  #moved(token) {
+    const next = new Session(this.transport.root, this.token, token);
+    this.end();
+    for (const { watchers } of this.entries.values()) for (const watcher of [...watchers]) watcher.moved();
+    if (!next.entries.size) next.end();
+  }
+
+  /** What waits is kept on the device for its user. */
+  end() {
+    sessions.delete(this);
+    for (const [id, entry] of this.entries) this.outbox?.put(id, entry);
+    this.#life.abort();
+    this.wake();
   }
 
   /**
@@ -132,22 +191,32 @@ export class Session {
     if (!entry) return;
     entry.near[isNear ? "add" : "delete"](watcher);
     if (isNear && !entry.asked) this.#want(id);
-    this.#live?.want();
+    this.live?.want();
   }
 
   /** The user wishes for this reaction: shown at once. @param {string} id @param {string | null} reaction */
   wish(id, reaction) {
     const entry = this.entry(id);
     if (this.readOnly) return;
+    entry.wishedMs = Date.now();
     entry.lastUsed = reaction ?? shown(entry.state).own ?? entry.lastUsed;
     this.apply(entry, wished(entry.state, reaction));
-    if (entry.kept) this.#keep(id, entry);
+    if (entry.kept) this.outbox?.put(id, entry);
     void this.send(id, entry);
   }
 
   /** Ask anew. @param {string[]} ids */
   refresh(ids) {
     for (const id of ids) this.#want(id);
+  }
+
+  /** Ask for those near the viewport, and for others when they come there. @param {string[]} ids */
+  askNear(ids) {
+    for (const id of ids) {
+      const entry = this.entries.get(id);
+      if (entry?.near.size) this.#want(id);
+      else if (entry) entry.asked = false;
+    }
   }
 
   /** What is known of this target; nothing yet for a new one. @param {string} id */
@@ -157,28 +226,22 @@ export class Session {
     return entry;
   }
 
-  /** The catalogue, and then what can wait until bars are there. */
+  /** User and catalogue, and then what can wait until bars are there. */
   async #open() {
-    for (let failures = 0; !this.catalogue.length; failures += 1) {
+    this.#met = this.#meet();
+    for (let failures = 0; !this.catalogue.length && !this.over.aborted; failures += 1) {
       this.catalogue = await catalogueOf(this.transport).catch(() => []);
-      if (!this.catalogue.length) await this.#pause(backoff(failures));
+      if (!this.catalogue.length) await this.pause(backoff(failures));
     }
-    const token = await this.transport.token().catch(() => undefined);
-    if (token === null) this.readOnly = true; // nobody is signed in
-    this.me = subject(token);
-    for (const entry of this.entries.values()) this.#changed(entry);
-    await this.#openRest();
-  }
-
-  /** What can wait until bars are there. */
-  async #openRest() {
-    for (let failures = 0; !this.#live; failures += 1) {
+    this.#allChanged();
+    await this.#met;
+    for (let failures = 0; !this.live && !this.over.aborted; failures += 1) {
       try {
         const { Live, Outbox } = await import("./later.js");
-        this.#live = new Live(this);
-        if (!this.readOnly) await Outbox.open(this);
+        this.live = new Live(this);
+        await Outbox.open(this);
       } catch {
-        await this.#pause(backoff(failures));
+        await this.pause(backoff(failures));
       }
     }
   }
@@ -193,7 +256,7 @@ export class Session {
     this.#planned = true;
     const load = () => {
       this.#planned = false;
-      const ids = [...this.#wanted];
+      const ids = [...this.#wanted].filter((id) => this.entries.has(id));
       this.#wanted.clear();
       for (let from = 0; from < ids.length; from += BATCH) void this.#load(ids.slice(from, from + BATCH));
     };
@@ -203,6 +266,8 @@ export class Session {
 
   /** A feed where there is a user, counts where there is none. @param {string[]} ids */
   async #load(ids) {
+    await this.#met;
+    if (this.over.aborted) return;
     const turns = ids.map((id) => this.entries.get(id)?.state.turn ?? 0);
     try {
       const { readOnly } = this;
@@ -213,13 +278,8 @@ export class Session {
       this.#failures = 0;
     } catch (/** @type {any} */ error) {
       if (error.retry !== false) {
-        await this.#pause(backoff((this.#failures += 1), error.waitMs ?? 0));
-        for (const id of ids) {
-          const entry = this.entries.get(id);
-          if (entry?.near.size) this.#want(id);
-          else if (entry) entry.asked = false;
-        }
-        return;
+        await this.pause(backoff((this.#failures += 1), error.waitMs ?? 0));
+        return this.askNear(ids);
       }
       if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
       if (ids.length > 1) { // one bad target must not take the others away
@@ -239,8 +299,10 @@ export class Session {
   /** The token is refused for good: what is public stays. @param {string[]} ids */
   signedOut(ids) {
     this.readOnly = true;
+    this.me = null;
+    this.transport.user = ""; // any other token is another user's
     this.refresh(ids);
-    for (const entry of this.entries.values()) this.#changed(entry);
+    this.#allChanged();
   }
 
   /** @param {string} id @param {any} item @param {number} turn */
@@ -263,71 +325,12 @@ export class Session {
   async send(id, entry) {
     if (entry.sending) return;
     entry.sending = true;
-    await this.#pause(SHOWN_MS);
-    this.#live?.tell({ kind: "wish", id });
-    for (let failures = 0; ;) {
-      this.apply(entry, sending(entry.state, newKey()));
-      const { sent, unsure } = entry.state;
-      if (!sent) break;
-      try {
-        const answer = await this.#put(id, entry, sent);
-        this.#answered(id, entry, sent, answer);
-        if (unsure) setTimeout(() => this.#want(id), GIVEN_UP_LOOK_MS); // the one given up may still arrive
-        failures = 0;
-      } catch (/** @type {any} */ error) {
-        if (!error.retry) {
-          this.#refused(id, entry, sent, error);
-          continue;
-        }
-        this.apply(entry, failed(entry.state, sent.key, error.stored === false));
-        entry.astray = error.elsewhere;
-        if (!failures) for (const watcher of entry.watchers) watcher.late();
-        this.#keep(id, entry);
-        await this.#pause(backoff(failures, error.waitMs));
-        failures += 1;
-      }
+    await this.pause(SHOWN_MS);
+    for (let failures = 0; !this.over.aborted; failures += 1) {
+      const sender = await loadSender();
+      if (sender) return sender.deliver(this, id, entry);
+      await this.pause(backoff(failures));
     }
-    entry.sending = entry.kept = false;
-    this.outbox?.remove(id);
-    if (!entry.watchers.size) this.entries.delete(id);
-  }
-
-  /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent @returns {Promise<any>} */
-  #put(id, { type, route = id, astray }, { key, reaction }) {
-    return this.transport.call("PUT", "reactions", {
-      body: { target_id: id, reaction_type: reaction, ...(type && { target_type: type }) },
-      headers: { "idempotency-key": key, ...(!astray && { "plaudit-route": route }) },
-      keepalive: true, // a tap just before the page goes away counts too
-    });
-  }
-
-  /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent @param {any} answer */
-  #answered(id, entry, sent, answer) {
-    if (!isCounts(answer?.counts)) answer = { reaction: sent.reaction, counts: NOTHING };
-    entry.route = answer.route ?? entry.route;
-    entry.astray = false;
-    entry.told = true;
-    this.apply(entry, answered(entry.state, sent.key, answer));
-    this.#live?.tell({ kind: "own", id, told: { reaction: answer.reaction, counts: answer.counts } });
-    for (const watcher of entry.watchers) watcher.saved(answer.reaction);
-  }
-
-  /** @param {string} id @param {Entry} entry @param {import("./state.js").Sent} sent @param {PlauditError} error */
-  #refused(id, entry, sent, error) {
-    const rolledBack = entry.state.wish === sent.reaction;
-    this.apply(entry, refused(entry.state, sent.key));
-    if (error.code === "target_closed") entry.closed = true;
-    if (rolledBack) for (const watcher of entry.watchers) watcher.refused(error);
-    if (error.status === 401) this.signedOut([id]);
-    else this.#want(id); // our idea of the target was wrong
-  }
-
-  /** On this device, until the service has it. @param {string} id @param {Entry} entry */
-  #keep(id, entry) {
-    const { wish, sent } = entry.state;
-    if (wish === undefined) return;
-    entry.kept = true;
-    this.outbox?.put(id, { key: sent?.reaction === wish ? sent.key : newKey(), reaction: wish, type: entry.type });
   }
 
   /** @param {Entry} entry @param {State} state */
@@ -337,13 +340,17 @@ export class Session {
     this.#changed(entry);
   }
 
+  #allChanged() {
+    for (const entry of this.entries.values()) this.#changed(entry);
+  }
+
   /** @param {Entry} entry */
   #changed(entry) {
     for (const watcher of entry.watchers) watcher.changed();
   }
 
-  /** @param {number} ms @returns {Promise<void>} */
-  #pause(ms) {
+  /** Until then, or until things may be better. @param {number} ms @returns {Promise<void>} */
+  pause(ms) {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -355,7 +362,8 @@ export class Session {
     });
   }
 
-  #wake() {
+  /** Go on with what waits. */
+  wake() {
     for (const done of this.#pauses) done();
   }
 }
@@ -367,18 +375,4 @@ function catalogueOf(transport) {
   catalogues.set(transport.root, asked);
   asked.catch(() => catalogues.delete(transport.root));
   return asked;
-}
-
-/**
- * Whose token it is, null if it does not say. Unproven: for the word "you", and to keep users apart on this device.
- * @param {string | null | undefined} token
- * @returns {string | null}
- */
-function subject(token) {
-  try {
-    const claims = /** @type {string} */ (token?.split(".")[1]).replace(/-/g, "+").replace(/_/g, "/");
-    return JSON.parse(atob(claims)).sub ?? null;
-  } catch {
-    return null;
-  }
 }

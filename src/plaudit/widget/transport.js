@@ -1,10 +1,15 @@
-/** One call to the service: address, token, time limit, and what a failure means. Repeats nothing but a 401, once. */
+/**
+ * One call to the service: address, token, time limit, and what a failure means. Repeats nothing but a 401, once. What
+ * one user asks for never goes out with the token of another, if `moved` is there to be told of it.
+ */
 
 /**
  * @typedef {(why: {renew: boolean}) => string | null | Promise<string | null>} TokenCallback called again with
- *   `renew: true` when the service refused the token before
+ *   `renew: true` when the token of before will not do: refused, about to end, or perhaps another user's
  * @typedef {string | TokenCallback | null} Token
- * @typedef {{endpoint?: string, token?: Token, fetch?: typeof fetch, timeoutMs?: number}} Options
+ * @typedef {{endpoint?: string, token?: Token, fetch?: typeof fetch, timeoutMs?: number, known?: string | null,
+ *   moved?: (token: string | null) => void}} Options `known`: what the callback has just answered; `moved`: told once
+ *   when it answers for another user than at first, after which there are no tokens here
  * @typedef {{query?: Record<string, string>, body?: object, headers?: Record<string, string>, signal?: AbortSignal,
  *   open?: boolean, keepalive?: boolean}} Extra `open`: without token, so that any cache on the way may answer
  */
@@ -12,6 +17,7 @@
 const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const NOWHERE = new Set([429, 503]);
+const EARLY_MS = 30_000;
 const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
 
 /**
@@ -40,17 +46,28 @@ export class PlauditError extends Error {
 export class Transport {
   /** @type {string | null | undefined} */
   #known;
-  #refused = false;
+  /** When it is better to ask for another one. */
+  #untilMs = Infinity;
+  #renew = false;
+  /** Whether what does not say whose it is may be another user's. */
+  #doubt = false;
+  /** How often everything known was dropped: what was asked for before is of no use. */
+  #turn = 0;
   /** @type {Promise<string | null> | null} */
   #asking = null;
+  /** Whose tokens these are: undefined until one is there, null for nobody's, empty where it does not say. @type {string | null | undefined} */
+  user;
 
   /** @param {Options} [options] `endpoint`: where the service is; by default where this file came from */
-  constructor({ endpoint, token = null, fetch: how, timeoutMs = TIMEOUT_MS } = {}) {
+  constructor({ endpoint, token = null, fetch: how, timeoutMs = TIMEOUT_MS, known, moved } = {}) {
     const root = endpoint ?? import.meta.url.replace(/\/widget\/.*$/, "/");
     this.root = new URL(root.endsWith("/") ? root : `${root}/`, globalThis.document?.baseURI).href;
     this.source = token;
     this.fetch = how ?? ((/** @type {string} */ url, /** @type {RequestInit} */ init) => fetch(url, init));
     this.timeoutMs = timeoutMs;
+    this.moved = moved;
+    if (typeof token !== "function") known = token || null;
+    if (known !== undefined) this.#take(known);
   }
 
   /** The decoded answer. Raises `PlauditError`. @param {string} method @param {string} path @param {Extra} [extra] */
@@ -85,31 +102,83 @@ export class Transport {
     }
     if (response.ok) return response;
     if (response.status !== 401 || again || !token || typeof this.source !== "function") throw await problem(response);
-    if (this.#known === token) {
-      this.#known = undefined; // several calls may learn it at once; one asks
-      this.#refused = true;
-    }
+    if (this.#known === token) this.#drop(); // several calls may learn it at once; one asks
     return this.request(method, path, { query, body, headers, signal, open, keepalive }, true);
+  }
+
+  /** Ask anew for the token, and whose it is. */
+  again() {
+    this.#turn += 1;
+    this.#asking = null;
+    this.#doubt = true;
+    this.#drop();
   }
 
   /** The token to use now, null for none. Raises `PlauditError`. @returns {Promise<string | null>} */
   async token() {
-    if (typeof this.source !== "function") return this.source || null;
+    const { source } = this;
+    if (typeof source !== "function") return source || null;
+    if (Date.now() > this.#untilMs) this.#drop();
     if (this.#known !== undefined) return this.#known;
-    this.#asking ??= this.#ask(this.source).finally(() => { this.#asking = null; });
+    this.#asking ??= this.#ask(source, this.#turn);
     return this.#asking;
   }
 
-  /** @param {TokenCallback} source */
-  async #ask(source) {
-    try {
-      this.#known = (await source({ renew: this.#refused })) || null;
-    } catch (cause) {
-      throw new PlauditError("There is no token now.", { cause });
-    }
-    this.#refused = false;
-    return this.#known;
+  #drop() {
+    this.#known = undefined;
+    this.#untilMs = Infinity;
+    this.#renew = true;
   }
+
+  /** @param {TokenCallback} source @param {number} turn @returns {Promise<string | null>} */
+  async #ask(source, turn) {
+    let token = null;
+    try {
+      await null; // those who drop it together ask once
+      if (turn === this.#turn) token = (await source({ renew: this.#renew })) || null;
+    } catch (cause) {
+      if (turn === this.#turn) throw new PlauditError("There is no token now.", { cause });
+    } finally {
+      if (turn === this.#turn) this.#asking = null;
+    }
+    if (turn !== this.#turn) return this.token();
+    const user = userOf(token);
+    if (this.moved && this.user !== undefined && (user !== this.user || (this.#doubt && user === ""))) {
+      this.source = () => Promise.reject();
+      this.moved(token);
+      throw new PlauditError("This is another user's token.");
+    }
+    this.#take(token);
+    return token;
+  }
+
+  /** @param {string | null} token */
+  #take(token) {
+    this.#known = token;
+    this.user = userOf(token);
+    this.#renew = this.#doubt = false;
+    // A clock that is wrong may say that a new one has ended: the service will say so if it is true.
+    const untilMs = 1000 * claims(token).exp - EARLY_MS;
+    this.#untilMs = untilMs > Date.now() ? untilMs : Infinity;
+  }
+}
+
+/** What a token says, unproven. @param {string | null} token @returns {any} */
+function claims(token) {
+  try {
+    return JSON.parse(atob(/** @type {string} */ (token).split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Whose token it is, empty if it does not say, null without one. Unproven: for the word "you", and to keep users apart.
+ * @param {string | null} token
+ * @returns {string | null}
+ */
+function userOf(token) {
+  return token && String(claims(token).sub ?? "");
 }
 
 /** @param {Response} response @returns {Promise<any>} */

@@ -1,0 +1,302 @@
+"""Who the user is may change while a page stays: each sees and does what is their own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.support.api import fresh
+from tests.support.server import ServerProcess
+from tests.widget.board import Board, Service
+from tests.widget.test_taps import KEPT
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Board]
+
+LEARNED_MS = 21_000  # a session looks whether anybody watches every 20 s
+
+# One function for all bars, whose answer is what the host app has at the moment.
+CONFIGURE = """token => {
+  globalThis.token = token;
+  globalThis.asked ??= [];
+  globalThis.ask ??= async ({renew}) => { asked.push(renew); await globalThis.hold; return globalThis.token; };
+  customElements.get("plaudit-bar").configure({token: ask});
+}"""
+LIVE = """bar => bar.counts && !bar.shadowRoot.querySelector('.bar').hidden
+  && bar.shadowRoot.querySelector('.react').checkVisibility()"""
+# What a session holds on to: channels, timers that repeat, and what listens.
+COUNT_HELD = """
+  globalThis.held = {channels: 0, intervals: 0, listeners: 0};
+  globalThis.BroadcastChannel = class extends BroadcastChannel {
+    constructor(name) { super(name); held.channels += 1; }
+    close() { super.close(); held.channels -= 1; }
+  };
+  const [start, stop, clear] = [setInterval, clearInterval, clearTimeout], running = new Set();
+  const ended = id => { running.delete(id); held.intervals = running.size; };
+  globalThis.setInterval = (...how) => {
+    const id = start(...how);
+    running.add(id);
+    held.intervals = running.size;
+    return id;
+  };
+  globalThis.clearInterval = id => { stop(id); ended(id); };
+  globalThis.clearTimeout = id => { clear(id); ended(id); };
+  for (const target of [window, document]) {
+    const add = target.addEventListener;
+    target.addEventListener = function (type, listener, how) {
+      held.listeners += 1;
+      how?.signal?.addEventListener("abort", () => { held.listeners -= 1; });
+      return add.call(this, type, listener, how);
+    };
+  }
+"""
+
+
+def configure(one: Board, user: str | None, **claims: Any) -> None:
+    """The host app has this user's token now, and says that it may be another's."""
+    one.page.wait_for_function("() => !!customElements.get('plaudit-bar')")
+    one.page.evaluate(CONFIGURE, one.server.token(user, **claims) if user else None)
+
+
+def live(one: Board, target: str) -> None:
+    """Wait until the bar can be tapped."""
+    one.page.wait_for_function(f"target => ({LIVE})(document.querySelector(`[target='${{target}}']`))", arg=target)
+
+
+def as_user(one: Board, user: str | None) -> list[str]:
+    """What the page has sent with this user's token."""
+    ours = one.server.token(user).split(".")[1][:20] if user else ""
+    return [sent.url for sent in one.requests if ours in sent.headers.get("authorization", "")]
+
+
+def test_the_next_user_of_a_page_reacts_as_themselves(board: Open, service: Service, target: str) -> None:
+    service.tap("alice", target, "love")
+    service.tap("bob", target, "wow")
+    one = board().open([target])
+    configure(one, "alice")
+    one.until(target, "love", 2)
+    configure(one, "bob")
+    one.until(target, "wow", 2)
+    assert one.page.evaluate("asked") == [False, True], "once for each time"
+    one.pick(target, "Sad")
+    one.until(target, "sad", 2)
+    assert service.stored("bob", target)["own"] == "sad"
+    assert service.stored("alice", target)["own"] == "love"
+
+
+def test_the_property_set_again_asks_again(board: Open, service: Service) -> None:
+    targets = [fresh("post:") for _ in range(20)]
+    service.tap("bob", targets[0], "wow")
+    one = board(viewport={"width": 800, "height": 6000}).open(targets)
+    configure(one, None)
+    one.ready()
+    set_all = "document.querySelectorAll('plaudit-bar').forEach(bar => { bar.token = ask; })"
+    one.page.evaluate(set_all)
+    one.page.evaluate("token => { globalThis.token = token; }", one.server.token("bob"))
+    one.page.evaluate(set_all)
+    one.until(targets[0], "wow", 1)
+    assert one.page.evaluate("asked") == [False, True], "all bars together ask once"
+
+
+def test_who_signs_in_without_a_reload_can_react(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target, "wow")
+    one = board().open([target])
+    configure(one, None)
+    one.ready()
+    assert not one.main(target).is_visible()
+    configure(one, "bob")
+    live(one, target)
+    one.until(target, "wow", 1)
+    one.main(target).click()
+    one.until(target, None, 0)
+
+
+def test_after_signing_out_bars_are_displays(board: Open, service: Service, target: str) -> None:
+    service.tap("alice", target, "love")
+    one = board().open([target])
+    configure(one, "alice")
+    one.until(target, "love", 1)
+    configure(one, None)
+    one.until(target, None, 1)
+    one.page.wait_for_function("document.querySelector('plaudit-bar').shadowRoot.querySelector('.count').checkVisibility()")
+    assert not one.main(target).is_visible()
+    assert "You" not in one.bar(target).locator(".count").inner_text()
+    assert one.bar(target).evaluate("bar => { bar.react('sad'); return bar.reaction; }") is None
+
+
+def test_a_bar_is_a_display_until_it_is_known_who_looks(board: Open, service: Service, target: str) -> None:
+    service.tap("alice", target, "love")
+    one = board().open([target])
+    configure(one, "alice")
+    one.until(target, "love", 1)
+    live(one, target)
+    one.page.evaluate("() => { globalThis.hold = new Promise(resolve => { globalThis.go = resolve; }); }")
+    configure(one, "bob")
+    one.main(target).wait_for(state="hidden")
+    one.bar(target).evaluate("bar => bar.react('sad')")
+    assert one.bar(target).evaluate("bar => bar.pending") is False
+    one.page.evaluate("go()")
+    one.until(target, None, 1)
+    live(one, target)
+    assert service.stored("alice", target)["own"] == "love"
+
+
+def test_the_same_user_goes_on(board: Open, service: Service, target: str) -> None:
+    one = board().open([target])
+    configure(one, "alice")
+    live(one, target)
+    one.live()
+    service.tap("alice", target, "love")
+    configure(one, "alice", grants=["other:*"])
+    one.until(target, "love", 1)
+    assert len(one.sent("GET", "/reactions/stream")) == 1, "with the connection there is"
+
+
+def test_a_wish_that_waits_is_sent_for_nobody_but_who_had_it(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board()
+    one.failures_expected = True
+    one.open([target])
+    configure(one, "alice")
+    live(one, target)
+    one.live()
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
+    before = len(one.taps())
+    configure(one, "bob")
+    live(one, target)
+    one.until(target, None, 0)
+    one.on_taps(lambda route: route.continue_())
+    one.pick(target, "Wow")
+    one.until(target, "wow", 1)
+    assert {wish for wish, _ in one.taps()[before:]} <= {"wow"}
+    assert service.stored("alice", target)["own"] is None
+    configure(one, "alice")
+    one.until(target, "like", 2)
+    one.wait(lambda: one.page.evaluate(KEPT) == [])
+    assert service.stored("alice", target)["own"] == "like"
+    assert service.stored("bob", target)["own"] == "wow"
+
+
+def test_a_renewed_token_of_somebody_else_sends_no_wish_of_before(
+    board: Open, service: Service, target: str
+) -> None:
+    """Nobody said that the user has changed; the service refuses the token, and the function has Bob's."""
+    one = board()
+    one.failures_expected = True
+    one.open([target])
+    configure(one, "alice")
+    live(one, target)
+    one.live()
+    bob = one.server.token("bob")
+    one.page.evaluate("token => { globalThis.token = token; }", bob)
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if route.request.headers["authorization"] == f"Bearer {bob}":
+            route.continue_()
+        else:
+            refused.append(route.request.post_data or "")
+            body = '{"code": "token_expired"}'
+            route.fulfill(status=401, body=body, content_type="application/problem+json")
+
+    one.on_taps(refuse)
+    one.main(target).click()
+    one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
+    one.until(target, None, 0)
+    live(one, target)
+    assert len(refused) == len(one.taps()) == 1
+    assert service.stored("bob", target)["own"] is None
+
+
+def test_fifty_tokens_leave_one_session(board: Open, server: ServerProcess, target: str) -> None:
+    one = board()
+    one.page.clock.install()
+    one.page.add_init_script(COUNT_HELD)
+    one.open([target], "alice").ready().live()
+    before = one.page.evaluate("held")
+    for number in range(50):
+        token = server.token("alice", grants=[f"granted:{number}"])
+        one.bar(target).evaluate("(bar, token) => { bar.token = token; }", token)
+    one.ready()
+    one.wait(lambda: one.page.evaluate("held.channels") > 1)
+    one.page.clock.fast_forward(LEARNED_MS)
+    one.wait(lambda: one.page.evaluate("held") == before)
+    assert before["channels"] == 1
+    one.main(target).click()
+    one.until(target, "like", 1)
+
+
+# A wish of a page that went away: [target, reaction, how old it is, what the service may have had then].
+PUT = """([place, rows]) => new Promise((resolve, reject) => {
+  const asked = indexedDB.open("plaudit", 1);
+  asked.onupgradeneeded = () => asked.result.createObjectStore("wishes", {keyPath: ["place", "target"]});
+  asked.onerror = reject;
+  asked.onsuccess = () => {
+    const writing = asked.result.transaction("wishes", "readwrite");
+    for (const [target, reaction, ageMs, from] of rows) {
+      const row = {place, target, key: `key-of-${target}`, reaction, type: "post", atMs: Date.now() - ageMs, from};
+      writing.objectStore("wishes").put(row);
+    }
+    writing.oncomplete = () => { asked.result.close(); resolve(); };
+  };
+})"""
+HOUR_MS = 3_600_000
+
+
+def test_a_wish_older_than_what_the_user_did_since_is_dropped(board: Open, service: Service) -> None:
+    cases = {
+        "as it was": (None, "love", 23, [None], "love"),
+        "the service forgets its key": (None, "love", 25, [None], None),
+        "changed elsewhere": ("sad", "love", 1, [None], "sad"),
+        "stored, and then changed elsewhere": ("sad", "love", 1, [None, "love"], "sad"),
+        "an older wish was stored": ("haha", "love", 1, [None, "haha"], "love"),
+        "stored": ("love", "love", 1, [None, "love"], "love"),
+        "nobody knows what was there": ("sad", "love", 1, None, "love"),
+    }
+    targets = {case: fresh("post:") for case in cases}
+    for case, (now, *_) in cases.items():
+        if now:
+            service.tap("alice", targets[case], now)
+    one = board()
+    one.open([], module=False)
+    rows = [
+        [targets[case], wish, hours * HOUR_MS, before] for case, (_, wish, hours, before, _) in cases.items()
+    ]
+    one.page.evaluate(PUT, [f"{one.server.url}/ alice", rows])
+    elsewhere = fresh("post:")
+    one.open([elsewhere], "alice").ready()
+    one.wait(lambda: one.page.evaluate(KEPT) == [])
+    found = {case: service.stored("alice", target)["own"] for case, target in targets.items()}
+    assert found == {case: then for case, (*_, then) in cases.items()}
+
+
+def test_a_wish_is_as_old_as_when_the_user_had_it(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.page.clock.install()
+    one.open([target], "alice").ready().live()
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
+    one.page.clock.fast_forward(25 * HOUR_MS)
+    one.wait(lambda: one.page.evaluate(KEPT) == [])
+    assert one.bar(target).evaluate("bar => [bar.reaction, bar.pending]") == [None, False]
+
+
+def test_a_token_about_to_end_is_renewed_before(board: Open, service: Service, target: str) -> None:
+    one = board()
+    one.page.clock.install()
+    one.open([target])
+    configure(one, "alice", ttl_s=120)
+    live(one, target)
+    one.live()
+    one.page.clock.fast_forward(91_000)
+    one.page.evaluate("token => { globalThis.token = token; }", one.server.token("alice", grants=["other:*"]))
+    one.main(target).click()
+    one.until(target, "like", 1)
+    assert one.page.evaluate("asked") == [False, True]
