@@ -272,3 +272,38 @@ def test_older_pages_are_loaded_when_asked_for(browser: Browser, server: ServerP
     assert items.count() == 23
     assert not bell.page.get_by_role("button", name="Older").is_visible()
     bell.close()
+
+
+def test_one_function_that_gives_another_users_token(browser: Browser, server: ServerProcess) -> None:
+    """The page is not loaded anew: Oda signs out, Odin signs in, and then nobody is there."""
+    bell = Bell(browser, server, "oda")
+    bell.tell("Alice", target="post:oda", title="Only for Oda")
+    bell.label("Notifications, 1 unread")
+    bell.page.evaluate(
+        "token => { window.token = token; window.asked = [];"
+        " window.ask = async ({renew}) => { window.asked.push(renew); return window.token; };"
+        " document.querySelector('plaudit-bell').token = window.ask; }",
+        server.token("oda"),
+    )
+    bell.label("Notifications, 1 unread")
+    with bell.page.expect_response(lambda answer: answer.status == 304, timeout=WITHIN_S * 1000):
+        pass
+    assert bell.page.evaluate("window.asked") == [False], "not for every look"
+    bell.page.evaluate("token => { window.token = token; }", server.token("odin"))
+    set_again = (
+        "() => { const bell = document.querySelector('plaudit-bell'); bell.token = window.ask; return bell.unread; }"
+    )
+    with bell.page.expect_response("**/me/notifications?limit=20", timeout=WITHIN_S * 1000) as answered:
+        assert bell.page.evaluate(set_again) == 0, "at once"
+    assert "if-none-match" not in answered.value.request.headers
+    assert server.token("odin").split(".")[1][:20] in answered.value.request.headers["authorization"]
+    assert bell.page.evaluate("window.asked") == [False, True]
+    bell.page.evaluate("() => { window.token = null; }")
+    assert bell.page.evaluate(set_again) == 0
+    bell.page.wait_for_function("() => window.asked.length === 3")
+    asked = len(bell.asked)
+    bell.look()
+    bell.button.click()
+    bell.page.wait_for_timeout(200)
+    assert len(bell.asked) == asked, "nobody is signed in"
+    bell.close()

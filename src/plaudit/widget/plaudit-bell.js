@@ -1,25 +1,28 @@
 /**
- * `<plaudit-bell>`: what the user was told, and how much of it is unread. One module, no framework, no build step.
+ * `<plaudit-bell>`: what the user was told, and how much of it is unread. No framework, no build step.
  *
  *   <script type="module" src="/widget/plaudit-bell.js"></script>
  *   <plaudit-bell link="/posts/{target}"></plaudit-bell>
  *   document.querySelector("plaudit-bell").token = async ({renew}) => …;
  *
- * Attributes: `token`, `endpoint` (the service's origin, by default the module's), `link` (where a message leads,
- * `{target}` filled in), `lang`, `every` (seconds between two looks, 20). Property `token`: a text, or a function that gets
- * one. Events, both bubbling: `plaudit-unread` (`detail.unread`) and `plaudit-open` (`detail.notification`), which may be
- * prevented. It asks only while the page is seen, and then for no more than "has anything changed" (ETag).
+ * Attributes: `token`, `endpoint` (where the service is, by default where the module came from), `link` (where a message
+ * leads, `{target}` filled in), `lang`, `every` (seconds between two looks, 20). Property `token`: a text, or a function that
+ * gets one; the same one again asks who the user is. Events, both bubbling: `plaudit-unread` (`detail.unread`) and
+ * `plaudit-open` (`detail.notification`), which may be prevented. It asks only while the page is seen, and then for no more
+ * than "has anything changed" (ETag).
  */
+
+import { Transport, userOf } from "./transport.js";
 
 /** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
  *   sample: {id: string, name: string, avatar_url: string | null}[]}} Notification */
-/** @typedef {string | null | ((how: {renew: boolean}) => string | null | Promise<string | null>)} Token */
+/** @typedef {import("./transport.js").Token} Token */
 
 const EVERY_S = 20;
 const SLOWEST_S = 300;
 const WITHIN_MS = 10_000;
 const PAGE = 20;
-const INBOX = "/api/v1/me/notifications";
+const INBOX = "me/notifications";
 const EMOJI = { like: "👍", love: "❤️", haha: "😂", wow: "😮", sad: "😢", angry: "😡" };
 
 const WORDS = {
@@ -81,15 +84,9 @@ function make(name, attributes = {}, ...inner) {
   return element;
 }
 
-/** Whose token it is (its `sub`), null where that cannot be told. @param {Token | undefined} token */
-function userOf(token) {
-  if (typeof token !== "string") return null;
-  try {
-    const [, claims] = token.split(".");
-    return /** @type {{sub?: string}} */ (JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/")))).sub ?? null;
-  } catch {
-    return null;
-  }
+/** Whether both are surely one user's. @param {Token | undefined} one @param {Token | undefined} other */
+function sameUser(one, other) {
+  return typeof one === "string" && typeof other === "string" && !!userOf(one) && userOf(one) === userOf(other);
 }
 
 function bellIcon() {
@@ -124,6 +121,7 @@ export class PlauditBell extends HTMLElement {
   /** What was unread when the panel opened, and stays marked until it closes. @type {Set<string>} */
   #fresh = new Set();
   #older = false;
+  #transport = this.#bound();
 
   #badge = make("span", { class: "badge", part: "badge", "aria-hidden": "true", hidden: "" });
   #button = make("button", { class: "bell", part: "bell", type: "button", "aria-expanded": "false", "aria-haspopup": "dialog" }, bellIcon(), this.#badge);
@@ -182,6 +180,7 @@ export class PlauditBell extends HTMLElement {
       delete (/** @type {any} */ (this)).token;
       this.#token = token;
     }
+    this.#transport = this.#bound();
     this.#life = new AbortController();
     const { signal } = this.#life;
     document.addEventListener("visibilitychange", () => this.#start(), { signal });
@@ -206,6 +205,7 @@ export class PlauditBell extends HTMLElement {
     else if (name === "token") this.#changed(this.#token ?? before);
     else {
       this.#forget();
+      this.#transport = this.#bound();
       this.#start();
     }
   }
@@ -247,16 +247,33 @@ export class PlauditBell extends HTMLElement {
   #start() {
     clearTimeout(this.#timer);
     if (!this.#life) return;
-    if (this.token === null || this.token === undefined) this.#forget();
+    if (!this.token) this.#forget();
     else if (document.visibilityState === "visible") void this.#look();
   }
 
-  /** There is a token in place of another: unless both are surely one user's, nothing of before is shown any more.
-   * @param {Token | undefined} before */
+  /** There is a token in place of another, or the same function again: unless both are surely one user's, nothing of
+   * before is shown any more. @param {Token | undefined} before */
   #changed(before) {
-    const token = this.token;
-    if (token !== before && (userOf(token) === null || userOf(token) !== userOf(before))) this.#forget();
+    if (!sameUser(this.token, before)) this.#forget();
+    this.#transport = this.#bound();
+    if (this.token === before) this.#transport.again();
     this.#start();
+  }
+
+  /** For one user: what was asked for by another one of these is not taken any more. @param {string | null} [known] */
+  #bound(known) {
+    return new Transport({
+      endpoint: this.getAttribute("endpoint") ?? undefined,
+      token: this.token,
+      timeoutMs: WITHIN_MS,
+      known,
+      fetch: (url, how) => fetch(url, { ...how, cache: "no-store" }),
+      moved: (token) => {
+        this.#forget();
+        this.#transport = this.#bound(token);
+        this.#start();
+      },
+    });
   }
 
   #forget() {
@@ -275,37 +292,27 @@ export class PlauditBell extends HTMLElement {
     this.#timer = setTimeout(() => void this.#look(), wait * 1000 * (0.9 + Math.random() / 5));
   }
 
-  /** One call. @param {string} path @param {RequestInit} [how] @returns {Promise<Response>} */
-  async #call(path, how = {}, renew = false) {
-    const source = this.token;
-    const token = typeof source === "function" ? await source({ renew }) : source;
-    if (!token) throw new Error("there is no token");
-    const base = this.getAttribute("endpoint") ?? new URL(import.meta.url).origin;
-    const headers = { ...how.headers, authorization: `Bearer ${token}` };
-    const response = await fetch(base + path, { ...how, headers, cache: "no-store", signal: AbortSignal.timeout(WITHIN_MS) });
-    if (response.status === 401 && !renew && typeof source === "function") return this.#call(path, how, true);
-    if (response.status !== 304 && !response.ok) throw new Error(`answered ${response.status}`);
-    return response;
-  }
-
   /** Ask whether anything has changed. */
   async #look() {
     clearTimeout(this.#timer);
-    const asked = this.token;
+    const asked = this.#transport;
     try {
-      const how = this.#etag ? { headers: { "if-none-match": this.#etag } } : {};
-      const response = await this.#call(`${INBOX}?limit=${PAGE}`, how);
-      const page = response.status === 304 ? null : await response.json();
-      if (this.token !== asked) return; // somebody else's by now
+      if ((await asked.token()) === null) return; // nobody is signed in
+      const headers = this.#etag ? { "if-none-match": this.#etag } : undefined;
+      const signal = AbortSignal.timeout(WITHIN_MS);
+      const response = await asked.request("GET", INBOX, { query: { limit: `${PAGE}` }, headers, signal })
+        .catch((error) => (error.status === 304 ? null : Promise.reject(error)));
+      const page = await response?.json();
+      if (this.#transport !== asked) return; // somebody else's by now
       this.#failures = 0;
       this.#loaded = true;
-      if (page) this.#take(page, response.headers.get("etag") ?? "");
+      if (page) this.#take(page, response?.headers.get("etag") ?? "");
       if (this.open) {
         this.#draw();
         await this.#mark();
       }
     } catch {
-      if (this.token !== asked) return;
+      if (this.#transport !== asked) return;
       this.#failures += 1;
       if (this.open) this.#draw();
     }
@@ -327,11 +334,9 @@ export class PlauditBell extends HTMLElement {
   async #mark() {
     const newest = this.#messages[0];
     if (!newest || !this.#unread) return;
-    const asked = this.token;
-    const body = JSON.stringify({ up_to: newest.id });
-    const response = await this.#call(`${INBOX}/read`, { method: "POST", body, headers: { "content-type": "application/json" } });
-    const { unread } = await response.json();
-    if (this.token !== asked) return;
+    const asked = this.#transport;
+    const { unread } = await asked.call("POST", `${INBOX}/read`, { body: { up_to: newest.id } });
+    if (this.#transport !== asked) return;
     this.#etag = "";
     for (const message of this.#messages) message.read = true; // it stays marked as new until the panel closes
     this.#count(unread);
@@ -340,10 +345,10 @@ export class PlauditBell extends HTMLElement {
   async #loadOlder() {
     if (!this.#cursor) return;
     this.#older = true;
-    const [asked, first] = [this.token, this.#messages.length];
+    const [asked, first] = [this.#transport, this.#messages.length];
     try {
-      const page = await (await this.#call(`${INBOX}?limit=${PAGE}&cursor=${this.#cursor}`)).json();
-      if (this.token !== asked) return;
+      const page = await asked.call("GET", INBOX, { query: { limit: `${PAGE}`, cursor: this.#cursor } });
+      if (this.#transport !== asked) return;
       this.#cursor = page.next_cursor;
       this.#messages.push(...page.notifications);
       this.#draw();

@@ -177,7 +177,7 @@ function claims(token) {
  * @param {string | null} token
  * @returns {string | null}
  */
-function userOf(token) {
+export function userOf(token) {
   return token && String(claims(token).sub ?? "");
 }
 
