@@ -132,14 +132,17 @@ def test_a_bar_is_a_display_until_it_is_known_who_looks(board: Open, service: Se
     configure(one, "alice")
     one.until(target, "love", 1)
     live(one, target)
-    one.page.evaluate("() => { globalThis.hold = new Promise(resolve => { globalThis.go = resolve; }); }")
+    one.page.evaluate(
+        "() => { globalThis.hold = new Promise((_, reject) => { globalThis.fail = reject; }); }"
+    )
     configure(one, "bob")
     one.main(target).wait_for(state="hidden")
     one.bar(target).evaluate("bar => bar.react('sad')")
     assert one.bar(target).evaluate("bar => bar.pending") is False
-    one.page.evaluate("go()")
+    one.page.evaluate("() => { fail(new Error('not now')); globalThis.hold = null; }")
     one.until(target, None, 1)
     live(one, target)
+    assert one.page.evaluate("asked") == [False, True, True], "until there is an answer"
     assert service.stored("alice", target)["own"] == "love"
 
 

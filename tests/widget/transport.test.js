@@ -29,3 +29,98 @@ test("what is asked for is believed within reason", async () => {
     await assert.rejects(transport.call("GET", "catalogue"), (/** @type {any} */ error) => error.waitMs === waitMs);
   }
 });
+
+/** A token that says this. @param {object} claims */
+const tokenOf = (claims) => `e30.${btoa(JSON.stringify(claims))}.x`;
+const ALICE = tokenOf({ sub: "alice" }), BOB = tokenOf({ sub: "bob" });
+
+/** What answers questions when told to. */
+function askedLater() {
+  /** @type {{renew: boolean, answer: (token: string | null) => void}[]} */
+  const asked = [];
+  /** @param {{renew: boolean}} why @returns {Promise<string | null>} */
+  const token = ({ renew }) => new Promise((answer) => { asked.push({ renew, answer }); });
+  return { asked, token };
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+
+test("an answer to what was asked before the user may have changed is not taken", async () => {
+  const { asked, token } = askedLater();
+  /** @type {unknown[]} */
+  const moved = [];
+  const transport = new Transport({ endpoint: "http://plaudit.test/", token, moved: (other) => moved.push(other) });
+  const first = transport.token();
+  await turn();
+  transport.again();
+  transport.again();
+  const second = transport.token();
+  await turn();
+  assert.deepEqual(asked.map(({ renew }) => renew), [false, true], "both together ask once");
+  asked[1].answer(BOB);
+  assert.equal(await second, BOB);
+  asked[0].answer(ALICE);
+  assert.equal(await first, BOB);
+  assert.equal(await transport.token(), BOB);
+  assert.deepEqual([transport.user, moved], ["bob", []], "nobody was known before");
+});
+
+for (const [what, then, known] of /** @type {[string, string | null, string][]} */ ([
+  ["another user", BOB, "a renewed token"], ["nobody", null, "a renewed token"], ["perhaps another user", "opaque", "a question"],
+])) {
+  test(`${what} after ${known} gets no call of before`, async () => {
+    const tokens = [what.startsWith("perhaps") ? "dim" : ALICE, then, then];
+    const sent = /** @type {(string | undefined)[]} */ ([]);
+    const moved = /** @type {unknown[]} */ ([]);
+    const transport = new Transport({
+      endpoint: "http://plaudit.test/",
+      token: () => tokens.shift() ?? null,
+      moved: (other) => moved.push(other),
+      fetch: (_, how) => {
+        sent.push(/** @type {any} */ (how).headers.authorization);
+        return Promise.resolve(new Response("{}", { status: 401 }));
+      },
+    });
+    if (known === "a question") {
+      await transport.token();
+      transport.again();
+    }
+    for (let times = 0; times < 2; times += 1) {
+      await assert.rejects(transport.call("PUT", "reactions"), (/** @type {any} */ error) => error.retry);
+    }
+    assert.deepEqual(moved, [then], "told once");
+    assert.deepEqual(sent, known === "a question" ? [] : [`Bearer ${ALICE}`]);
+  });
+}
+
+test("a token that is about to end is renewed, unless only this clock says so", async () => {
+  const now = Date.now() / 1000;
+  for (const lifeS of [20, -3600, 600]) {
+    const why = /** @type {boolean[]} */ ([]);
+    const token = (/** @type {{renew: boolean}} */ { renew }) => {
+      why.push(renew);
+      return tokenOf({ sub: "alice", exp: now + lifeS });
+    };
+    const transport = new Transport({ endpoint: "http://plaudit.test/", token });
+    await transport.token();
+    await transport.token();
+    assert.deepEqual(why, [false]);
+  }
+});
+
+test("it is renewed half a minute before", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const why = /** @type {boolean[]} */ ([]);
+  const token = (/** @type {{renew: boolean}} */ { renew }) => {
+    why.push(renew);
+    return tokenOf({ sub: "alice", exp: Date.now() / 1000 + 300 });
+  };
+  const transport = new Transport({ endpoint: "http://plaudit.test/", token });
+  await transport.token();
+  context.mock.timers.tick(269_000);
+  await transport.token();
+  assert.deepEqual(why, [false]);
+  context.mock.timers.tick(2_000);
+  await transport.token();
+  assert.deepEqual(why, [false, true]);
+});

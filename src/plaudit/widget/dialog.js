@@ -97,6 +97,7 @@ class Dialog {
       this.#growing.disconnect();
       this.box.remove();
     });
+    this.session.over.addEventListener("abort", () => this.box.close(), { signal: this.#stop.signal });
     this.box.addEventListener("click", ({ target }) => target === this.box && this.box.close()); // beside the box
     // As high as the list will be, so that nothing jumps when it comes.
     this.box.style.setProperty("--rows", String(Math.max(4, this.#shown().total)));
