@@ -77,8 +77,11 @@ def test_the_next_user_of_a_page_reacts_as_themselves(board: Open, service: Serv
     one = board().open([target])
     configure(one, "alice")
     one.until(target, "love", 2)
+    one.bar(target).evaluate("bar => bar.openDialog()")
+    one.bar(target).locator("dialog").wait_for()
     configure(one, "bob")
     one.until(target, "wow", 2)
+    assert one.bar(target).locator("dialog").count() == 0
     assert one.page.evaluate("asked") == [False, True], "once for each time"
     one.pick(target, "Sad")
     one.until(target, "sad", 2)
@@ -174,7 +177,7 @@ def test_a_wish_that_waits_is_sent_for_nobody_but_who_had_it(
     live(one, target)
     one.until(target, None, 0)
     one.on_taps(lambda route: route.continue_())
-    one.pick(target, "Wow")
+    one.bar(target).evaluate("bar => bar.react('wow')")
     one.until(target, "wow", 1)
     assert {wish for wish, _ in one.taps()[before:]} <= {"wow"}
     assert service.stored("alice", target)["own"] is None

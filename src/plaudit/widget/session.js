@@ -66,8 +66,9 @@ export class Entry {
 const sessions = new Set();
 /** By service. @type {Map<string, Promise<Reaction[]>>} */
 const catalogues = new Map();
-/** Undefined while it cannot be had. */
-const loadSender = () => import("./sender.js").catch(() => undefined);
+/** At hand, as nothing is loaded any more when a page goes away. @type {typeof import("./sender.js") | undefined} */
+let sender;
+const loadSender = () => import("./sender.js").then((loaded) => { sender = loaded; }, () => {});
 void loadSender(); // while the first answers are on their way
 
 /**
@@ -183,6 +184,7 @@ export class Session {
     entry?.watchers.delete(watcher);
     this.near(id, watcher, false);
     if (entry && !entry.watchers.size && !waiting(entry.state)) this.entries.delete(id);
+    if (!this.live && !this.entries.size) this.end(); // later the counts' connection sees to it
   }
 
   /** The bar came near the viewport, or left. @param {string} id @param {Watcher} watcher @param {boolean} isNear */
@@ -327,7 +329,7 @@ export class Session {
     entry.sending = true;
     await this.pause(SHOWN_MS);
     for (let failures = 0; !this.over.aborted; failures += 1) {
-      const sender = await loadSender();
+      if (!sender) await loadSender();
       if (sender) return sender.deliver(this, id, entry);
       await this.pause(backoff(failures));
     }
