@@ -290,9 +290,8 @@ def test_one_function_that_gives_another_users_token(browser: Browser, server: S
         pass
     assert bell.page.evaluate("window.asked") == [False], "not for every look"
     bell.page.evaluate("token => { window.token = token; }", server.token("odin"))
-    set_again = (
-        "() => { const bell = document.querySelector('plaudit-bell'); bell.token = window.ask; return bell.unread; }"
-    )
+    bell.page.evaluate("() => { window.bell = document.querySelector('plaudit-bell'); }")
+    set_again = "() => { bell.token = ask; return bell.unread; }"
     with bell.page.expect_response("**/me/notifications?limit=20", timeout=WITHIN_S * 1000) as answered:
         assert bell.page.evaluate(set_again) == 0, "at once"
     assert "if-none-match" not in answered.value.request.headers

@@ -62,7 +62,9 @@ def configure(one: Board, user: str | None, **claims: Any) -> None:
 
 def live(one: Board, target: str) -> None:
     """Wait until the bar can be tapped."""
-    one.page.wait_for_function(f"target => ({LIVE})(document.querySelector(`[target='${{target}}']`))", arg=target)
+    one.page.wait_for_function(
+        f"target => ({LIVE})(document.querySelector(`[target='${{target}}']`))", arg=target
+    )
 
 
 def as_user(one: Board, user: str | None) -> list[str]:
@@ -123,7 +125,9 @@ def test_after_signing_out_bars_are_displays(board: Open, service: Service, targ
     one.until(target, "love", 1)
     configure(one, None)
     one.until(target, None, 1)
-    one.page.wait_for_function("document.querySelector('plaudit-bar').shadowRoot.querySelector('.count').checkVisibility()")
+    one.page.wait_for_function(
+        "document.querySelector('plaudit-bar').shadowRoot.querySelector('.count').checkVisibility()"
+    )
     assert not one.main(target).is_visible()
     assert "You" not in one.bar(target).locator(".count").inner_text()
     assert one.bar(target).evaluate("bar => { bar.react('sad'); return bar.reaction; }") is None
