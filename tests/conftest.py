@@ -25,12 +25,11 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 
 # What needs no engine and hardly a browser. `make test` has two workers: these run in one, and everything else in the
-# other, so that each engine is there once.
+# other, so that each engine is there once. As much as is done when the other worker comes to its engines.
 BESIDE = (
     *("tests/benchmarks/", "tests/fuzz/", "tests/meta/", "tests/simulation/", "tests/unit/"),
     *(f"tests/integration/{part}/" for part in ("client", "http", "openapi", "push", "sqlite")),
-    *(f"tests/e2e/test_{part}.py" for part in ("cli", "demo_calls", "kill", "moving", "notifications")),
-    *(f"tests/e2e/test_{part}.py" for part in ("readme", "soak", "stop", "uvicorn")),
+    *(f"tests/e2e/test_{part}.py" for part in ("cli", "moving", "readme", "uvicorn")),
 )
 
 
