@@ -13,7 +13,15 @@ ALL = "".join(
     for path in sorted((SRC / "widget").glob("*.js"))
     if path.name != "plaudit-bell.js"  # docs/notifications.md is its page
 )
-NOT_OF_THE_BAR = {"isNear", "changed", "late", "saved", "refused", "draw"}  # for the session and the page
+NOT_OF_THE_BAR = {
+    "isNear",
+    "changed",
+    "late",
+    "saved",
+    "refused",
+    "moved",
+    "draw",
+}  # for the session and the page
 
 
 def section(title: str) -> str:
