@@ -34,8 +34,8 @@ class RedisMine:
     def __init__(self, session: Session, clock: Clock) -> None:
         self._session = session
         self._clock = clock
-        self._script = Script("mine")
-        session.know(self._script)
+        self._script, self._noting = Script("mine"), Script("note")
+        session.know(self._script, self._noting)
 
     async def recall(self, user: str, targets: Sequence[str]) -> Recalled:
         values = await self._session.hmget(key(user), [*_MARKS, *targets])
@@ -53,10 +53,13 @@ class RedisMine:
         by_user: dict[str, list[str]] = {}
         for user, target, state in changes:
             by_user.setdefault(user, []).extend((target, _text(state)))
-        how = ("1", str(TAP_S * 1000)) if create else ("0", "0")
-        await self._session.run(
-            [self._script.on(key(user), "note", *how, *_BOUNDS, *pairs) for user, pairs in by_user.items()]
+        least_ms = str(TAP_S * 1000) if create else "0"
+        note = self._noting.on
+        fields = await self._session.run(
+            [note(key(user), least_ms, *pairs) for user, pairs in by_user.items()]
         )
+        if many := [user for user, number in zip(by_user, fields, strict=True) if number > MOST]:
+            await self._session.run([self._script.on(key(user), "bound", *_BOUNDS) for user in many])
 
     async def begin(self, user: str) -> str:
         now = self._clock.now_us()

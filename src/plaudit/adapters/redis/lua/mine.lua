@@ -1,12 +1,11 @@
 -- The hash of one user: what they did on some targets.
 -- KEYS[1]  mine:{user}, the only key
--- ARGV     1: what to do, and then
---   note    2: '1' to begin a hash where there is none, '0' to leave it so; 3: with '1', the least TTL after this, ms;
---           4, 5: most fields, and how many states stay beyond that; 6 and on: target, state, target, state ...
---           Returns how many were newer than what was here.
+-- ARGV     1: what to do, and then (states are noted by note.lua)
+--   bound   2, 3: most fields, and how many states stay beyond that
 --   begin   2: a new nonce; 3: now; 4: a time up to which states are in the list for certain; 5: TTL, ms
 --           Returns the nonce of the key: the one it has, or the new one.
---   finish  2: the nonce; 3: until when; 4: since when silence means nothing; 5, 6: as 4, 5 of note; 7 and on: states
+--   finish  2: the nonce; 3: until when; 4: since when silence means nothing; 5, 6: as 2, 3 of bound; 7 and on: states,
+--           as target, state, target, state ...
 --           Returns since when it does; false if the key is another one by now, and then nothing was changed.
 --
 -- Fields: a target -> state = 16 digits of updated_at and 2 digits of the reaction's code. Times are microseconds UTC in
@@ -20,15 +19,12 @@
 local key = KEYS[1]
 
 local function merge(from)
-    local changed = 0
     for i = from, #ARGV, 2 do
         local known = redis.call('HGET', key, ARGV[i])
         if not known or string.sub(known, 1, 16) < string.sub(ARGV[i + 1], 1, 16) then
             redis.call('HSET', key, ARGV[i], ARGV[i + 1])
-            changed = changed + 1
         end
     end
-    return changed
 end
 
 -- Target and time of every state.
@@ -72,16 +68,8 @@ end
 
 local act = {}
 
-function act.note()
-    if ARGV[2] == '0' and redis.call('EXISTS', key) == 0 then
-        return 0
-    end
-    local changed = merge(6)
-    if ARGV[2] == '1' and redis.call('PTTL', key) < tonumber(ARGV[3]) then
-        redis.call('PEXPIRE', key, ARGV[3])
-    end
-    bound(tonumber(ARGV[4]), tonumber(ARGV[5]))
-    return changed
+function act.bound()
+    bound(tonumber(ARGV[2]), tonumber(ARGV[3]))
 end
 
 function act.begin()
