@@ -92,12 +92,14 @@ class Dialog {
     const close = button("close", { "aria-label": this.#say("close") }, cross());
     close.addEventListener("click", () => this.box.close());
     this.box.append(make("div", { class: "head" }, this.#makeTabs(), close), this.#panel);
+    const { over } = this.session, end = () => this.box.close();
+    over.addEventListener("abort", end); // there is another user
     this.box.addEventListener("close", () => {
+      over.removeEventListener("abort", end);
       this.#stop.abort();
       this.#growing.disconnect();
       this.box.remove();
     });
-    this.session.over.addEventListener("abort", () => this.box.close(), { signal: this.#stop.signal });
     this.box.addEventListener("click", ({ target }) => target === this.box && this.box.close()); // beside the box
     // As high as the list will be, so that nothing jumps when it comes.
     this.box.style.setProperty("--rows", String(Math.max(4, this.#shown().total)));
