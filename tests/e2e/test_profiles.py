@@ -64,10 +64,10 @@ def story() -> Iterator[Call]:
     yield host("PUT", "/api/v1/targets/two", {"target_type": "post", "allowed": ["like", "love"]})
     yield host("PUT", "/api/v1/targets/m1", {"target_type": "message"})
     yield host(
-        "PUT", "/api/v1/targets/m2", {"target_type": "message", "owner_id": "owner", "allowed": ["wow"]}
+        "PUT", "/api/v1/targets/m3", {"target_type": "message", "owner_id": "owner", "allowed": ["wow"]}
     )
-    yield host("PUT", "/api/v1/targets/m2", {"closed": True})
-    yield host("GET", "/api/v1/targets/m2")
+    yield host("PUT", "/api/v1/targets/m3", {"closed": True})
+    yield host("GET", "/api/v1/targets/m3")
     yield host("GET", "/api/v1/targets/nobody-registered")
     yield host("PUT", "/api/v1/users/u0", {"name": "Ann Ash", "avatar_url": "https://example.com/a.png"})
     yield host("PUT", "/api/v1/users/u1", {"name": "Bob Birch", "locale": "de"})

@@ -217,6 +217,28 @@ def test_somebody_who_is_not_signed_in_has_a_display(board: Open, service: Servi
     assert one.shown(target)["total"] == 1
 
 
+def test_a_stream_that_refuses_the_token_goes_on_without_it(
+    board: Open, service: Service, target: str
+) -> None:
+    """The token of a page that was opened long ago has ended, and nobody can give it a new one."""
+    one = board()
+    one.failures_expected = True
+
+    def instead(route: Route) -> None:
+        if "authorization" in route.request.headers:
+            route.fulfill(status=401, json={"code": "token_expired", "detail": "The token has expired."})
+        else:
+            route.continue_()
+
+    for call in ("stream", "counts"):
+        one.page.route(f"**/reactions/{call}?*", instead)
+    one.open([target], "alice").ready()
+    one.wait(lambda: bool(one.sent("GET", "/reactions/stream")))
+    service.tap("bob", target)
+    one.until(target, None, 1)
+    assert not one.main(target).is_visible()
+
+
 def test_a_token_that_stays_refused_leaves_a_display(board: Open, service: Service, target: str) -> None:
     service.tap("bob", target, "wow")
     one = board()
