@@ -86,13 +86,13 @@ class Result(NamedTuple):
         healed = f"{self.healed_s:.1f} s" if not self.problems else "NO"
         return (
             f"{self.case.name:<34}{self.acknowledged:>12,}{self.refused:>8}{self.on_it:>6}{self.unknown:>8}{self.lost:>6}"
-            f"{self.doubled:>8}{1000 * self.before_s:>9.0f} ms{1000 * self.pause_s:>9.0f} ms{healed:>14}"
+            f"{self.doubled:>8}{1000 * self.before_s:>9.0f} ms{1000 * self.pause_s:>11.0f} ms{healed:>14}"
         )
 
 
 HEAD = (
     f"{'split':<34}{'acknowledged':>12}{'refused':>8}{'on it':>6}{'unknown':>8}{'lost':>6}"
-    f"{'doubled':>8}{'before':>12}{'at the split':>12}{'healed after':>14}"
+    f"{'doubled':>8}{'before':>12}{'at the split':>14}{'healed after':>14}"
 )
 
 
@@ -223,6 +223,7 @@ async def _run_all(processes: Processes, seed: str) -> tuple[list[Result], list[
         for case in CASES:
             results.append(await run(running, case, LONG, seed))
             say("\n    ".join([results[-1].line(), *results[-1].problems]))
+            DOCS.write_text(page(results, None, seed))  # a run that is interrupted leaves what it found
         targets = [name for case in CASES for name in crowd_of(running, case, seed).targets]
         return results, await flushed(running, targets)
 
@@ -240,13 +241,17 @@ def main(seed: str) -> bool:
         return not engines.keep_logs
 
 
-def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
-    """docs/split-faults.md."""
+def page(results: Sequence[Result], unflushed: Sequence[str] | None, seed: str) -> str:
+    """docs/split-faults.md. Without `unflushed` the run was interrupted."""
     table = [HEAD]
     for result in results:
         table += [result.line(), *(f"    {problem}" for problem in result.problems)]
-    told = "Afterwards the flusher was stopped,\nand the totals that it had written for every target "
-    told += "\n".join(["did not equal the ledger:", *unflushed]) if unflushed else "equalled the ledger."
+    table += [f"{case.name:<34}     not tried in this run" for case in CASES[len(results) :]]
+    if unflushed is None:
+        told = "The run was interrupted\nbefore the totals of the flusher were looked at."
+    else:
+        told = "Afterwards the flusher was stopped,\nand the totals that it had written for every target "
+        told += "\n".join(["did not equal the ledger:", *unflushed]) if unflushed else "equalled the ledger."
     return TEXT.format(
         users=USERS,
         targets=TARGETS,
