@@ -85,13 +85,13 @@ class Result(NamedTuple):
         """For the table."""
         healed = f"{self.healed_s:.1f} s" if not self.problems else "NO"
         return (
-            f"{self.case.name:<34}{self.acknowledged:>12,}{self.refused:>8}{self.on_it:>6}{self.unknown:>8}{self.lost:>6}"
+            f"{self.case.name:<36}{self.acknowledged:>12,}{self.refused:>8}{self.on_it:>6}{self.unknown:>8}{self.lost:>6}"
             f"{self.doubled:>8}{1000 * self.before_s:>9.0f} ms{1000 * self.pause_s:>11.0f} ms{healed:>14}"
         )
 
 
 HEAD = (
-    f"{'split':<34}{'acknowledged':>12}{'refused':>8}{'on it':>6}{'unknown':>8}{'lost':>6}"
+    f"{'split':<36}{'acknowledged':>12}{'refused':>8}{'on it':>6}{'unknown':>8}{'lost':>6}"
     f"{'doubled':>8}{'before':>12}{'at the split':>14}{'healed after':>14}"
 )
 
@@ -246,7 +246,7 @@ def page(results: Sequence[Result], unflushed: Sequence[str] | None, seed: str) 
     table = [HEAD]
     for result in results:
         table += [result.line(), *(f"    {problem}" for problem in result.problems)]
-    table += [f"{case.name:<34}     not tried in this run" for case in CASES[len(results) :]]
+    table += [f"{case.name:<36}     not tried in this run" for case in CASES[len(results) :]]
     if unflushed is None:
         told = "The run was interrupted\nbefore the totals of the flusher were looked at."
     else:
