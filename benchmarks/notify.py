@@ -47,7 +47,7 @@ from plaudit.adapters.sqlite import (
 )
 from plaudit.adapters.sqlite.rows import write_events
 from plaudit.adapters.system import SystemClock
-from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.catalogue import Catalogue, Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import committed
 from plaudit.domain.windows import Pace
@@ -104,7 +104,8 @@ def log_of(connection: apsw.Connection, numbers: list[int], now: int) -> None:
             at = now + i
             user = f"user-{number if len(seqs) == i + 1 else i}"
             header = Header(seq, "post", (seq,), seq, at, at, ((user, 1),))
-            bodies.append(committed(f"post:{number}", header, "tap", [Transition(user, 0, 1, at, at)]))
+            tap, owned = Transition(user, 0, 1, at, at), Registration(type="post", owner=f"owner{number}")
+            bodies.append(committed(f"post:{number}", header, "tap", [tap], registration=owned))
             if len(bodies) == PER_LINE:
                 write_events(connection, bodies)
                 bodies.clear()
