@@ -9,7 +9,7 @@ decides whose counts.
 import asyncio
 import logging
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from zlib import crc32
 
 from plaudit.adapters.redis.session import Command, Script, Session, Value
@@ -49,22 +49,18 @@ class RedisBatches:
 
     async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
         """Those that are stored."""
-        found, unpacked = dict[str, Stored](), 0
-        for target, body in zip(targets, await self._session.mget([*map(watch_key, targets)]), strict=True):
-            if body is not None:
-                found[target] = _stored(target, body)
-                unpacked += len(body)
-            if unpacked >= UNPACKED_AT_ONCE_BYTES:
-                unpacked = 0
-                await asyncio.sleep(0)
-        return found
+        bodies = await self._session.mget([*map(watch_key, targets)])
+        return dict([line async for line in _unpacked(zip(targets, bodies, strict=True))])
 
     async def save(self, changes: Sequence[Change]) -> list[str]:
         """Store those whose versions have not moved on."""
         if len({change.target for change in changes}) != len(changes):
             raise ValueError("a target is saved once per call")
-        answers = await self._session.run([_save(change) for change in changes])
-        return [change.target for change, answer in zip(changes, answers, strict=True) if not answer]
+        by_shard: dict[int, list[Change]] = {}
+        for change in changes:
+            by_shard.setdefault(shard_of(change.target), []).append(change)
+        answers = await self._session.run([_save(n, those) for n, those in by_shard.items()])
+        return [target.decode() for lost in answers for target in lost]
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
         """Watches whose windows have ended, but those that are claimed. Of many, an equal share of each shard."""
@@ -74,23 +70,28 @@ class RedisBatches:
             due = await self._due(until, now, share)
             mine = await self._claimed(due[:limit], until, now, now + round(lease_s * SECOND))
             if mine or not due:  # else others were quicker at all of them, and there may be more
-                stored = await self.load(mine)
-                return [(target, stored[target]) for target in mine if target in stored]
+                return mine
         return []
 
-    async def _claimed(self, due: Sequence[tuple[int, str]], until: int, now: int, end: int) -> list[str]:
+    async def _claimed(
+        self, due: Sequence[tuple[int, str]], until: int, now: int, end: int
+    ) -> list[tuple[str, Stored]]:
         """Those of these targets that are the caller's now, in their order."""
-        by_shard: dict[int, list[Value]] = {}
+        by_shard: dict[int, list[str]] = {}
         for _, target in due:
             by_shard.setdefault(shard_of(target), []).append(target)
         claims = await self._session.run(
             [
-                _run(_CLAIM, _due_keys(n), str(until), str(now), str(end), *targets)
-                for n, targets in by_shard.items()
+                _run(_CLAIM, [*_due_keys(n), *map(watch_key, those)], str(until), str(now), str(end), *those)
+                for n, those in by_shard.items()
             ]
         )
-        mine = {target.decode() for claimed in claims for target in claimed}
-        return [target for _, target in due if target in mine]
+        bodies = {
+            target.decode(): body
+            for claimed in claims
+            for target, body in zip(claimed[::2], claimed[1::2], strict=True)
+        }
+        return [line async for line in _unpacked((target, bodies.get(target)) for _, target in due)]
 
     async def next_due(self) -> int | None:
         """When the next window ends."""
@@ -120,17 +121,18 @@ class RedisBatches:
         return sorted((time, target) for answer in answers for target, time in _pairs(answer))
 
 
-def _save(change: Change) -> Command:
-    n = shard_of(change.target)
-    return _run(
-        _SAVE,
-        [watch_key(change.target), *_due_keys(n), _forget_key(n)],
-        change.target,
-        _VERSION.pack(change.version),
-        _VERSION.pack(change.version + 1) + pack(change.watch),
-        "" if change.due is None else str(change.due),
-        str(change.forget_at),
-    )
+def _save(shard: int, changes: Sequence[Change]) -> Command:
+    keys = [*_due_keys(shard), _forget_key(shard), *(watch_key(change.target) for change in changes)]
+    arguments: list[Value] = []
+    for change in changes:
+        arguments += [
+            change.target,
+            _VERSION.pack(change.version),
+            _VERSION.pack(change.version + 1) + pack(change.watch),
+            "" if change.due is None else str(change.due),
+            str(change.forget_at),
+        ]
+    return _run(_SAVE, keys, *arguments)
 
 
 def _run(script: Script, keys: Sequence[str], *arguments: Value) -> Command:
@@ -151,6 +153,18 @@ def _pairs(answer: object) -> Iterable[tuple[str, int]]:
         return [(member.decode(), int(score)) for member, score in answer.items()]
     flat = list(answer)  # type: ignore[call-overload] # an array then
     return [(member.decode(), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+
+
+async def _unpacked(found: Iterable[tuple[str, bytes | None]]) -> AsyncIterator[tuple[str, Stored]]:
+    """The watches of those that are there, in turns of the event loop."""
+    unpacked = 0
+    for target, body in found:
+        if body is not None:
+            yield target, _stored(target, body)
+            unpacked += len(body)
+        if unpacked >= UNPACKED_AT_ONCE_BYTES:
+            unpacked = 0
+            await asyncio.sleep(0)
 
 
 def _stored(target: str, body: bytes) -> Stored:

@@ -1,25 +1,32 @@
--- Store a watch over the version it was made from, and note when its window ends or when it may go.
+-- Store watches of a shard, each over the version it was made from, and note when its window ends or when it may go.
 --
--- Keys: 1 the watch, 2 due times, 3 claims, 4 times to forget. All have the tag of one shard in braces: one slot.
--- Arguments: 1 the target, 2 the version it was made from (8 bytes, big-endian; 0: not stored), 3 the watch (8 bytes of
--- version before the rest), 4 when its window ends ('': none is open), 5 when it may go if none is.
--- Returns: 1 stored, 0 the version has moved on.
+-- Keys: 1 due times, 2 claims, 3 times to forget, 4 and on: the watches. All have the tag of one shard in braces: one
+-- slot.
+-- Arguments, five for each watch: 1 the target, 2 the version it was made from (8 bytes, big-endian; 0: not stored), 3 the
+-- watch (8 bytes of version before the rest), 4 when its window ends ('': none is open), 5 when it may go if none is.
+-- Returns: the targets whose versions have moved on; the others are stored.
 -- Units: microseconds UTC, in digits, and handed on as they are: numbers are doubles here.
--- Idempotent: a repeat finds its own version, changes nothing and says 0; whoever asked reads again.
-local version = redis.call('GETRANGE', KEYS[1], 0, 7)
-if version == '' then
-  version = string.rep('\0', 8)
+-- Idempotent: a repeat finds its own version, changes nothing and names the target; whoever asked reads again.
+local lost = {}
+for n = 4, #KEYS do
+  local at = 5 * (n - 4)
+  local target, due = ARGV[at + 1], ARGV[at + 4]
+  local version = redis.call('GETRANGE', KEYS[n], 0, 7)
+  if version == '' then
+    version = string.rep('\0', 8)
+  end
+  if version ~= ARGV[at + 2] then
+    lost[#lost + 1] = target
+  else
+    redis.call('SET', KEYS[n], ARGV[at + 3])
+    redis.call('ZREM', KEYS[2], target)
+    if due == '' then
+      redis.call('ZREM', KEYS[1], target)
+      redis.call('ZADD', KEYS[3], ARGV[at + 5], target)
+    else
+      redis.call('ZREM', KEYS[3], target)
+      redis.call('ZADD', KEYS[1], due, target)
+    end
+  end
 end
-if version ~= ARGV[2] then
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[3])
-redis.call('ZREM', KEYS[3], ARGV[1])
-if ARGV[4] == '' then
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('ZADD', KEYS[4], ARGV[5], ARGV[1])
-else
-  redis.call('ZREM', KEYS[4], ARGV[1])
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
-end
-return 1
+return lost
