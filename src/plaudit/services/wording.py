@@ -70,6 +70,7 @@ class Wording:
         sources = {name.removesuffix(".json"): body for name, body in found.items()}
         sources.update(replaced or {})
         self._languages = {name: _checked(name, body) for name, body in sources.items()}
+        self._by_tag = {name.lower(): name for name in self._languages}
 
     @property
     def languages(self) -> list[str]:
@@ -79,9 +80,8 @@ class Wording:
     def language(self, locale: str | None) -> str:
         """The language for a BCP 47 tag: itself, what it is a kind of (pt-BR: pt), or English."""
         parts = (locale or "").replace("-", "_").lower().split("_")
-        known = {name.lower(): name for name in self._languages}
         for length in range(len(parts), 0, -1):
-            if name := known.get("_".join(parts[:length])):
+            if name := self._by_tag.get("_".join(parts[:length])):
                 return name
         return DEFAULT
 

@@ -97,4 +97,5 @@ def _payload(push: Push) -> dict[str, object]:
 
 def _iso(at_us: int) -> str:
     """RFC 3339 in UTC with microseconds."""
-    return f"{datetime.fromtimestamp(at_us // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{at_us % SECOND:06d}Z"
+    whole = datetime.fromtimestamp(at_us // SECOND, UTC).replace(tzinfo=None)
+    return f"{whole.isoformat()}.{at_us % SECOND:06d}Z"
