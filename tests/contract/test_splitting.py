@@ -153,8 +153,11 @@ async def test_what_readers_see_without_redis_is_of_all_cells(
         assert merge(found.cells[0], {b: h for b, h in found.cells.items() if b}) == found.header
         mine = {user: (await lists.mine(user, [target])).get(target) for user in ("u0", "u1", "u4", "u8")}
         assert mine == {"u0": None, "u1": LIKE, "u4": LOVE, "u8": LOVE}
-        pairs = [(target, f"u{n}") for n in range(10)]
-        assert await lists.reactions(pairs) == {
+        pairs, other = [(target, f"u{n}") for n in range(10)], fresh_target()
+        await one.submit(other, set_to("u0", LOVE))
+        await one.drain()
+        assert await lists.reactions([*pairs, (other, "u0"), (other, "u1")]) == {
+            (other, "u0"): LOVE,
             **{(target, f"u{n}"): LIKE for n in (1, 2)},
             **{(target, f"u{n}"): LOVE for n in range(3, 9)},
         }

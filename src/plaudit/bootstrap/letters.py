@@ -29,6 +29,10 @@ from plaudit.services.tell import Sources, Tell
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
+CLOSED_AT_ONCE = (
+    200  # more than where taps wait for the same store: each look for them goes through all shards
+)
+
 
 class Letters(NamedTuple):
     """What owners were told, and how they are reached."""
@@ -114,5 +118,6 @@ async def notifier(
             pace=Pace(windows_s=tuple(settings.notification_windows_s)),
             channels=[sender.channel for sender in senders],
             made=made,
+            at_once=CLOSED_AT_ONCE,
         )
         yield await enter(Notifier(tell, clock))

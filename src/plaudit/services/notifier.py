@@ -25,6 +25,7 @@ RETRY_S = 1.0
 FORGET_EVERY_S = 60.0
 GRACE_S = 2.0
 SILENT_S = 3.0  # without events so long none come again
+SIDE_BY_SIDE = 2  # each has some hundred windows in memory
 BEHIND_US = 10 * SECOND  # who says how far the log was read may be so late with it
 
 
@@ -77,15 +78,27 @@ class Notifier:
             until = min(until, self._reached)
         return until
 
+    async def _close_all(self) -> None:
+        """Close windows as long as there are any, some beside others: while one waits for a store, another goes on."""
+
+        async def some() -> None:
+            while await self.close():
+                pass
+
+        for failed in await asyncio.gather(*(some() for _ in range(SIDE_BY_SIDE)), return_exceptions=True):
+            if failed is not None:
+                raise failed
+
     async def _run(self) -> None:
         forget_s = 0.0
         while True:
             try:
-                more = await self.close()
-                if not more and self._clock.monotonic_s() >= forget_s:
+                if await self.close():
+                    await self._close_all()
+                if self._clock.monotonic_s() >= forget_s:
                     forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
                     await self._tell.forget()
-                await asyncio.sleep(0 if more else self._every_s)
+                await asyncio.sleep(self._every_s)
             except PlauditError as error:
                 log.warning("windows wait and will be closed: %s", error)
                 await asyncio.sleep(RETRY_S)

@@ -35,14 +35,13 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory, Profile
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters, Reactions
-from plaudit.ports.notifications import Address, Audience, Channel, Inbox, Notification
+from plaudit.ports.notifications import Address, Audience, Channel, Device, Inbox, Notification
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.notify")
 
-SAVED_AT_ONCE = 50  # a tap may wait behind one such transaction
 SAVED_USERS_AT_ONCE = 5_000  # to pack so many takes 1 ms, and half as much again to hand them over
-CLOSED_AT_ONCE = 100
+CLOSED_AT_ONCE = 100  # and half as many saved: a tap may wait behind one such transaction
 FORGOTTEN_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
 LEASE_S = 30.0
@@ -71,7 +70,7 @@ class _Ready(NamedTuple):
 
 class Tell:
     """See the module. `channels` are those without devices (webhook, console) and the kinds of devices that have a
-    sender. `made` is set whenever there are new pushes."""
+    sender. `made` is set whenever there are new pushes. `at_once`: windows that are closed together."""
 
     def __init__(
         self,
@@ -84,6 +83,7 @@ class Tell:
         pace: Pace,
         channels: Sequence[Channel] = (),
         made: asyncio.Event | None = None,
+        at_once: int = CLOSED_AT_ONCE,
     ) -> None:
         self._batches = batches
         self._counters, self._reactions, self._directory, self._audience, self._told = sources
@@ -93,6 +93,7 @@ class Tell:
         self._pace = pace
         self._channels = frozenset(channels)
         self._made = made
+        self._at_once = at_once
 
     async def take(self, events: Iterable[Committed]) -> bool:
         """Fold these events into watches and save those that changed; whether any had been changed by others
@@ -125,15 +126,15 @@ class Tell:
 
     async def close(self, until: int) -> bool:
         """Make messages of windows that ended by `until` (microseconds UTC); whether there may be more."""
-        due = await self._batches.claim(until, LEASE_S, CLOSED_AT_ONCE)
+        due = await self._batches.claim(until, LEASE_S, self._at_once)
         if not due:
             return False
         names = [name for name, _ in due]
-        targets = await self._counters.targets(names)
-        told = await self._recalled(names)
+        targets, told = await asyncio.gather(self._counters.targets(names), self._recalled(names))
         owners = sorted({owner for target in targets.values() if (owner := owner_of(target))})
-        wishes = await self._audience.wishes(owners)
-        profiles = await self._directory.profiles(owners)
+        wishes, profiles = await asyncio.gather(
+            self._audience.wishes(owners), self._directory.profiles(owners)
+        )
         changes: list[Change] = []
         ready: list[_Ready] = []
         now, turn = self._clock.now_us(), Turn()
@@ -208,7 +209,7 @@ class Tell:
         lost, start, users = list[str](), 0, 0
         for n, change in enumerate(changes):
             users += change.watch.users
-            if n + 1 == len(changes) or n + 1 - start == SAVED_AT_ONCE or users >= SAVED_USERS_AT_ONCE:
+            if n + 1 == len(changes) or n + 1 - start == self._at_once // 2 or users >= SAVED_USERS_AT_ONCE:
                 lost += await self._batches.save(changes[start : n + 1])
                 start, users = n + 1, 0
                 await turn.over()
@@ -244,8 +245,10 @@ class Tell:
         """The pushes to be made of these messages."""
         if not self._channels or not messages:
             return []
-        devices = await self._audience.devices(sorted({message.owner for message in messages}))
         everybody: list[Channel] = [c for c in ("webhook", "console") if c in self._channels]
+        devices: dict[str, list[Device]] = {}
+        if len(everybody) < len(self._channels):
+            devices = await self._audience.devices(sorted({message.owner for message in messages}))
         return [
             address
             for message in messages

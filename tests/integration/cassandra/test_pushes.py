@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
-from plaudit.adapters.cassandra import Session, shares
-from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US
+from plaudit.adapters.cassandra import CassandraInbox, Session, shares
+from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US, new_line
+from plaudit.adapters.cassandra.statements import Statements
+from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.notifications import Address, Parcel, Settled
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import open_session
@@ -130,6 +133,101 @@ async def test_a_put_that_was_cut_short_is_gone_on_with(session: Session, clock:
         clock.advance(60)
         assert await claim(one, clock) == [], "what was delivered is not pushed again"
         assert len(await one.inbox.page(OWNER, None, 10)) == 1
+
+
+async def test_what_a_process_has_put_itself_is_claimed_without_reading(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notices(session, clock) as one:
+        assert await claim(one, clock) == []
+        await push(one, clock, 300)
+        read = list[str]()
+        rows = Statements._rows
+
+        async def noted(self: Statements, query: str, *values: Any) -> list[tuple[Any, ...]]:
+            read.append(query)
+            return await rows(self, query, *values)
+
+        monkeypatch.setattr(Statements, "_rows", noted)
+        first = await claim(one, clock, 100)  # looks for those of others too, and not again for a second
+        read.clear()
+        parcels = [*first, *await claim(one, clock, 100), *await claim(one, clock, 900)]
+        assert read == []
+        assert sorted(parcel.notification.id for parcel in parcels) == [f"m{n:04}" for n in range(300)]
+        await one.deliveries.settle([Settled(parcel=parcel, reason="delivered") for parcel in parcels])
+        clock.advance(61)
+        assert await claim(one, clock) == []
+        assert await one.deliveries.waiting() == {"dead": 0}
+
+
+async def test_older_pushes_come_before_those_just_put(session: Session, clock: ManualClock) -> None:
+    async with notices(session, clock) as died:
+        await push(died, clock, 20)
+    async with notices(session, clock) as one:
+        await claim(one, clock, 1)
+        clock.advance(1)
+        await one.inbox.put(
+            [message(f"z{n}") for n in range(50)],
+            [Address(f"z{n}", "webhook") for n in range(50)],
+            clock.now_us(),
+        )
+        found = [parcel.notification.id for parcel in await claim(one, clock, 30)]
+        assert sum(name.startswith("m") for name in found) == 19
+        rest = [parcel.notification.id for parcel in await claim(one, clock, 100)]
+        assert len({*found, *rest}) == 69
+
+
+async def test_a_push_waits_for_its_message_and_survives_who_wrote_it(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is killed between the two. Whoever closes the window again puts the message."""
+    its, to = [message("m")], [Address("m", "webhook")]
+    async with notices(session, clock) as died, notices(session, clock) as other:
+        write = CassandraInbox._write_all
+
+        async def dies(self: CassandraInbox, writes: Any) -> None:
+            raise OutcomeUnknown("killed")
+
+        monkeypatch.setattr(CassandraInbox, "_write_all", dies)
+        with pytest.raises(OutcomeUnknown):
+            await died.inbox.put(its, to, clock.now_us())
+        monkeypatch.setattr(CassandraInbox, "_write_all", write)
+        assert await claim(other, clock) == [], "there is no message"
+        clock.advance(30)
+        assert await claim(other, clock) == []
+        assert await other.deliveries.waiting() == {"webhook": 1, "dead": 0}
+        await other.inbox.put(its, to, clock.now_us())
+        clock.advance(2)
+        parcels = await claim(other, clock)
+        assert {parcel.notification.id for parcel in parcels} == {"m"}
+        assert len(await other.inbox.page(OWNER, None, 10)) == 1
+        await other.deliveries.settle([Settled(parcel=parcel, reason="delivered") for parcel in parcels])
+        assert await other.deliveries.waiting() == {"dead": 0}
+
+
+async def test_a_push_whose_message_never_comes_is_done_with(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notices(session, clock) as one:
+        line = new_line(message("never"), "webhook", "", clock.now_us())
+        await one.pushes.add([line])
+        assert await claim(one, clock) == []
+        clock.advance(119)
+        assert await claim(one, clock) == []
+        assert await one.deliveries.waiting() == {"webhook": 1, "dead": 0}
+        clock.advance(2)
+        assert await claim(one, clock) == []
+        assert await one.deliveries.waiting() == {"dead": 0}
+
+
+async def test_who_is_erased_after_the_message_was_put_is_not_told(
+    session: Session, clock: ManualClock
+) -> None:
+    async with notices(session, clock) as one:
+        await claim(one, clock)
+        await push(one, clock, 2)
+        await one.users.mark("o m0000")
+        assert [parcel.notification.id for parcel in await claim(one, clock)] == ["m0001"]
 
 
 async def test_a_device_that_is_registered_again_while_it_is_settled_stays(

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Self
 
-from plaudit.adapters.cassandra.lists import HEADER, HEADERS_AT_ONCE, CassandraLists
+from plaudit.adapters.cassandra.lists import HEADERS, TENS_AT_ONCE, CassandraLists
 from tests.support.wait import until
 
 
@@ -31,7 +31,7 @@ class StuckOnHeaders:
         return Statement(query)
 
     async def read(self, statement: Statement) -> Result:
-        if statement.query == HEADER:
+        if statement.query == HEADERS:
             self.headers += 1
             await self.go_on.wait()
         return Result()
@@ -41,9 +41,9 @@ async def test_pages_do_not_wait_for_a_flood_of_headers() -> None:
     session: Any = StuckOnHeaders()
     async with CassandraLists(session) as lists:
         flood = asyncio.create_task(lists.targets([f"t{n}" for n in range(1_000)]))
-        await until(lambda: session.headers == HEADERS_AT_ONCE, "as many as may be are under way")
+        await until(lambda: session.headers == TENS_AT_ONCE, "as many as may be are under way")
         async with asyncio.timeout(5):
             assert await lists.reacted("ann", None, 10) == []
-        assert session.headers == HEADERS_AT_ONCE
+        assert session.headers == TENS_AT_ONCE
         session.go_on.set()
         assert await flood == {}

@@ -1,12 +1,15 @@
 """Up to when a notifier closes windows: not before it has read what may belong in them."""
 
+import asyncio
 from typing import cast
 
 import pytest
 
 from plaudit.domain.cell import Transition
+from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
-from plaudit.services.notifier import Notifier
+from plaudit.services import notifier as notifier_module
+from plaudit.services.notifier import SIDE_BY_SIDE, Notifier
 from plaudit.services.tell import Tell
 from tests.support.clock import ManualClock
 
@@ -64,3 +67,43 @@ async def test_windows_wait_while_the_log_is_away(clock: ManualClock) -> None:
     await notifier.reached({})
     await notifier.close()
     assert asked.until == [-2, -39, -12, -2]
+
+
+class Many:
+    """So many hundreds of windows have ended. Each takes until as many are being closed side by side."""
+
+    def __init__(self, hundreds: int) -> None:
+        self.left = hundreds
+        self.inside = self.most = 0
+        self.both = asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def close(self, until: int) -> bool:
+        if not self.left:
+            self.done.set()
+            return False
+        self.left -= 1
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        if self.inside == SIDE_BY_SIDE:
+            self.both.set()
+        if self.left < 8:
+            await self.both.wait()
+        self.inside -= 1
+        if self.left == 4:
+            raise Unavailable("once")
+        return True
+
+    async def forget(self) -> None:
+        """Nothing to forget."""
+
+
+async def test_while_one_hundred_waits_for_a_store_another_goes_on(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
+    many = Many(9)
+    async with asyncio.timeout(10), Notifier(cast("Tell", many), clock, every_s=0):
+        await many.done.wait()
+    assert (many.left, many.most) == (0, SIDE_BY_SIDE)
+    assert "windows wait and will be closed: once" in caplog.text

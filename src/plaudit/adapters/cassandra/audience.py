@@ -11,7 +11,7 @@ import msgspec
 
 from plaudit.adapters.cassandra.inbox import Erased
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import Conflict, Corrupt
 from plaudit.domain.quiet import Wishes
 from plaudit.ports.notifications import Device
@@ -19,12 +19,12 @@ from plaudit.ports.notifications import Device
 DEVICES = 20
 SUSPECT_FOR_S = 30 * 24 * 3600
 
-WISHES = "SELECT wishes FROM $keyspace.wish WHERE owner = ?"
+WISHES = "SELECT owner, wishes FROM $keyspace.wish WHERE owner IN ?"
 PUT_WISHES = "INSERT INTO $keyspace.wish (owner, wishes) VALUES (?, ?)"
 FORGET_WISHES = "DELETE FROM $keyspace.wish WHERE owner = ?"
 DEVICE = """
-SELECT owner, kind, provider_token, more, registered_at, suspect, suspect_of, writetime(owner) FROM $keyspace.device
-WHERE id = ?
+SELECT id, owner, kind, provider_token, more, registered_at, suspect, suspect_of, writetime(owner) FROM $keyspace.device
+WHERE id IN ?
 """
 PUT_DEVICE = """
 INSERT INTO $keyspace.device (id, owner, kind, provider_token, more, registered_at, suspect, suspect_of)
@@ -32,7 +32,7 @@ VALUES (?, ?, ?, ?, ?, ?, 0, ?)
 """
 DROP_DEVICE = "DELETE FROM $keyspace.device USING TIMESTAMP ? WHERE id = ?"
 SUSPECT = "UPDATE $keyspace.device USING TTL ? SET suspect = ?, suspect_of = ? WHERE id = ?"
-DEVICES_OF = "SELECT id FROM $keyspace.device_of WHERE owner = ?"
+DEVICES_OF = "SELECT owner, id FROM $keyspace.device_of WHERE owner IN ?"
 ADD_DEVICE_OF = "INSERT INTO $keyspace.device_of (owner, id) VALUES (?, ?)"
 DROP_DEVICE_OF = "DELETE FROM $keyspace.device_of USING TIMESTAMP ? WHERE owner = ? AND id = ?"
 
@@ -69,33 +69,26 @@ class CassandraAudience(Statements):
         self._erased = erased
 
     async def wishes(self, owners: Sequence[str]) -> dict[str, Wishes]:
-        async def of(owner: str) -> Wishes | None:
-            rows = await self._rows(WISHES, owner)
-            return _decoded(_wishes, rows[0][0]) if rows else None
-
-        owners = await self._without_erased(owners)
-        found = zip(owners, await all_of(map(of, owners)), strict=True)
-        return {owner: wishes for owner, wishes in found if wishes is not None}
+        rows = await self._of_all(WISHES, await self._without_erased(owners))
+        return {owner: _decoded(_wishes, wishes) for owner, wishes in rows}
 
     async def put_wishes(self, owner: str, wishes: Wishes) -> None:
         await self._refuse_erased(owner)
         await self._write(PUT_WISHES, owner, _encode(wishes).decode())
 
     async def devices(self, owners: Sequence[str]) -> dict[str, list[Device]]:
-        async def of(owner: str) -> list[Device]:
-            rows = await self._rows(DEVICES_OF, owner)
-            found = await self.by_id([id_ for (id_,) in rows])
-            return sorted((d for d in found.values() if d.owner == owner), key=_age)
-
-        owners = await self._without_erased(owners)
-        found = zip(owners, await all_of(map(of, owners)), strict=True)
-        return {owner: devices for owner, devices in found if devices}
+        rows = await self._of_all(DEVICES_OF, await self._without_erased(owners))
+        devices = await self.by_id([id_ for _, id_ in rows])
+        found: dict[str, list[Device]] = {}
+        for owner, id_ in rows:
+            device = devices.get(id_)
+            if device is not None and device.owner == owner:
+                found.setdefault(owner, []).append(device)
+        return {owner: sorted(its, key=_age) for owner, its in found.items()}
 
     async def by_id(self, ids: Sequence[str]) -> dict[str, Device]:
         """The devices that are there. Raises `Unavailable`."""
-        ids = list(dict.fromkeys(ids))
-        found = zip(ids, await all_of(map(self._registered, ids)), strict=True)
-        return {id_: its.device for id_, its in found if its is not None}
+        return {id_: its.device for id_, its in (await self._all_registered(ids)).items()}
 
     async def put_device(self, device: Device) -> None:
         await self._refuse_erased(device.owner)
@@ -136,15 +129,27 @@ class CassandraAudience(Statements):
     async def forget(self, owner: str) -> None:
         """Remove wishes and devices of an erased user. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
         await self._write(FORGET_WISHES, owner)
-        for (id_,) in await self._rows(DEVICES_OF, owner):
-            its = await self._registered(id_)
-            if its is not None and its.device.owner == owner:
+        ids = [id_ for _, id_ in await self._of_all(DEVICES_OF, [owner])]
+        for its in (await self._all_registered(ids)).values():
+            if its.device.owner == owner:
                 await self._drop(its)
 
     async def _registered(self, id_: str) -> _Registered | None:
-        for owner, kind, token, more, registered_at, suspect, suspect_of, written_at in await self._rows(
-            DEVICE, id_
-        ):
+        return (await self._all_registered([id_])).get(id_)
+
+    async def _all_registered(self, ids: Sequence[str]) -> dict[str, _Registered]:
+        found: dict[str, _Registered] = {}
+        for (
+            id_,
+            owner,
+            kind,
+            token,
+            more,
+            registered_at,
+            suspect,
+            suspect_of,
+            written_at,
+        ) in await self._of_all(DEVICE, ids):
             if owner is None:  # a doubt came after the device had gone
                 continue
             device = Device(
@@ -156,8 +161,8 @@ class CassandraAudience(Statements):
                 registered_at=registered_at,
                 suspect=(suspect or 0) if suspect_of == registered_at else 0,
             )
-            return _Registered(device, written_at)
-        return None
+            found[id_] = _Registered(device, written_at)
+        return found
 
     async def _drop(self, its: _Registered) -> None:
         at, device = its.written_at, its.device

@@ -10,16 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plaudit.adapters.cassandra.audience import CassandraAudience
+from plaudit.adapters.cassandra.fresh import Known
 from plaudit.adapters.cassandra.inbox import CassandraInbox
 from plaudit.adapters.cassandra.pushes import SECOND, Line, Place, Pushes, hour_of
 from plaudit.adapters.cassandra.session import Session
 from plaudit.adapters.cassandra.shares import Shares
 from plaudit.adapters.cassandra.statements import Statements, all_of
 from plaudit.ports.clock import Clock
-from plaudit.ports.notifications import Channel, Parcel, Settled
+from plaudit.ports.notifications import Channel, Notification, Parcel, Settled
 
+LOOK_EVERY_S = 1.0  # for pushes of others, while there are some of ours, which need not be looked for
+# A push is there before its message, which comes within moments or, if its writer died, within a lease or two.
+ORPHAN_US, ORPHAN_S = 120 * SECOND, 1.0
 RESCAN_S = 10.0  # so long a push may be overlooked that came in late, before what was read already
 LATE_US = 5 * SECOND
+NEVER = 2**63
 PAGE = 500
 COUNT_AT_MOST = 0.05  # of the time may go into counting
 
@@ -39,6 +44,29 @@ WHERE hour = ? AND no = ?
 """
 COUNT_DEAD = "SELECT count(*) FROM $keyspace.dead_letter WHERE hour = ?"
 RAISE = "DELETE FROM $keyspace.dead_letter WHERE hour = ? AND no = ? AND message = ? AND device = ?"
+
+
+class _Look:
+    """When to look for pushes of a channel: whenever there is room for some; now and then while there are some of ours,
+    and when one is due that was put off here."""
+
+    def __init__(self) -> None:
+        self.ours_until_s = 0.0
+        self._again_s = 0.0
+        self._due = NEVER
+
+    def is_due(self, now: int, now_s: float) -> bool:
+        return now_s >= min(self._again_s, self.ours_until_s) or now >= self._due
+
+    def expect(self, due: int) -> None:
+        """There is one that will be due then."""
+        self._due = min(self._due, due)
+
+    def was(self, now: int, again_s: float) -> None:
+        """All that were due have been seen; more at `again_s`."""
+        self._again_s = again_s
+        if now >= self._due:
+            self._due = NEVER
 
 
 class CassandraDeliveries(Statements):
@@ -67,22 +95,55 @@ class CassandraDeliveries(Statements):
         self._leases: dict[Place, float] = {}  # when a claim ends, in monotonic seconds
         self._since: dict[tuple[str, int, int], int] = {}  # nothing is due in a slice before this
         self._rescan_s = 0.0
+        self._looks: dict[str, _Look] = {}  # by channel
         self._counted: tuple[float, dict[str, int]] = (float("-inf"), {})
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
-        """Of many that are due, an equal part of each shard."""
-        now_s = self._clock.monotonic_s()
+        """Of many that are due, an equal part of each shard. Those that this process has just written are not read."""
+        now_s, fresh = self._clock.monotonic_s(), self._inbox.fresh
+        held = await self._shares.held()
+        fresh.hold(held)
+        known = {its.line.place: its for its in fresh.take(channel, now, limit)}
+        self._leases |= dict.fromkeys(known, now_s + lease_s)
+        found = [its.line for its in known.values()]
+        look = self._looks.setdefault(channel, _Look())
+        if known:
+            look.ours_until_s = now_s + LOOK_EVERY_S
+        try:
+            if look.is_due(now, now_s):
+                found += await self._look(channel, held, now, now_s, limit)
+        except BaseException:
+            self._release(known.values())
+            raise
+        found.sort(key=lambda line: (line.due, line.no))
+        mine = found[:limit]
+        self._leases |= {line.place: now_s + lease_s for line in mine}
+        self._release(known.pop(line.place) for line in found[limit:] if line.place in known)
+        return await self._parcels(mine, [its.message for its in known.values()], now)
+
+    def _release(self, known: Iterable[Known]) -> None:
+        """These are claimed another time."""
+        known = list(known)
+        for its in known:
+            self._leases.pop(its.line.place, None)
+        self._inbox.fresh.give_back(known)
+
+    async def _look(
+        self, channel: Channel, held: Sequence[int], now: int, now_s: float, limit: int
+    ) -> list[Line]:
+        """Those that are due and free, in no order."""
         self._leases = {place: end for place, end in self._leases.items() if end > now_s}
         if now_s >= self._rescan_s:
             self._since, self._rescan_s = {}, now_s + RESCAN_S
-        held = await self._shares.held()
         part = min(limit, 2 * -(-limit // max(1, len(held))) + 8)
         found = await all_of(self._free(channel, shard, now, part) for shard in held)
         # Another claim of this process may have been quicker.
-        free = [line for lines in found for line in lines if line.place not in self._leases]
-        free = sorted(free, key=lambda line: (line.due, line.no))[:limit]
-        self._leases |= {line.place: now_s + lease_s for line in free}
-        return await self._parcels(free)
+        free = [line for lines in found for line in lines if self._is_free(line.place)]
+        self._looks[channel].was(now, 0.0 if free else now_s + LOOK_EVERY_S)
+        return free
+
+    def _is_free(self, place: Place) -> bool:
+        return place not in self._leases and place not in self._inbox.fresh
 
     async def _free(self, channel: Channel, shard: int, now: int, limit: int) -> list[Line]:
         found: list[Line] = []
@@ -94,13 +155,22 @@ class CassandraDeliveries(Statements):
             self._since[key] = lines[0].place.due if lines else max(since, now - LATE_US)
             if not lines and not since:
                 await self._pushes.close(channel, shard, slice_, now)
-            found += [line for line in lines if line.place not in self._leases]
+            found += [line for line in lines if self._is_free(line.place)]
             if len(found) >= limit:
                 break
         return found[:limit]
 
     async def settle(self, results: Sequence[Settled]) -> None:
-        await all_of(map(self._settle, results))
+        done = [result for result in results if _is_done(result)]
+        await all_of(
+            [self._done(done), *(self._settle(result) for result in results if not _is_done(result))]
+        )
+
+    async def _done(self, results: Sequence[Settled]) -> None:
+        places = [_line(result.parcel).place for result in results]
+        await self._pushes.drop(places)
+        for place in places:
+            self._leases.pop(place, None)
 
     async def _settle(self, result: Settled) -> None:
         parcel = result.parcel
@@ -113,8 +183,9 @@ class CassandraDeliveries(Statements):
             await self._bury(after)
         elif result.due is not None:
             await self._pushes.add([after])
+            self._looks.setdefault(before.channel, _Look()).expect(result.due)
         if result.due is None or after.place != before.place:
-            await self._pushes.drop(before.place)
+            await self._pushes.drop([before.place])
         if parcel.device is not None and result.device != "keep":
             await self._audience.settle(parcel.device, result.device, result.gone_at)
         self._leases.pop(before.place, None)
@@ -123,7 +194,7 @@ class CassandraDeliveries(Statements):
         parcels: list[Parcel] = []
         while len(parcels) < limit:
             lines = await self._dead_lines(after, limit - len(parcels))
-            parcels += await self._parcels(lines)
+            parcels += await self._parcels(lines, [], self._clock.now_us())
             if not lines:
                 break
             after = lines[-1].no
@@ -177,17 +248,25 @@ class CassandraDeliveries(Statements):
         await self._pushes.add(
             line._replace(due=now, created_at=now, tries=0, reason="resent") for line in lines
         )
-        await all_of(self._write(RAISE, line.hour, line.no, line.message, line.device) for line in lines)
+        for line in lines:
+            self._looks.setdefault(line.channel, _Look()).expect(now)
+        await self._write_all((RAISE, line.hour, line.no, line.message, line.device) for line in lines)
         return len(lines)
 
-    async def _parcels(self, lines: Sequence[Line]) -> list[Parcel]:
-        """These pushes with their messages and devices. One that lacks either is done with."""
-        messages = await self._inbox.read((line.owner, line.at, line.message) for line in lines)
+    async def _parcels(self, lines: Sequence[Line], known: Sequence[Notification], now: int) -> list[Parcel]:
+        """These pushes with their messages, of which some are `known`, and devices. One that will not have both is
+        done with."""
+        here = {message.id for message in known}
+        read = ((line.owner, line.at, line.message) for line in lines if line.message not in here)
+        messages = {**await self._inbox.to_show(known), **await self._inbox.read(read)}
         devices = await self._audience.by_id([line.device for line in lines if line.device])
         parcels: list[Parcel] = []
         gone: list[Line] = []
         for line in lines:
             message, device = messages.get(line.message), devices.get(line.device)
+            if message is None and line.due is not None and line.created_at > now - ORPHAN_US:
+                self._leases[line.place] = self._clock.monotonic_s() + ORPHAN_S
+                continue
             if message is None or (line.device and (device is None or device.owner != message.owner)):
                 gone.append(line)
                 continue
@@ -203,12 +282,10 @@ class CassandraDeliveries(Statements):
                     reason=line.reason,
                 )
             )
-        await all_of(
-            self._write(RAISE, line.hour, line.no, line.message, line.device)
-            if line.due is None
-            else self._pushes.drop(line.place)
-            for line in gone
+        await self._write_all(
+            (RAISE, line.hour, line.no, line.message, line.device) for line in gone if line.due is None
         )
+        await self._pushes.drop(line.place for line in gone if line.due is not None)
         return parcels
 
 
@@ -226,6 +303,13 @@ def _line(parcel: Parcel) -> Line:
         parcel.tries,
         parcel.reason,
     )
+
+
+def _is_done(result: Settled) -> bool:
+    """Whether the push goes, and that is all."""
+    device = result.parcel.device
+    fine = result.device == "keep" or (result.device == "fine" and not (device and device.suspect))
+    return fine and result.due is None and not result.dead
 
 
 def _dead_line(row: tuple[Any, ...]) -> Line:

@@ -2,10 +2,15 @@
 
 A message keeps the place it got first: whoever puts it again finds it among the owner's ids. Two who put one message
 for the first time within the same milliseconds could give it two places; a claim of its window keeps them apart.
+
+Many are put together, step by step: what is known of their owners, their pushes, themselves. Nobody makes a push before
+its message is there, and a message that is there says that its pushes are.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any
 
+from plaudit.adapters.cassandra.fresh import Fresh, Known
 from plaudit.adapters.cassandra.notices import at_place, pack_message, unpack_message, without
 from plaudit.adapters.cassandra.pushes import Pushes, new_line
 from plaudit.adapters.cassandra.session import Session
@@ -22,9 +27,9 @@ NEWEST = (2**63 - 1, "")
 Erased = Callable[[Collection[str]], Awaitable[Collection[str]]]
 """Those of these users who were erased. Raises `Unavailable`."""
 
-IDS = "SELECT at, id, pushed FROM $keyspace.inbox WHERE owner = ?"
+IDS = "SELECT owner, at, id, pushed FROM $keyspace.inbox WHERE owner IN ?"
 PUT = "INSERT INTO $keyspace.inbox (owner, at, id, message) VALUES (?, ?, ?, ?)"
-PUSHED = "UPDATE $keyspace.inbox SET pushed = true WHERE owner = ? AND at = ? AND id = ?"
+PUT_PUSHED = "INSERT INTO $keyspace.inbox (owner, at, id, message, pushed) VALUES (?, ?, ?, ?, true)"
 OLD = "DELETE FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?)"
 LINES = "SELECT at, id, message, read FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?) LIMIT ?"
 MARKS = "SELECT at, id, read, read_to FROM $keyspace.inbox WHERE owner = ? AND (at, id) < (?, ?) LIMIT ?"
@@ -36,45 +41,53 @@ FORGET = "DELETE FROM $keyspace.inbox WHERE owner = ?"
 
 
 class CassandraInbox(Statements):
-    """See `plaudit.ports.notifications.Inbox`; use as an async context manager inside an open session."""
+    """See `plaudit.ports.notifications.Inbox`; use as an async context manager inside an open session. `fresh`: the
+    pushes that were put here."""
 
-    queries = (IDS, PUT, PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, FORGET)
+    queries = (IDS, PUT, PUT_PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, FORGET)
 
     def __init__(self, session: Session, pushes: Pushes, erased: Erased) -> None:
         super().__init__(session)
         self._pushes = pushes
         self._erased = erased
+        self.fresh = Fresh()
 
     async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
-        """Each message, then its pushes, then that they were written: whoever does it again goes on from there."""
-        by_owner: dict[str, list[Notification]] = {}
-        for message in messages:
-            by_owner.setdefault(message.owner, []).append(message)
-        by_message: dict[str, list[Address]] = {}
+        """Whoever does it again goes on from where it was cut short."""
+        owners = {message.owner for message in messages}
+        owners -= {*await self._erased(owners)}
+        known: dict[str, dict[str, tuple[int, bool]]] = {owner: {} for owner in owners}
+        for owner, at, id_, pushed in await self._of_all(IDS, owners):
+            if id_ is not None:
+                known[owner][id_] = at, bool(pushed)
+        to: dict[str, list[Address]] = {}
         for address in addresses:
-            by_message.setdefault(address.message, []).append(address)
-        erased = await self._erased(by_owner.keys())
-        await all_of(
-            self._put(owner, those, by_message, now)
-            for owner, those in by_owner.items()
-            if owner not in erased
-        )
-
-    async def _put(
-        self, owner: str, messages: list[Notification], addresses: dict[str, list[Address]], now: int
-    ) -> None:
-        known = {id_: (at, pushed) for at, id_, pushed in await self._rows(IDS, owner) if id_ is not None}
+            to.setdefault(address.message, []).append(address)
+        writes, new = list[tuple[Any, ...]](), list[Known]()
         for message in messages:
-            at, pushed = known.setdefault(message.id, (message.at, None))
-            await self._write(PUT, owner, at, message.id, pack_message(message))
-            to = addresses.get(message.id, ()) if not pushed else ()
-            if to:
-                kept = at_place(message, at)
-                await self._pushes.add(new_line(kept, a.channel, a.device, now) for a in to)
-                await self._write(PUSHED, owner, at, message.id)
-        if len(known) > KEEP:
-            newest = sorted(((at, id_) for id_, (at, _) in known.items()), reverse=True)[:KEEP]
-            await self._write(OLD, owner, *newest[-1])
+            if message.owner not in owners:
+                continue
+            at, pushed = known[message.owner].setdefault(message.id, (message.at, False))
+            kept = at_place(message, at)
+            its = to.get(message.id, []) if not pushed else []
+            new += [Known(new_line(kept, a.channel, a.device, now), kept) for a in its]
+            writes.append((PUT_PUSHED if its else PUT, message.owner, at, message.id, pack_message(message)))
+        await self._put(writes, new)
+        await all_of(self._trim(owner, ids) for owner, ids in known.items() if len(ids) > KEEP)
+
+    async def _put(self, writes: list[tuple[Any, ...]], new: list[Known]) -> None:
+        self.fresh.writing(new)
+        try:
+            await self._pushes.add(line for line, _ in new)
+            await self._write_all(writes)
+        except BaseException:
+            self.fresh.failed(new)
+            raise
+        self.fresh.written(new)
+
+    async def _trim(self, owner: str, ids: dict[str, tuple[int, bool]]) -> None:
+        newest = sorted(((at, id_) for id_, (at, _) in ids.items()), reverse=True)[:KEEP]
+        await self._write(OLD, owner, *newest[-1])
 
     async def page(self, owner: str, before: tuple[int, str] | None, limit: int) -> list[Notification]:
         lines = await self._rows(LINES, owner, *(before or NEWEST), limit)
@@ -127,7 +140,11 @@ class CassandraInbox(Statements):
             return None
 
         found = await all_of(one(*place) for place in dict.fromkeys(places))
-        return {m.id: m for m in await self._without_erased([m for m in found if m is not None])}
+        return await self.to_show(m for m in found if m is not None)
+
+    async def to_show(self, messages: Iterable[Notification]) -> dict[str, Notification]:
+        """These messages by id, as the ports know them. Raises `Unavailable`."""
+        return {m.id: m for m in await self._without_erased(list(messages))}
 
     async def forget(self, owner: str) -> None:
         """Remove everything an erased user was told. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""

@@ -13,8 +13,9 @@ from zlib import crc32
 
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
-from plaudit.domain.catalogue import MAX_CODE, NONE
-from plaudit.domain.cell import Transition
+from plaudit.adapters.cassandra.statements import PARTITIONS, tens
+from plaudit.domain.catalogue import MAX_CODE, NONE, Registration
+from plaudit.domain.cell import Header, Transition
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.domain.lanes import lane_of, merge
@@ -32,6 +33,8 @@ PER_BATCH = 64  # entries of one partition that are written together
 # Partitions with a single entry that are written together: half the cost of a request for each. One more, and Cassandra
 # warns of every batch; with the longest ids it is below the size it warns of too.
 PARTITIONS_PER_BATCH = 10
+TENS_AT_ONCE = 8  # of headers
+USERS_OF_TEN = 20  # what is asked of ten targets together is asked of each for the users of all
 NEWEST = (2**63 - 1, "")
 LIST_BUCKETS = 8  # of a split target, besides that of its root
 
@@ -62,10 +65,16 @@ SELECT target, reaction, created_at, WRITETIME(reaction) FROM $keyspace.reaction
 MINE = """
 SELECT user, lanes, reaction, updated_at FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user IN ('', ?)
 """
+HEADERS = """
+SELECT target, seq, lanes, header, registration FROM $keyspace.cell WHERE target IN ? AND bucket = 0 AND user = ''
+"""
 HEADER = "SELECT seq, lanes, header, registration FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user = ''"
 MINE_OF_MANY = (
     "SELECT user, lanes, reaction FROM $keyspace.cell WHERE target = ? AND bucket = ? AND user IN ?"
 )
+MANY_OF_MANY = """
+SELECT target, user, lanes, reaction FROM $keyspace.cell WHERE target IN ? AND bucket = 0 AND user IN ?
+"""
 
 
 class CassandraLists:
@@ -81,6 +90,7 @@ class CassandraLists:
         self._prepared: dict[str, Any] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
         self._header_room = asyncio.Semaphore(HEADERS_AT_ONCE)
+        self._tens_room = asyncio.Semaphore(TENS_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
@@ -94,7 +104,9 @@ class CassandraLists:
             NEWEST_REACTED,
             MINE,
             MINE_OF_MANY,
+            MANY_OF_MANY,
             HEADER,
+            HEADERS,
         ):
             self._prepared[query] = await self._session.prepare(query)
         return self
@@ -167,43 +179,82 @@ class CassandraLists:
         return dict(zip(targets, await _all(map(on, targets)), strict=True))
 
     async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        async def on(target: str, users: list[str]) -> list[tuple[tuple[str, str], int]]:
-            lanes, found = await self._reactions(target, 0, users)
-            if lanes > 1:
-                by_lane: dict[int, list[str]] = {}
-                for user in users:
-                    by_lane.setdefault(lane_of(user, lanes), []).append(user)
-                for _, newer in await _all(
-                    self._reactions(target, bucket, some) for bucket, some in by_lane.items()
-                ):
-                    found |= newer
-            return [((target, user), reaction) for user, reaction in found.items() if reaction]
+        async def of(targets: list[str]) -> list[tuple[tuple[str, str], int]]:
+            roots = await self._roots(targets, by_target)
+            found = await _all(
+                self._in_lanes(by_target[target], target, *roots[target]) for target in targets
+            )
+            return [line for lines in found for line in lines]
 
         by_target: dict[str, list[str]] = {}
         for target, user in dict.fromkeys(pairs):
             by_target.setdefault(target, []).append(user)
-        found = await _all(on(target, users) for target, users in by_target.items())
+        found = await _all(map(of, _groups(by_target)))
         return dict(line for lines in found for line in lines)
 
-    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
-        async def one(target: str) -> Target | None:
-            root = await self._cell(target, 0)
-            if root is None or root.header is None or root.header.lanes == 1:
-                return root
-            buckets = range(1, root.header.lanes + 1)
-            cells = await _all(self._cell(target, bucket) for bucket in buckets)
-            lanes = {n: cell.header for n, cell in zip(buckets, cells, strict=True) if cell and cell.header}
-            return Target(merge(root.header, lanes), root.registration, {0: root.header, **lanes})
+    async def _roots(
+        self, targets: list[str], by_target: dict[str, list[str]]
+    ) -> dict[str, tuple[int, dict[str, int]]]:
+        """As `_reactions`, of the roots of these targets."""
+        if len(targets) == 1:
+            return {targets[0]: await self._reactions(targets[0], 0, by_target[targets[0]])}
+        users = {user for target in targets for user in by_target[target]}
+        lanes, found = dict.fromkeys(targets, 1), {target: dict[str, int]() for target in targets}
+        for target, name, over, reaction in await self._rows(MANY_OF_MANY, targets, ["", *users]):
+            if name:
+                found[target][name] = reaction or NONE
+            else:
+                lanes[target] = over or 1
+        return {
+            target: (lanes[target], {user: its[user] for user in by_target[target] if user in its})
+            for target, its in found.items()
+        }
 
+    async def _in_lanes(
+        self, users: list[str], target: str, lanes: int, found: dict[str, int]
+    ) -> list[tuple[tuple[str, str], int]]:
+        """The reactions `found` in the root of a target, and the newer ones in its lanes."""
+        if lanes > 1:
+            by_lane: dict[int, list[str]] = {}
+            for user in users:
+                by_lane.setdefault(lane_of(user, lanes), []).append(user)
+            work = (self._reactions(target, bucket, some) for bucket, some in by_lane.items())
+            for _, newer in await _all(work):
+                found |= newer
+        return [((target, user), reaction) for user, reaction in found.items() if reaction]
+
+    async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         ids = list(dict.fromkeys(ids))
-        found = zip(ids, await _all(map(one, ids)), strict=True)
-        return {target: state for target, state in found if state is not None}
+        if len(ids) < PARTITIONS:
+            roots = dict(zip(ids, await _all(self._cell(target, 0) for target in ids), strict=True))
+        else:
+            found = await _all(map(self._root_cells, tens(ids)))
+            roots = dict(line for lines in found for line in lines)
+        split = {
+            name: (root.header, root.registration)
+            for name, root in roots.items()
+            if root and root.header and root.header.lanes > 1
+        }
+        whole = zip(split, await _all(self._whole(name, *its) for name, its in split.items()), strict=True)
+        return {target: state for target, state in (roots | dict(whole)).items() if state is not None}
+
+    async def _root_cells(self, targets: list[str]) -> list[tuple[str, Target | None]]:
+        async with self._tens_room:
+            result = await self._session.read(self._prepared[HEADERS].bind([targets]))
+        return [(target, _target(*line)) for target, *line in (row.as_tuple() for row in result.all())]
+
+    async def _whole(self, target: str, header: Header, registration: Registration | None) -> Target:
+        """A split target, from what its root is."""
+        buckets = range(1, header.lanes + 1)
+        cells = await _all(self._cell(target, bucket) for bucket in buckets)
+        lanes = {n: cell.header for n, cell in zip(buckets, cells, strict=True) if cell and cell.header}
+        return Target(merge(header, lanes), registration, {0: header, **lanes})
 
     async def _cell(self, target: str, bucket: int) -> Target | None:
         async with self._header_room:
             result = await self._session.read(self._prepared[HEADER].bind([target, bucket]))
-        for seq, lanes, header, registration in (row.as_tuple() for row in result.all()):
-            return Target(unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration))
+        for row in result.all():
+            return _target(*row.as_tuple())
         return None
 
     async def _row(self, target: str, bucket: int, user: str) -> tuple[int, State | None]:
@@ -325,6 +376,23 @@ def _keep_newer(
 def _some(writes: Iterator[tuple[str, list[Any]]]) -> Iterator[_Batch]:
     while batch := list(islice(writes, PER_BATCH)):
         yield batch
+
+
+def _target(seq: int | None, lanes: int | None, header: bytes | None, registration: bytes | None) -> Target:
+    return Target(unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration))
+
+
+def _groups(by_target: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Targets that are asked together: few, with few users of all of them."""
+    group, users = list[str](), 0
+    for target, its in by_target.items():
+        if group and (len(group) == PARTITIONS or users + len(its) > USERS_OF_TEN):
+            yield group
+            group, users = [], 0
+        group.append(target)
+        users += len(its)
+    if group:
+        yield group
 
 
 async def _all(work: Iterable[Awaitable[T]]) -> list[T]:

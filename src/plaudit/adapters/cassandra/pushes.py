@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import NamedTuple, cast
 from zlib import crc32
 
+from plaudit.adapters.cassandra.session import Session
 from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.notifications import Channel, Notification
@@ -19,6 +20,7 @@ SLICE_US = 60 * SECOND
 # A slice this long over gets no more pushes: clocks are a second apart at most, and a write ends within seconds.
 CLOSED_AFTER_US = 60 * SECOND
 HOUR_S = 3600
+OPEN_AT_MOST = 1_000
 
 OPEN = "INSERT INTO $keyspace.push_slice (shard, channel, slice) VALUES (?, ?, ?)"
 CLOSE = "DELETE FROM $keyspace.push_slice WHERE shard = ? AND channel = ? AND slice = ?"
@@ -101,18 +103,26 @@ class Pushes(Statements):
 
     queries = (OPEN, CLOSE, SLICES, ALL_SLICES, ADD, DROP, DUE, COUNT)
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._open: set[tuple[Channel, int, int]] = set()  # slices that this process has opened
+
     async def add(self, lines: Iterable[Line]) -> None:
         """Put pushes there; once more is the same. Raises `Unavailable` and `OutcomeUnknown`."""
         lines = list(lines)
-        # Before the pushes, or nobody would find them.
-        for channel, shard, slice_ in sorted({line.place[:3] for line in lines}):
-            await self._write(OPEN, shard, channel, slice_)
-        for line in lines:
-            await self._write(ADD, *line.place, line.owner, line.at, line.created_at, line.tries, line.reason)
+        # Before the pushes, or nobody would find them. Nobody closes a slice before it is over.
+        new = {line.place[:3] for line in lines} - self._open
+        await self._write_all((OPEN, shard, channel, slice_) for channel, shard, slice_ in sorted(new))
+        self._open = new if len(self._open) > OPEN_AT_MOST else self._open | new
+        await self._write_all(
+            (ADD, *line.place, line.owner, line.at, line.created_at, line.tries, line.reason)
+            for line in lines
+        )
 
-    async def drop(self, place: Place) -> None:
-        """Forget a push. Idempotent. Raises `Unavailable` and `OutcomeUnknown`: it is made once more, under its id."""
-        await self._write(DROP, *place)
+    async def drop(self, places: Iterable[Place]) -> None:
+        """Forget pushes. Idempotent. Raises `Unavailable` and `OutcomeUnknown`: some are made once more, under their
+        ids."""
+        await self._write_all((DROP, *place) for place in places)
 
     async def slices(self, channel: Channel, shard: int, now: int) -> list[int]:
         """Slices that may hold something that is due, the oldest first. Raises `Unavailable`."""
@@ -128,6 +138,7 @@ class Pushes(Statements):
     async def close(self, channel: Channel, shard: int, slice_: int, now: int) -> None:
         """An empty slice is not read any more, if it is long over."""
         if now > (slice_ + 1) * SLICE_US + CLOSED_AFTER_US:
+            self._open.discard((channel, shard, slice_))
             try:
                 await self._write(CLOSE, shard, channel, slice_)
             except OutcomeUnknown:

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.windows import Watch, pack, unpack
 
 log = logging.getLogger("plaudit.cassandra")
 
-TOLD = "SELECT watch FROM $keyspace.told WHERE target = ?"
+TOLD = "SELECT target, watch FROM $keyspace.told WHERE target IN ?"
 REMEMBER = "INSERT INTO $keyspace.told (target, watch) VALUES (?, ?)"
 
 
@@ -19,17 +19,13 @@ class CassandraTold(Statements):
     queries = (TOLD, REMEMBER)
 
     async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
-        async def of(target: str) -> Watch | None:
-            for (watch,) in await self._rows(TOLD, target):
-                try:
-                    return unpack(watch)
-                except Corrupt as error:
-                    log.error("whom the owner of %s was told of cannot be read: %s", target, error)
-            return None
-
-        targets = list(dict.fromkeys(targets))
-        found = zip(targets, await all_of(map(of, targets)), strict=True)
-        return {target: watch for target, watch in found if watch is not None}
+        found = dict[str, Watch]()
+        for target, watch in await self._of_all(TOLD, targets):
+            try:
+                found[target] = unpack(watch)
+            except Corrupt as error:
+                log.error("whom the owner of %s was told of cannot be read: %s", target, error)
+        return found
 
     async def remember(self, watches: Mapping[str, Watch]) -> None:
-        await all_of(self._write(REMEMBER, target, pack(watch)) for target, watch in watches.items())
+        await self._write_all((REMEMBER, target, pack(watch)) for target, watch in watches.items())

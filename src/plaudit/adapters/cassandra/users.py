@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from plaudit.adapters.cassandra.packed import pack_profile, unpack_profile
 from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import tens
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Profile
@@ -17,7 +18,7 @@ SLICE_S = 3600
 AHEAD_US = 60_000_000
 
 PUT = "UPDATE $keyspace.profile USING TIMESTAMP ? SET profile = ? WHERE user = ?"
-GET = "SELECT profile FROM $keyspace.profile WHERE user = ?"
+GET = "SELECT user, profile FROM $keyspace.profile WHERE user IN ?"
 DROP = "DELETE FROM $keyspace.profile USING TIMESTAMP ? WHERE user = ?"
 MARK = "INSERT INTO $keyspace.erased_user (user, erased_at, elsewhere_at) VALUES (?, ?, ?)"
 MARKED = "SELECT erased_at FROM $keyspace.erased_user WHERE user = ?"
@@ -49,13 +50,13 @@ class CassandraUsers:
         await self._write(PUT, at, pack_profile(profile), user)
 
     async def get(self, users: Collection[str]) -> dict[str, Profile]:
-        async def one(user: str) -> Profile | None:
+        async def some(names: list[str]) -> list[tuple[Any, ...]]:
             async with self._room:
-                lines = await self._rows(GET, user)
-            return unpack_profile(lines[0][0]) if lines else None
+                return await self._rows(GET, names)
 
-        found = await asyncio.gather(*map(one, users))
-        return {user: profile for user, profile in zip(users, found, strict=True) if profile is not None}
+        found = await asyncio.gather(*map(some, tens(users)))
+        profiles = {user: unpack_profile(profile) for lines in found for user, profile in lines}
+        return {user: profile for user, profile in profiles.items() if profile is not None}
 
     async def walk(self) -> AsyncIterator[dict[str, Profile]]:
         async for lines in self._pages(WALK):
