@@ -1,21 +1,28 @@
 """What is shipped for operators names what the code has."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from plaudit.adapters.sqlite.database import CLOSE_WITHIN_S
 from plaudit.domain.cell import Outcome
 from plaudit.http.problems import CODES
+from plaudit.http.server import DRAIN_WITHIN_S
 from plaudit.telemetry import METRICS
 from tests.meta.files import ROOT
 from tests.support.api import open_api
 
+DEPLOY = ROOT / "deploy"
+UNITS = ("plaudit.service", "plaudit-backup.service", "plaudit-backup.timer")
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
 SERIES = {metric.name + suffix: metric for metric in METRICS for suffix in SUFFIXES[metric.kind]}
-RULES = ROOT / "deploy" / "prometheus"
+RULES = DEPLOY / "prometheus"
 FILES = ("alerts.yml", "alerts-embedded.yml", "alerts-cluster.yml")
 each_file = pytest.mark.parametrize("name", FILES)
 
@@ -89,3 +96,43 @@ async def test_the_embedded_profile_has_all_that_its_rules_ask_for(tmp_path: Pat
     names = asked("alerts.yml") | asked("alerts-embedded.yml")
     assert {name.removesuffix("_total") for name in names} - there == set()
     assert not [name for name in names if SERIES[name].help.startswith("Cluster:")]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_to_say_about_the_units(tmp_path: Path) -> None:
+    """With this program in the place of the installed one, because it looks whether that is there."""
+    program = Path(sys.executable).with_name("plaudit")
+    for name in UNITS:
+        text = (DEPLOY / "systemd" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/plaudit/bin/plaudit", str(program)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in UNITS)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_units_and_the_image_give_it_time_to_stop() -> None:
+    """Draining, then closing the file."""
+    least_s = DRAIN_WITHIN_S + CLOSE_WITHIN_S
+    (unit_s,) = re.findall(
+        r"^TimeoutStopSec=(\d+)$", (DEPLOY / "systemd" / UNITS[0]).read_text("utf-8"), re.MULTILINE
+    )
+    image = (DEPLOY / "Dockerfile").read_text("utf-8")
+    (image_s,) = re.findall(r"--stop-timeout (\d+)", image)
+    assert min(int(unit_s), int(image_s)) > least_s
+    assert "STOPSIGNAL SIGTERM" in image
+
+
+def test_the_image_is_made_of_files_that_exist_and_runs_as_nobody_special() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    copied = [
+        name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for name in line.split()
+    ]
+    assert {"src", "pyproject.toml", "requirements.lock", "requirements-cluster.lock"} <= set(copied)
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    let_in = re.findall(r"^!(.*)$", (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE)
+    assert [name for name in copied if not any(Path(name).match(pattern) for pattern in let_in)] == []
+    assert int(re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1]) > 0
+    assert re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE) == ['["/opt/plaudit/bin/plaudit"]']
