@@ -73,6 +73,7 @@ class Database:
         self._read_connections: list[apsw.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="plaudit-read")
         self._reads = 0
+        self._counting = threading.Lock()
         self.writable = True
         # A commit that failed may lie in the log, whole, behind its end: the next transaction writes over it, also if
         # it changes nothing else. Else a crash could bring back what somebody was told is not there.
@@ -142,19 +143,22 @@ class Database:
             raise Unavailable("the database is closed")
         if self._reads >= MAX_READS_WAITING:
             raise Overloaded("Too many reads are waiting for the database; try again in a moment.")
-        self._reads += 1
-        reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
-        reading.add_done_callback(self._has_read)
+        with self._counting:
+            self._reads += 1
+        handed: Work[T] = Work(lambda: self._read(work), _nobody)
+        self._readers.submit(self._read_counted, handed)
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await asyncio.shield(reading)  # who goes away leaves it in the queue, where it counts
-        except TimeoutError:
+            return await handed.done(ANSWER_WITHIN_S)
+        except (Overloaded, OutcomeUnknown):
             raise Unavailable("the disk did not answer in time") from None
 
-    def _has_read(self, reading: "asyncio.Future[T]") -> None:
-        self._reads -= 1
-        if not reading.cancelled():
-            reading.exception()  # seen, also where nobody waits for it any more
+    def _read_counted(self, handed: Work[T]) -> None:
+        """Who goes away leaves it in the queue, where it counts until a thread has come by."""
+        try:
+            handed()
+        finally:
+            with self._counting:
+                self._reads -= 1
 
     def _read(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
@@ -304,6 +308,10 @@ class Database:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _nobody() -> None:
+    """Is told when a read ends late."""
 
 
 def connect(path: Path, flags: int, vfs: str | None = None) -> apsw.Connection:

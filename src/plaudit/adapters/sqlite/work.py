@@ -1,7 +1,7 @@
-"""Work that callers on the event loop hand to the writer thread, and what they are told of it.
+"""Work that callers on the event loop hand to the threads of a database, and what they are told of it.
 
-Guarantees: work is begun by the writer or withdrawn by who waits for it, never both; so whoever is told that nothing
-was stored is right, though the writer comes back later.
+Guarantees: work is begun by a thread or withdrawn by who waits for it, never both; so whoever is told that nothing
+was stored is right, though the thread comes back later.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = logging.getLogger("plaudit.sqlite")
 
 
 class Work(Generic[T]):
-    """One piece of work. Made on the event loop; called on the writer thread, once."""
+    """One piece of work. Made on the event loop; called on a thread, once."""
 
     def __init__(self, run: Callable[[], T], late: Callable[[], None]) -> None:
         """`late` is called on the event loop when work ends whose caller was told that nobody knows."""
@@ -68,4 +68,4 @@ class Work(Generic[T]):
         if self._given_up:
             self._late()
         if not isinstance(error, PlauditError):
-            log.error("a write failed after its caller had gone", exc_info=error)
+            log.error("work on the file failed after its caller had gone", exc_info=error)
