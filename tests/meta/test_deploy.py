@@ -1,5 +1,6 @@
 """What is shipped for operators names what the code has."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -56,6 +57,23 @@ def test_alerts_ask_for_metrics_and_labels_that_exist(name: str) -> None:
         assert label in (SERIES[series].label or "").split(", ")
     for outcomes in re.findall(r'outcome=~"([^"]*)"', text):
         assert set(outcomes.split("|")) <= CODES.keys() | {outcome.name.lower() for outcome in Outcome}
+
+
+def test_the_dashboard_shows_metrics_and_labels_that_exist() -> None:
+    board = json.loads((DEPLOY / "grafana" / "plaudit.json").read_text(encoding="utf-8"))
+    targets = [target for panel in board["panels"] for target in panel["targets"]]
+    assert {
+        series for target in targets for series in re.findall(r"\bplaudit_\w+", target["expr"])
+    } <= SERIES.keys()
+    for target in targets:
+        (series,) = set(re.findall(r"\bplaudit_\w+?(?=_sum|_count|[^\w])", target["expr"]))
+        metric = next(metric for name, metric in SERIES.items() if name.startswith(series))
+        shown = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+        assert set(shown) <= set((metric.label or "").split(", ")), target
+        assert all(label in re.findall(r"by \(([^)]*)\)", target["expr"])[0] for label in shown), target
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in board["panels"]}) == len(places)
 
 
 @each_file
