@@ -39,7 +39,7 @@ def mine(session: Session, clock: ManualClock) -> RedisMine:
 
 @pytest.fixture
 def user() -> str:
-    return f"u{next(_users)}"
+    return f"mine-{next(_users)}"
 
 
 async def tap(mine: RedisMine, user: str, target: str, reaction: int, at: int) -> None:
