@@ -49,8 +49,9 @@ _GIVE = (
     *("target_closed", "reaction_not_allowed"),
 )
 _TARGET_IDS = ("missing_parameter", "invalid_target_id", "too_many_targets", "repeated_target")
-_SEEN = (*_TOKEN, "target_not_granted", *_QUERY, *_ANY)
-_SERVICE = (*_TOKEN, "scope_missing", *_QUERY, *_ANY)
+_SEEN = (*_TOKEN, "target_not_granted", *_QUERY, *_ANY, "overloaded")
+_SERVICE = (*_TOKEN, "scope_missing", *_QUERY, *_ANY, "overloaded")
+_WRITTEN = ("deadline", "outcome_unknown")
 
 _TAP_PARAMETERS = ("IdempotencyKey", "PlauditUser", "PlauditRoute")
 _READ_PARAMETERS = ("PlauditUser", "PlauditRoute")
@@ -127,7 +128,7 @@ _READ = (
         "tell for 15 s. A token that is sent has to be good; where one is needed, the stream ends with it. Come back "
         "when a stream ends: its first event tells all again.",
         (Answer(200, "The stream.", None, media="text/event-stream"),),
-        (*_SEEN, *_TARGET_IDS, "overloaded"),
+        (*_SEEN, *_TARGET_IDS),
         ("TargetIds",),
     ),
     Call(
@@ -179,7 +180,7 @@ _READ = (
         *("reacted", "get", "/api/v1/me/reactions", "Read", "user", "What I reacted to"),
         "The targets that the user has a reaction on, newest first.",
         (Answer(200, "A page of reactions.", "ReactedPage"),),
-        (*_TOKEN, *_ACTING, "missing_parameter", *_QUERY, "invalid_cursor", *_ANY),
+        (*_TOKEN, *_ACTING, "missing_parameter", *_QUERY, "invalid_cursor", *_ANY, "overloaded"),
         ("Cursor", "Limit", "PlauditUser"),
     ),
 )
@@ -204,7 +205,7 @@ _HOST_APP = (
             *_SERVICE,
             *_BODY,
             *("not_found", "invalid_target_id", "invalid_user_id", "unknown_reaction", "unknown_target_type"),
-            *("deletion_in_progress", "outcome_unknown"),
+            *("deletion_in_progress", *_WRITTEN),
         ),
         ("TargetId",),
         "TargetDescription",
@@ -227,14 +228,14 @@ _HOST_APP = (
         *("delete_target", "delete", "/api/v1/targets/{target_id}", "Host app", "service", "Delete a target"),
         "From now on its counts are 0 and taps on it are refused; its reactions are removed in the background.",
         _DELETED,
-        (*_SERVICE, "not_found", "invalid_target_id", "outcome_unknown"),
+        (*_SERVICE, "not_found", "invalid_target_id", *_WRITTEN),
         ("TargetId",),
     ),
     Call(
         *("describe_user", "put", "/api/v1/users/{user_id}", "Host app", "service", "Describe a user"),
         "How a user is shown to others. Replaces the whole description.",
         (Answer(200, "Stored.", "Profile"),),
-        (*_SERVICE, *_BODY, "invalid_user_id", "user_erased", "outcome_unknown"),
+        (*_SERVICE, *_BODY, "invalid_user_id", "user_erased", *_WRITTEN),
         ("UserId",),
         "UserDescription",
     ),
@@ -243,7 +244,7 @@ _HOST_APP = (
         "For good: the id is never used again. Their taps are refused from now on, their profile is gone, and "
         "their reactions are removed in the background.",
         _DELETED,
-        (*_SERVICE, "invalid_user_id", "outcome_unknown"),
+        (*_SERVICE, "invalid_user_id", *_WRITTEN),
         ("UserId",),
     ),
     Call(

@@ -18,9 +18,9 @@ from plaudit.services.mine import (
 _TAG = "Notifications"
 _USER = (
     *("token_missing", "token_invalid", "token_expired", "scope_missing", "invalid_user_id"),
-    *("missing_parameter", "unknown_parameter", "invalid_parameter", "internal", "unavailable"),
+    *("missing_parameter", "unknown_parameter", "invalid_parameter", "internal", "unavailable", "overloaded"),
 )
-_WRITE = (*_USER, "rate_limited", "outcome_unknown")
+_WRITE = (*_USER, "rate_limited", "deadline", "outcome_unknown")
 _BODY = (
     *("invalid_json", "body_too_large", "unsupported_media_type", "duplicate_field"),
     *("unknown_field", "invalid_field"),
