@@ -8,13 +8,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from plaudit.adapters.sqlite import Database, database
+from plaudit.adapters.sqlite import Database, SqliteAudit, database
 from plaudit.domain.catalogue import Registration
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.directory import Profile
+from plaudit.ports.notifications import Address, Settled
 from tests.integration.sqlite.faults import Disk
 from tests.support.api import assert_problem, open_api
 from tests.support.clock import ManualClock
+from tests.support.notifying import message
 from tests.support.stores import stores_on
 from tests.support.taps import cell, toggle
 from tests.support.wait import happens, until
@@ -44,7 +46,7 @@ async def hung(disk: Disk) -> None:
 
 
 async def test_writes_are_answered_in_time_bounded_and_truly(
-    tmp_path: Path, clock: ManualClock, disk: Disk
+    tmp_path: Path, clock: ManualClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Database(tmp_path, vfs=disk.vfs) as opened:
         stores = stores_on(opened, clock)
@@ -67,6 +69,7 @@ async def test_writes_are_answered_in_time_bounded_and_truly(
             assert Counter(map(named, outcomes[1:])) == {"deadline": BOUND, "overloaded": MANY - BOUND}
             with pytest.raises(Overloaded):  # what was withdrawn still takes its place
                 await stores.directory.put_profile("late", Profile(name="Late"))
+        monkeypatch.undo()  # the disk is well again, and may be slow
         await stores.ledger.commit([cell("after", toggle("ann"))])
         targets = await stores.counters.targets(["t", *(f"t{n}" for n in range(MANY))])
         assert set(targets) == {"t"}, "stored, though it was said that it was not"
@@ -74,7 +77,9 @@ async def test_writes_are_answered_in_time_bounded_and_truly(
         await stores.directory.put_profile("late", Profile(name="Late"))
 
 
-async def test_a_write_that_ends_late_is_told_of(tmp_path: Path, clock: ManualClock, disk: Disk) -> None:
+async def test_a_write_that_ends_late_is_told_of(
+    tmp_path: Path, clock: ManualClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = asyncio.Event()
     async with Database(tmp_path, vfs=disk.vfs) as opened:
         opened.landed_late = told.set
@@ -83,16 +88,19 @@ async def test_a_write_that_ends_late_is_told_of(tmp_path: Path, clock: ManualCl
             with pytest.raises(OutcomeUnknown):
                 await stores.directory.register("t", Registration(type="post"))
             assert not told.is_set()
+        monkeypatch.undo()  # the disk is well again, and may be slow
         async with asyncio.timeout(5):
             await told.wait()
         assert (await stores.target("t")).registration is not None
 
 
-async def test_taps_and_imports_wait_by_their_own_rules(
-    tmp_path: Path, clock: ManualClock, disk: Disk
+async def test_taps_and_what_came_of_pushes_wait_by_their_own_rules(
+    tmp_path: Path, clock: ManualClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Database(tmp_path, vfs=disk.vfs) as opened:
         stores = stores_on(opened, clock)
+        await stores.inbox.put([message("a")], [Address("a", "webhook")], 1)
+        [parcel] = await stores.deliveries.claim("webhook", 1, 30, 1)
         with disk.hanging():
             writes = [
                 asyncio.create_task(stores.directory.put_profile(f"u{n}", Profile(name="U")))
@@ -100,11 +108,33 @@ async def test_taps_and_imports_wait_by_their_own_rules(
             ]
             await hung(disk)
             tap = asyncio.create_task(stores.ledger.commit([cell("t", toggle("ann"))]))
+            # Were it refused, the push would be made once more.
+            pushed = asyncio.create_task(
+                stores.deliveries.settle([Settled(parcel=parcel, reason="delivered")])
+            )
             await asyncio.wait(writes)
             assert not tap.done()
+            assert not pushed.done()
+        monkeypatch.undo()  # the disk is well again, and may be slow
         await tap
+        await pushed
         assert await stores.counts("t") == (1,)
+        assert not (await stores.deliveries.waiting()).get("webhook")
         await asyncio.gather(*writes, return_exceptions=True)
+
+
+async def test_the_auditor_waits_for_a_slow_disk(tmp_path: Path, clock: ManualClock, disk: Disk) -> None:
+    """Whoever gave up would have the same read a second time, beside the first, and trim no events meanwhile."""
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        stores = stores_on(opened, clock)
+        await stores.ledger.commit([cell("t", toggle("ann"))])
+        with disk.hanging("read"):
+            look = asyncio.create_task(SqliteAudit(opened).drift(["t"], 100))
+            await hung(disk)
+            with pytest.raises(Unavailable):  # who waits as long as others do
+                await stores.counts("t")
+            assert not look.done()
+        assert (await look).compared == 1
 
 
 async def test_a_read_that_hangs_is_unavailable_and_counts_until_it_ends(
@@ -119,6 +149,7 @@ async def test_a_read_that_hangs_is_unavailable_and_counts_until_it_ends(
             assert Counter(map(named, outcomes)) == {"Unavailable": 3, "overloaded": 2}
             with pytest.raises(Overloaded):
                 await stores.counts("t")
+        monkeypatch.undo()  # the disk is well again, and may be slow
         await until(lambda: opened._reads == 0, "the end of the reads")
         assert await stores.counts("t") == (1,)
 

@@ -27,7 +27,9 @@ class SqliteAudit:
     async def drift(self, targets: Sequence[str], max_rows: int) -> Compared:
         """Compare the headers of those that have few rows with them."""
 
-        return await self._database.read(lambda connection: compare(connection, targets, max_rows))
+        return await self._database.read(
+            lambda connection: compare(connection, targets, max_rows), patient=True
+        )
 
     async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
         """Compare one target on a connection of its own, so that neither readers nor the writer wait for it.

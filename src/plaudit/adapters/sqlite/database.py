@@ -134,21 +134,22 @@ class Database:
         self._inbox.put(handed)
         return await handed.done(None if patient else ANSWER_WITHIN_S)
 
-    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, work: Callable[[apsw.Connection], T], *, patient: bool = False) -> T:
         """Run `work` on a read connection in a thread of its own. Raises `Unavailable` or `Overloaded`.
 
         Each statement sees one state of the file; work that needs one state over several begins a transaction.
+        `patient` is as for `write`: who was not answered in time would only have the same read a second time.
         """
         if self._closing.is_set():
             raise Unavailable("the database is closed")
-        if self._reads >= MAX_READS_WAITING:
+        if not patient and self._reads >= MAX_READS_WAITING:
             raise Overloaded("Too many reads are waiting for the database; try again in a moment.")
         with self._counting:
             self._reads += 1
         handed: Work[T] = Work(lambda: self._read(work), _nobody)
         self._readers.submit(self._read_counted, handed)
         try:
-            return await handed.done(ANSWER_WITHIN_S)
+            return await handed.done(None if patient else ANSWER_WITHIN_S)
         except (Overloaded, OutcomeUnknown):
             raise Unavailable("the disk did not answer in time") from None
 

@@ -93,7 +93,8 @@ class SqliteDeliveries:
                     _settle_device(connection, result.parcel.device.id, result)
 
         if results:
-            await self._database.write(work)
+            # One that is refused is forgotten, and its push goes out once more.
+            await self._database.write(work, patient=True)
         for result in results:
             self._leases.pop(result.parcel.no, None)
 
