@@ -1,6 +1,7 @@
 """A store that others can do without: not waited for while it is away, and slow is away."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -80,5 +81,56 @@ def test_answers_at_the_last_moment_take_back_no_failure() -> None:
             await asyncio.gather(probed.ask(partial(asyncio.sleep, takes_s)), return_exceptions=True)
         assert not probed.away
         assert probed.degraded
+
+    loop.run(main())
+
+
+async def test_a_pause_of_this_process_says_nothing_of_the_store(anyio_backend: str) -> None:
+    """Its timers come before the answers, which were there in time."""
+    probed = Probed("a store", slow_s=SLOW_S)
+
+    async def answer() -> int:
+        await asyncio.sleep(SLOW_S / 10)
+        return 7
+
+    asking = [asyncio.create_task(probed.ask(answer)) for _ in range(2 * FAILURES)]
+    await asyncio.sleep(0)  # all of them have asked
+    time.sleep(2 * SLOW_S)
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert not probed.degraded
+    await probed.close()
+
+
+def test_of_many_that_were_asked_at_once_one_failure_is_counted() -> None:
+    async def main() -> None:
+        probed = Probed("a store", slow_s=1.0)
+        many = (probed.ask(partial(asyncio.sleep, 2.0)) for _ in range(2 * FAILURES))
+        await asyncio.gather(*many, return_exceptions=True)
+        assert probed.degraded
+        assert not probed.away
+        await probed.close()
+
+    loop.run(main())
+
+
+def test_a_probe_that_is_answered_at_the_last_moment_does_not_bring_the_store_back() -> None:
+    """What is asked then would not be answered any sooner, and the store go away again with the next."""
+
+    async def main() -> None:
+        probed = Probed("a store", every_s=1.0, slow_s=1.0)
+        took_s = 2.0
+
+        async def answer() -> None:
+            await asyncio.sleep(took_s)
+
+        for _ in range(FAILURES):
+            await asyncio.gather(probed.ask(answer), return_exceptions=True)
+        took_s = 0.9
+        await asyncio.sleep(20)
+        assert probed.away
+        took_s = 0.1
+        await asyncio.sleep(4)
+        assert not probed.away
+        await probed.close()
 
     loop.run(main())
