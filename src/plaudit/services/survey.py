@@ -101,15 +101,17 @@ class Survey:
             for step in planned:
                 seen.tally.add(step.tally)
 
-        async def look_at(some: Sequence[str]) -> None:
-            new = await self._roots.unwritten(some)  # many in one read, so that most need none of their own
-            for target in some:
-                await look(target, _NOTHING if target in new else None)
+        async def ask(some: Sequence[str]) -> None:
+            new.update(
+                await self._roots.unwritten(some)
+            )  # many in one read, so that most need none of their own
 
+        new: set[str] = set()
         targets = list(dict.fromkeys([*batch.targets, *batch.reactions]))
         await each(
-            [targets[at : at + TARGETS_AT_ONCE] for at in range(0, len(targets), TARGETS_AT_ONCE)], look_at
+            [targets[at : at + TARGETS_AT_ONCE] for at in range(0, len(targets), TARGETS_AT_ONCE)], ask
         )
+        await each(targets, lambda target: look(target, _NOTHING if target in new else None))
         return seen
 
     async def erased(self, names: Iterable[str]) -> set[str]:
