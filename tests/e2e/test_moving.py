@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -27,6 +28,16 @@ LINE = '{"target_id":"t%d","user_id":"u%d","reaction":"like","created_at":"2025-
 def environment(data: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PLAUDIT_")}
     return {**inherited, "COLUMNS": "200", "PLAUDIT_DATA": str(data)}
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """It is gone at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def plaudit(data: Path, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -136,8 +147,10 @@ def test_a_running_server_keeps_imports_out_and_lets_the_rest_in(tmp_path: Path)
     audit_file(server.data / "plaudit.db")
 
 
+# Who was started in the background by a shell ignores SIGINT, and so do its children unless they say otherwise.
 SMALL_BATCHES = """
-import sys
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from plaudit.services import transfer
 from plaudit.cli import main
 transfer.RECORDS_AT_ONCE = 200
@@ -187,7 +200,7 @@ def test_an_interrupted_import_says_how_to_go_on(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     os.close(reader)
-    with os.fdopen(writer, "wb") as pipe:
+    with ended(process), os.fdopen(writer, "wb") as pipe:
         pipe.write(lines(500).encode())
         pipe.flush()
         deadline = time.monotonic() + 30

@@ -60,6 +60,15 @@ def accepts(address: str, port: int) -> bool:
     return True
 
 
+def _goes_on(task: Path) -> bool:
+    """Whether this thread (a folder of /proc) still runs, or would."""
+    try:
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
+    return state in "RSD"
+
+
 def _die_with_the_tests() -> None:
     """Between fork and exec: however the tests end, the kernel ends this process too. Linux only; elsewhere a test run
     that is killed with SIGKILL leaves its servers behind.
@@ -118,6 +127,11 @@ class Node:
     def freeze(self) -> None:
         """Stop it in its tracks: connections stay open and nobody answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        deadline = time.monotonic() + 10  # a thread stops when it gets its turn, and may answer until then
+        while any(_goes_on(task) for task in tasks.iterdir()):
+            assert time.monotonic() < deadline, f"{self.name} does not stop"
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -182,7 +182,7 @@ METHODS = [
     (f"{REACTIONS}/feed", "GET, POST", ["PUT", "DELETE"]),
     (f"{REACTIONS}/mine", "GET, POST", ["PUT", "PATCH"]),
     ("/api/v1/me/reactions", "GET", ["POST", "DELETE"]),
-    ("/api/v1/targets/t", "DELETE, PUT", ["GET", "POST", "PATCH"]),
+    ("/api/v1/targets/t", "DELETE, GET, PUT", ["POST", "PATCH"]),
     ("/api/v1/users/u", "DELETE, PUT", ["GET", "POST", "PATCH"]),
     ("/api/v1/jobs/j", "GET", ["POST", "PUT", "DELETE"]),
     ("/healthz", "GET", ["POST"]),
