@@ -38,11 +38,12 @@ export class Outbox {
    * @param {Session} session
    */
   static async open(session) {
-    if (!session.me) return;
+    const { me } = session;
+    if (!me) return;
     try {
       const asked = indexedDB.open("plaudit", 1);
       asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: ["place", "target"] });
-      session.outbox = new Outbox(await done(asked), `${session.transport.root} ${session.me}`);
+      session.outbox = new Outbox(await done(asked), `${session.transport.root} ${me}`);
       await session.outbox.#resume(session);
     } catch { /* wishes live as long as the page */ }
   }

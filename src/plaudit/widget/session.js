@@ -240,6 +240,7 @@ export class Session {
     for (let failures = 0; !this.live && !this.over.aborted; failures += 1) {
       try {
         const { Live, Outbox } = await import("./later.js");
+        await this.#met;
         this.live = new Live(this);
         await Outbox.open(this);
       } catch {

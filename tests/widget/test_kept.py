@@ -1,0 +1,74 @@
+"""Wishes that the service has not got yet are kept on the device for who had them, and for nobody else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.widget.board import Board
+from tests.widget.test_taps import KEPT
+from tests.widget.test_users import configure, live
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Board]
+
+PLACES = KEPT.replace("row => [row.target, row.reaction]", "row => row.place")
+# While the outbox is being opened the host app says again who is there, and knows it only later.
+SAID_AGAIN = """
+  const open = IDBFactory.prototype.open, start = IDBDatabase.prototype.transaction;
+  IDBFactory.prototype.open = function (...how) {
+    IDBFactory.prototype.open = open;
+    let known;
+    globalThis.hold = new Promise(resolve => { known = resolve; });
+    IDBDatabase.prototype.transaction = function (...how) {
+      IDBDatabase.prototype.transaction = start;
+      known();
+      return start.apply(this, how);
+    };
+    customElements.get("plaudit-bar").configure({token: ask});
+    return open.apply(this, how);
+  };
+"""
+HELD = "() => { globalThis.hold = new Promise(resolve => { globalThis.release = resolve; }); }"
+RELEASED = "() => { release(); globalThis.hold = null; }"
+
+
+def kept(one: Board) -> Any:
+    """What is in the outbox: targets and reactions."""
+    return one.page.evaluate(KEPT)
+
+
+def test_the_outbox_is_of_who_was_there_when_it_was_asked_for(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.page.add_init_script(SAID_AGAIN)
+    one.open([target])
+    configure(one, "alice")
+    one.page.wait_for_function("() => asked.length === 2")
+    live(one, target)
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: kept(one) == [[target, "like"]])
+    assert one.page.evaluate(PLACES) == [f"{one.server.url}/ alice"]
+
+
+def test_there_is_an_outbox_though_it_was_asked_for_while_nobody_was_known(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    later: list[Route] = []
+    one.page.route("**/later.js", lambda route: later.append(route))
+    one.open([target])
+    configure(one, "alice")
+    live(one, target)
+    one.wait(lambda: len(later) == 1)
+    one.page.evaluate(HELD)
+    configure(one, "alice")
+    later[0].continue_()
+    one.page.evaluate("url => import(url).then(() => {})", later[0].request.url)
+    one.page.evaluate(RELEASED)
+    live(one, target)
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: kept(one) == [[target, "like"]])
