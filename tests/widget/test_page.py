@@ -303,3 +303,20 @@ FOREIGN = """([src, target, token]) => {
   bar.setAttribute("token", token);
   document.body.append(bar);
 }"""
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_a_bar_alone_gets_another_target_before_all_modules_are_there(
+    board: Open, target: str, user: str | None
+) -> None:
+    one = board()
+    later: list[Route] = []
+    one.page.route("**/later.js", lambda route: later.append(route))
+    one.open([target], user).ready()
+    one.wait(lambda: len(later) == 1)
+    other = fresh("post:")
+    one.bar(target).evaluate("(bar, other) => { bar.target = other; }", other)
+    one.until(other, None, 0)
+    one.ready()
+    later[0].continue_()
+    one.live()

@@ -246,11 +246,12 @@ export class PlauditBar extends HTMLElement {
     }
     this.#picker?.close();
     this.#note.hidden = true;
-    this.#session?.unwatch(this.#target, this);
+    const [before, left] = [this.#session, this.#target];
     this.#session = session;
     this.#target = target;
     this.#total = -1;
     this.#entry = session?.watch(target, type, this) ?? null;
+    before?.unwatch(left, this); // after `watch`: a session without entries ends
     session?.near(target, this, this.#near);
     this.changed();
   }
