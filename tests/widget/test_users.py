@@ -164,6 +164,49 @@ def test_the_same_user_goes_on(board: Open, service: Service, target: str) -> No
     assert len(one.sent("GET", "/reactions/stream")) == 1, "with the connection there is"
 
 
+# How many refusals the page has read.
+COUNT_REFUSED = """
+  globalThis.refused = 0;
+  const json = Response.prototype.json;
+  Response.prototype.json = async function () {
+    const said = await json.call(this);
+    if (this.status === 401) refused += 1;
+    return said;
+  };
+"""
+
+
+def test_a_late_refusal_of_a_stream_without_token_is_nobodys(board: Open, service: Service) -> None:
+    """It was connected while nobody was known, for a target that only who is signed in may see."""
+    private, more = fresh("granted:"), fresh("granted:")
+    for target in (private, more):
+        service.call("PUT", f"/targets/{target}", {"target_type": "message"})
+    one = board()
+    one.failures_expected = True
+    one.page.add_init_script(COUNT_REFUSED)
+    one.open([])
+    configure(one, "alice", grants=["granted:*"])
+    one.add([private], type="message")
+    live(one, private)
+    one.live()
+    late: list[Route] = []
+    one.page.route(
+        "**/reactions/stream*",
+        lambda route: route.continue_() if "authorization" in route.request.headers else late.append(route),
+    )
+    one.page.evaluate("() => { globalThis.hold = new Promise(resolve => { globalThis.release = resolve; }); }")
+    configure(one, "alice", grants=["granted:*"])
+    one.add([more])
+    one.wait(lambda: len(late) == 1)
+    one.page.evaluate("() => { release(); globalThis.hold = null; }")
+    live(one, private)
+    live(one, more)
+    late[0].continue_()
+    one.page.wait_for_function("() => refused === 1")
+    one.main(private).click()
+    one.until(private, "like", 1)
+
+
 def test_a_wish_that_waits_is_sent_for_nobody_but_who_had_it(
     board: Open, service: Service, target: str
 ) -> None:

@@ -224,11 +224,11 @@ export class Live {
     for (let failures = 0; !signal.aborted; failures += 1) {
       const from = Date.now();
       let waitMs = 0;
+      const how = { signal, open: this.session.readOnly };
       try {
-        const how = { signal, open: this.session.readOnly };
         for await (const counts of changes(this.session.transport, ids, how)) this.#pass(counts);
       } catch (/** @type {any} */ error) {
-        if (error.status === 401) this.session.signedOut(ids);
+        if (error.status === 401 && !how.open) this.session.signedOut(ids);
         waitMs = error.retry === false ? RETRY_STREAM_MS : error.waitMs ?? 0;
       }
       if (Date.now() - from > GOOD_MS) failures = 0;
