@@ -38,12 +38,12 @@ export class Outbox {
    * @param {Session} session
    */
   static async open(session) {
-    const { me } = session;
-    if (!me) return;
+    const { user } = session.transport; // a session is one user's, though it is perhaps asked again who is there
+    if (!user) return;
     try {
       const asked = indexedDB.open("plaudit", 1);
       asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: ["place", "target"] });
-      session.outbox = new Outbox(await done(asked), `${session.transport.root} ${me}`);
+      session.outbox = new Outbox(await done(asked), `${session.transport.root} ${user}`);
       await session.outbox.#resume(session);
     } catch { /* wishes live as long as the page */ }
   }

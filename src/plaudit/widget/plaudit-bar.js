@@ -246,12 +246,12 @@ export class PlauditBar extends HTMLElement {
     }
     this.#picker?.close();
     this.#note.hidden = true;
-    const [before, left] = [this.#session, this.#target];
+    const entry = session?.watch(target, type, this) ?? null; // first: a session without entries ends
+    this.#session?.unwatch(this.#target, this);
     this.#session = session;
     this.#target = target;
     this.#total = -1;
-    this.#entry = session?.watch(target, type, this) ?? null;
-    before?.unwatch(left, this); // after `watch`: a session without entries ends
+    this.#entry = entry;
     session?.near(target, this, this.#near);
     this.changed();
   }

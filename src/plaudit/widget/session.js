@@ -108,8 +108,6 @@ export class Session {
   live = null;
   /** @type {import("./outbox.js").Outbox | null} */
   outbox = null;
-  /** Who the user is, as far as the token says. @type {string | null} */
-  me = null;
   #life = new AbortController();
   /** Aborted when the session is over: nobody watches, or there is another user. */
   over = this.#life.signal;
@@ -126,22 +124,32 @@ export class Session {
     sessions.add(this);
   }
 
+  /** Who the user is, as far as the token says. */
+  get me() {
+    return (!this.readOnly && this.transport.user) || null;
+  }
+
   /** Ask anew who the user is. Until that is known bars are a display: what is tapped now may be another's wish. */
   again() {
     if (typeof this.token !== "function") return;
     this.transport.again();
     this.readOnly = true;
-    this.me = null;
     this.#allChanged();
     this.#met = this.#meet().then(() => this.askNear([...this.entries.keys()]));
   }
 
-  async #meet() {
+  #meet() {
+    return this.#until(async () => {
+      this.readOnly = (await this.transport.token()) === null;
+      this.#allChanged();
+    });
+  }
+
+  /** Again until it succeeds, or the session is over. @param {() => Promise<void>} attempt */
+  async #until(attempt) {
     for (let failures = 0; !this.over.aborted; failures += 1) {
       try {
-        this.readOnly = (await this.transport.token()) === null;
-        this.me = this.transport.user || null;
-        return this.#allChanged();
+        return await attempt();
       } catch {
         await this.pause(backoff(failures));
       }
@@ -231,22 +239,14 @@ export class Session {
   /** User and catalogue, and then what can wait until bars are there. */
   async #open() {
     this.#met = this.#meet();
-    for (let failures = 0; !this.catalogue.length && !this.over.aborted; failures += 1) {
-      this.catalogue = await catalogueOf(this.transport).catch(() => []);
-      if (!this.catalogue.length) await this.pause(backoff(failures));
-    }
+    await this.#until(async () => { this.catalogue = await catalogueOf(this.transport); });
     this.#allChanged();
     await this.#met;
-    for (let failures = 0; !this.live && !this.over.aborted; failures += 1) {
-      try {
-        const { Live, Outbox } = await import("./later.js");
-        await this.#met;
-        this.live = new Live(this);
-        await Outbox.open(this);
-      } catch {
-        await this.pause(backoff(failures));
-      }
-    }
+    await this.#until(async () => {
+      const { Live, Outbox } = await import("./later.js");
+      this.live = new Live(this);
+      await Outbox.open(this);
+    });
   }
 
   /** @param {string} id */
@@ -302,7 +302,6 @@ export class Session {
   /** The token is refused for good: what is public stays. @param {string[]} ids */
   signedOut(ids) {
     this.readOnly = true;
-    this.me = null;
     this.transport.user = ""; // any other token is another user's
     this.refresh(ids);
     this.#allChanged();
