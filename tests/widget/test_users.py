@@ -1,11 +1,15 @@
 """Who the user is may change while a page stays: each sees and does what is their own."""
 
+import json
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Route
 
+from plaudit.http.keys import secret_key, sign
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
 from tests.widget.board import Board, Service
@@ -353,3 +357,38 @@ def test_a_token_about_to_end_is_renewed_before(board: Open, service: Service, t
     one.main(target).click()
     one.until(target, "like", 1)
     assert one.page.evaluate("asked") == [False, True]
+
+
+def test_users_are_told_apart_by_the_claim_that_names_them(
+    board: Open, target: str, tmp_path: Path
+) -> None:
+    """The same app is the `sub` of all of them."""
+    with ServerProcess(tmp_path / "data", env={"PLAUDIT_USER_CLAIM": "uid"}) as server:
+        service = Service(server)
+        one = board(server)
+        one.failures_expected = True
+        one.open([target])
+        set_user(one, server, "alice")
+        live(one, target)
+        one.live()
+        one.on_taps(lambda route: route.abort())
+        one.main(target).click()
+        one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
+        set_user(one, server, "bob")
+        live(one, target)
+        one.until(target, None, 0)
+        one.on_taps(lambda route: route.continue_())
+        one.bar(target).evaluate("bar => bar.react('wow')")
+        one.until(target, "wow", 1)
+        assert service.stored("alice", target)["own"] is None
+        set_user(one, server, "alice")
+        one.until(target, "like", 2)
+
+
+def set_user(one: Board, server: ServerProcess, user: str) -> None:
+    """The host app has this user's token now, whose `sub` is the app."""
+    claims = {"sub": "app", "uid": user, "exp": int(time.time()) + 600}
+    secret = (server.data / "secret").read_text().strip()
+    token = sign(json.dumps(claims).encode(), secret_key(secret))
+    one.page.wait_for_function("() => !!customElements.get('plaudit-bar')")
+    one.page.evaluate(CONFIGURE, token)

@@ -95,7 +95,8 @@ async def front(
         def ready() -> str | None:
             return "stopping" if react.stopping else back.writable()
 
-        more = [*catalogue_call(catalogue, metrics), *pages(catalogue, metrics, ready), *demo]
+        shown = pages(catalogue, metrics, ready, settings.user_claim)
+        more = [*catalogue_call(catalogue, metrics), *shown, *demo]
         metrics.gauge("plaudit_taps_waiting", lambda: back.commits.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_stream_listeners", lambda: len(streams))

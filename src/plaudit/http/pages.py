@@ -32,8 +32,10 @@ def operator_pages(metrics: Metrics, ready: Callable[[], str | None]) -> list[Ba
     ]
 
 
-def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None]) -> list[BaseRoute]:
-    """The routes of a process that serves the API."""
+def pages(
+    catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None], user_claim: str
+) -> list[BaseRoute]:
+    """The routes of a process that serves the API. `user_claim`: which claim of a token is the user's id."""
     described = document(catalogue)
     page = docs_page(described)
 
@@ -47,5 +49,5 @@ def pages(catalogue: Catalogue, metrics: Metrics, ready: Callable[[], str | None
         *operator_pages(metrics, ready),
         Route("/openapi.json", openapi),
         Route("/docs", docs),
-        *widget_pages(),
+        *widget_pages(user_claim),
     ]

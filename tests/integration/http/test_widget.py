@@ -1,5 +1,6 @@
 """The widget as a browser gets it: whole, small, cached for ever, and from any origin."""
 
+import json
 import re
 
 import pytest
@@ -55,6 +56,13 @@ def test_what_looks_like_a_comment_in_a_text_stays() -> None:
     source = b'go("see // this", `https://x`, "a;// b");\n'
     assert served(source) == source
     assert not any(re.search(rb"[;,{}()] // ", one.body) for one in read_widget().values())
+
+
+@pytest.mark.parametrize("claim", ["sub", "uid", 'https://app.example/"id"\\'])
+def test_the_claim_that_names_the_user_is_in_it(claim: str) -> None:
+    transport = read_widget(claim)["transport.js"].body.decode()
+    (said,) = re.findall(r"^const CLAIM = (.+);$", transport, re.MULTILINE)
+    assert json.loads(said) == claim
 
 
 async def test_the_name_leads_to_a_version_that_is_kept_for_ever(api: Api) -> None:
