@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route
 
-from tests.widget.board import Board
+from tests.widget.board import Board, Service
 from tests.widget.test_taps import KEPT
 from tests.widget.test_users import configure, live
 
@@ -72,3 +72,45 @@ def test_there_is_an_outbox_though_it_was_asked_for_while_nobody_was_known(board
     one.on_taps(lambda route: route.abort())
     one.main(target).click()
     one.wait(lambda: kept(one) == [[target, "like"]])
+
+
+def test_what_was_given_before_the_outbox_came_is_kept_when_the_user_changes(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board()
+    one.failures_expected = True
+    later: list[Route] = []
+    one.page.route("**/outbox.js", lambda route: later.append(route))
+    one.open([target])
+    configure(one, "alice")
+    live(one, target)
+    one.on_taps(lambda route: route.abort())
+    one.main(target).click()
+    one.wait(lambda: len(one.taps()) > 0 and len(later) == 1)
+    configure(one, "bob")
+    live(one, target)
+    one.until(target, None, 0)
+    later[0].continue_()
+    one.wait(lambda: kept(one) == [[target, "like"]])
+    one.on_taps(lambda route: route.continue_())
+    configure(one, "alice")
+    one.until(target, "like", 1)
+    assert service.stored("alice", target)["own"] == "like"
+
+
+def test_what_cannot_be_sent_as_its_module_is_missing_is_kept_and_said(
+    board: Open, service: Service, target: str
+) -> None:
+    one = board()
+    one.failures_expected = True
+    one.page.route("**/sender.js", lambda route: route.abort())
+    one.open([target], "alice").ready()
+    one.main(target).click()
+    one.wait(lambda: kept(one) == [[target, "like"]])
+    status = one.bar(target).locator(".status")
+    one.wait(lambda: status.text_content() == "Not saved yet. Trying again.")
+    assert one.taps() == []
+    one.page.unroute("**/sender.js")
+    one.until(target, "like", 1)
+    assert service.stored("alice", target)["own"] == "like"
+    one.wait(lambda: kept(one) == [])

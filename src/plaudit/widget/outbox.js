@@ -7,8 +7,7 @@
  * changed their mind, and the wish is dropped.
  */
 
-import { KEEP_MS } from "./sender.js";
-import { waiting, wished } from "./state.js";
+import { KEEP_MS, waiting, wished } from "./state.js";
 import { backoff, newKey } from "./transport.js";
 
 const STORE = "wishes";
@@ -44,6 +43,7 @@ export class Outbox {
       const asked = indexedDB.open("plaudit", 1);
       asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: ["place", "target"] });
       session.outbox = new Outbox(await done(asked), `${session.transport.root} ${user}`);
+      session.outbox.keep(session); // what waited for it
       await session.outbox.#resume(session);
     } catch { /* wishes live as long as the page */ }
   }
@@ -77,6 +77,11 @@ export class Outbox {
         void session.send(row.target, entry);
       }
     }
+  }
+
+  /** All that waits. @param {Session} session */
+  keep(session) {
+    for (const [id, entry] of session.entries) this.put(id, entry);
   }
 
   /** Another tab keeps this one now. @param {string} target */

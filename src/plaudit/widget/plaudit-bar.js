@@ -133,7 +133,7 @@ export class PlauditBar extends HTMLElement {
 
   /** Whether the service has not confirmed the newest wish yet. */
   get pending() {
-    return this.#entry !== null && waiting(this.#entry.state);
+    return !!this.#entry && waiting(this.#entry.state);
   }
 
   connectedCallback() {
@@ -165,7 +165,7 @@ export class PlauditBar extends HTMLElement {
 
   /** React as the user: a reaction's name, or null for none. Shown at once. @param {string | null} reaction */
   react(reaction) {
-    const { reaction: previous } = this;
+    const previous = this.reaction;
     if (!this.#session || this.#session.readOnly || previous === reaction) return;
     this.#session.wish(this.#target, reaction);
     this.draw(); // now, and not with the next frame's bars
@@ -278,9 +278,8 @@ export class PlauditBar extends HTMLElement {
   #offered() {
     const { catalogue = [] } = this.#session ?? {};
     const { state, lastUsed } = this.#entry ?? {};
-    const given = catalogue.filter(({ name, retired }) => !retired && name in (state?.counts?.reactions ?? {}));
-    const last = given.find(({ name }) => name === lastUsed);
-    return last ? [last, ...given.filter((one) => one !== last)] : given;
+    return catalogue.filter(({ name, retired }) => !retired && name in (state?.counts?.reactions ?? {}))
+      .sort((one, other) => Number(other.name === lastUsed) - Number(one.name === lastUsed));
   }
 
   #makePicker() {

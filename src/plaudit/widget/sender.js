@@ -3,7 +3,7 @@
  * while the first answers are on their way, so that it is there before anybody can tap.
  */
 
-import { answered, dropped, failed, isCounts, refused, sending } from "./state.js";
+import { KEEP_MS, answered, dropped, failed, isCounts, refused, sending } from "./state.js";
 import { backoff, newKey } from "./transport.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -11,8 +11,6 @@ import { backoff, newKey } from "./transport.js";
 /** @typedef {import("./state.js").Sent} Sent */
 /** @typedef {import("./transport.js").PlauditError} PlauditError */
 
-/** How long the service knows a wish again that comes twice. */
-export const KEEP_MS = 24 * 3600 * 1000;
 const GIVEN_UP_LOOK_MS = 12_000;
 /** Counts that any other ones are newer than. */
 const NOTHING = { total: 0, reactions: {}, version: -1 };
@@ -40,9 +38,7 @@ export async function deliver(session, id, entry) {
       }
       session.apply(entry, failed(entry.state, sent.key, error.stored === false));
       entry.astray = error.elsewhere;
-      if (!failures) for (const watcher of entry.watchers) watcher.late();
-      entry.kept = true;
-      session.outbox?.put(id, entry);
+      session.keep(id, entry, failures);
       await session.pause(backoff(failures, error.waitMs));
       if (Date.now() - entry.wishedMs > KEEP_MS) session.apply(entry, dropped(entry.state));
       failures += 1;

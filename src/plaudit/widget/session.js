@@ -68,8 +68,8 @@ const sessions = new Set();
 const catalogues = new Map();
 /** At hand, as nothing is loaded any more when a page goes away. @type {typeof import("./sender.js") | undefined} */
 let sender;
-const loadSender = () => import("./sender.js").then((loaded) => { sender = loaded; }, () => {});
-void loadSender(); // while the first answers are on their way
+const loadSender = async () => (sender ??= await import("./sender.js"));
+loadSender().catch(() => {}); // while the first answers are on their way
 
 /**
  * The session of this service and token; bars with equal ones share it.
@@ -100,7 +100,6 @@ export class Session {
   #met = Promise.resolve();
   /** Targets to ask for in the next frame. @type {Set<string>} */
   #wanted = new Set();
-  #planned = false;
   #failures = 0;
   /** Pauses that end early when the browser is online again. @type {Set<() => void>} */
   #pauses = new Set();
@@ -145,12 +144,17 @@ export class Session {
     });
   }
 
-  /** Again until it succeeds, or the session is over. @param {() => Promise<void>} attempt */
-  async #until(attempt) {
-    for (let failures = 0; !this.over.aborted; failures += 1) {
+  /**
+   * Again until it succeeds, or the session is over.
+   * @param {() => Promise<void>} attempt @param {(failures: number) => void} [failed]
+   */
+  async #until(attempt, failed) {
+    for (let failures = 0; ; failures += 1) {
       try {
         return await attempt();
       } catch {
+        failed?.(failures);
+        if (this.over.aborted) return;
         await this.pause(backoff(failures));
       }
     }
@@ -164,10 +168,10 @@ export class Session {
     if (!next.entries.size) next.end();
   }
 
-  /** What waits is kept on the device for its user. */
+  /** What waits is kept on the device for its user: by the outbox, which may still have to come. */
   end() {
     sessions.delete(this);
-    for (const [id, entry] of this.entries) this.outbox?.put(id, entry);
+    this.outbox?.keep(this);
     this.#life.abort();
     this.wake();
   }
@@ -244,7 +248,7 @@ export class Session {
     await this.#met;
     await this.#until(async () => {
       const { Live, Outbox } = await import("./later.js");
-      this.live = new Live(this);
+      if (!this.over.aborted) this.live = new Live(this);
       await Outbox.open(this);
     });
   }
@@ -254,17 +258,13 @@ export class Session {
     const entry = this.entries.get(id);
     if (!entry) return;
     entry.asked = true;
-    this.#wanted.add(id);
-    if (this.#planned) return;
-    this.#planned = true;
     const load = () => {
-      this.#planned = false;
       const ids = [...this.#wanted].filter((id) => this.entries.has(id));
       this.#wanted.clear();
       for (let from = 0; from < ids.length; from += BATCH) void this.#load(ids.slice(from, from + BATCH));
     };
-    if (document.hidden) setTimeout(load);
-    else requestAnimationFrame(load);
+    if (!this.#wanted.size) (document.hidden ? setTimeout : requestAnimationFrame)(load);
+    this.#wanted.add(id);
   }
 
   /** A feed where there is a user, counts where there is none. @param {string[]} ids */
@@ -328,11 +328,17 @@ export class Session {
     if (entry.sending) return;
     entry.sending = true;
     await this.pause(SHOWN_MS);
-    for (let failures = 0; !this.over.aborted; failures += 1) {
-      if (!sender) await loadSender();
-      if (sender) return sender.deliver(this, id, entry);
-      await this.pause(backoff(failures));
-    }
+    await this.#until(
+      async () => (await loadSender()).deliver(this, id, entry),
+      (failures) => this.keep(id, entry, failures),
+    );
+  }
+
+  /** Sending has to wait. @param {string} id @param {Entry} entry @param {number} failures how often before */
+  keep(id, entry, failures) {
+    if (!failures) for (const watcher of entry.watchers) watcher.late();
+    entry.kept = true;
+    this.outbox?.put(id, entry);
   }
 
   /** @param {Entry} entry @param {State} state */

@@ -30,6 +30,9 @@
  * @property {number} turn how often own state changed here: what was asked before the last change tells nothing of it
  */
 
+/** How long the service knows a wish again that comes twice: a day. */
+export const KEEP_MS = 864e5;
+
 /** @type {State} */
 export const UNKNOWN = {
   counts: null, own: undefined, ownAt: -1, wish: undefined, sent: null, unsure: false, held: null, turn: 0,

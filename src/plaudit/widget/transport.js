@@ -143,15 +143,14 @@ export class Transport {
     } finally {
       if (turn === this.#turn) this.#asking = null;
     }
-    if (turn !== this.#turn) return this.token();
-    const user = userOf(token);
-    if (this.moved && this.user !== undefined && (user !== this.user || (this.#doubt && user === ""))) {
-      this.source = () => Promise.reject();
-      this.moved(token);
-      throw new PlauditError("This is another user's token.");
+    if (turn === this.#turn) {
+      const user = userOf(token);
+      if (this.moved && this.user !== undefined && (user !== this.user || (this.#doubt && user === ""))) {
+        this.source = () => Promise.reject(); // from now on there is none
+        this.moved(token);
+      } else this.#take(token);
     }
-    this.#take(token);
-    return token;
+    return this.token();
   }
 
   /** @param {string | null} token */
