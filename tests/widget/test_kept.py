@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route
 
+from tests.support.api import fresh
 from tests.widget.board import Board, Service
 from tests.widget.test_taps import KEPT
-from tests.widget.test_users import configure, live
+from tests.widget.test_users import HOUR_MS, PUT, configure, live
 
 pytestmark = pytest.mark.browser
 
@@ -114,3 +115,47 @@ def test_what_cannot_be_sent_as_its_module_is_missing_is_kept_and_said(
     one.until(target, "like", 1)
     assert service.stored("alice", target)["own"] == "like"
     one.wait(lambda: kept(one) == [])
+
+
+def test_a_target_that_is_refused_takes_the_comparison_from_no_other(board: Open, service: Service) -> None:
+    changed, refused, same = fresh("post:"), fresh("granted:"), fresh("post:")
+    service.call("PUT", f"/targets/{refused}", {"target_type": "message"})
+    service.tap("alice", changed, "sad")  # on another device, since
+    one = board()
+    one.failures_expected = True
+    one.open([], module=False)
+    rows = [[target, "love", HOUR_MS, [None]] for target in (changed, refused, same)]
+    one.page.evaluate(PUT, [f"{one.server.url}/ alice", rows])
+    one.open([fresh("post:")])
+    configure(one, "alice")
+    one.wait(lambda: kept(one) == [])
+    assert service.stored("alice", changed)["own"] == "sad"
+    assert service.stored("alice", same)["own"] == "love"
+
+
+def test_a_wish_waits_for_the_comparison_while_the_service_is_degraded(
+    board: Open, service: Service, target: str
+) -> None:
+    service.tap("alice", target, "sad")  # on another device, since
+    one = board()
+    one.open([], module=False)
+    one.page.evaluate(PUT, [f"{one.server.url}/ alice", [[target, "love", HOUR_MS, [None]]]])
+    asked = 0
+
+    def feed(route: Route) -> None:
+        nonlocal asked
+        answer = route.fetch()
+        body = answer.json()
+        if target in body["targets"]:
+            asked += 1
+            if asked < 3:
+                del body["targets"][target]["reaction"]
+        route.fulfill(response=answer, json={**body, "degraded": asked < 3})
+
+    one.page.route("**/reactions/feed", feed)
+    one.open([fresh("post:")])
+    configure(one, "alice")
+    one.wait(lambda: kept(one) == [])
+    assert asked == 3
+    assert one.taps() == []
+    assert service.stored("alice", target)["own"] == "sad"

@@ -20,6 +20,8 @@ const BATCH = 100;
  *   from?: (string | null)[]}} Row `from`: what the service may have had until then
  */
 
+/** @typedef {{row: Row, turn: number}} Old a wish of a page of before */
+
 export class Outbox {
   /** What this page has put in: most taps need no look into the store. @type {Set<string>} */
   #kept = new Set();
@@ -53,30 +55,62 @@ export class Outbox {
     const range = IDBKeyRange.bound([this.place], [this.place, []]);
     /** @type {Row[]} */
     const all = await done(this.database.transaction(STORE).objectStore(STORE).getAll(range));
-    const rows = all.map((row) => ({ row, entry: session.entry(row.target), turn: session.entry(row.target).state.turn }));
-    for (const { row, entry } of rows) {
+    const rows = all.map((row) => {
       this.#kept.add(row.target);
+      const entry = session.entry(row.target);
       entry.type ??= row.type;
-    }
-    for (let at = 0; at < rows.length; at += BATCH) {
-      const some = rows.slice(at, at + BATCH);
-      const now = await ownNow(session, some.map(({ row }) => row.target));
-      if (session.over.aborted) return;
-      for (const { row, entry, turn } of some) {
-        if (waiting(entry.state)) continue; // there is a newer one
-        const own = now[row.target]?.reaction;
-        const stale = Date.now() - row.atMs > KEEP_MS || entry.state.turn !== turn || own === row.reaction
-          || (own !== undefined && row.from && !row.from.includes(own));
-        if (stale) {
-          this.remove(row.target);
-          if (!entry.watchers.size) session.entries.delete(row.target);
-          continue;
+      return { row, turn: entry.state.turn };
+    });
+    for (let at = 0; at < rows.length; at += BATCH) void this.#compare(session, rows.slice(at, at + BATCH));
+  }
+
+  /**
+   * Asks what the service has now, until it tells that of each; what it refuses to tell of goes uncompared.
+   * @param {Session} session @param {Old[]} some
+   */
+  async #compare(session, some) {
+    for (let failures = 0; some.length; failures += 1) {
+      let waitMs = 0;
+      try {
+        const body = { target_ids: some.map(({ row }) => row.target) };
+        const { targets } = await session.transport.call("POST", "reactions/feed", { body });
+        if (session.over.aborted) return;
+        /** @param {Old} one */
+        const own = ({ row }) => targets[row.target]?.reaction; // left out while the service is degraded
+        for (const one of some) if (own(one) !== undefined) this.#settle(session, one, own(one));
+        some = some.filter((one) => own(one) === undefined);
+        if (!some.length) return;
+      } catch (/** @type {any} */ error) {
+        if (session.over.aborted) return;
+        if (error.status === 401) return some.forEach(({ row }) => letGo(session, row.target));
+        if (error.retry === false) {
+          const half = some.length >> 1; // one bad target must not take the comparison from the others
+          if (!half) return this.#settle(session, some[0], undefined);
+          for (const part of [some.slice(0, half), some.slice(half)]) void this.#compare(session, part);
+          return;
         }
-        entry.wishedMs = row.atMs;
-        session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction } });
-        void session.send(row.target, entry);
+        waitMs = error.waitMs;
       }
+      await session.pause(backoff(failures, waitMs));
     }
+  }
+
+  /**
+   * Sends what is still the user's mind, and drops the rest.
+   * @param {Session} session @param {Old} old @param {string | null | undefined} own what the service has, if it tells
+   */
+  #settle(session, { row, turn }, own) {
+    const entry = session.entry(row.target);
+    if (waiting(entry.state)) return; // there is a newer one
+    const stale = Date.now() - row.atMs > KEEP_MS || entry.state.turn !== turn || own === row.reaction
+      || (own !== undefined && row.from && !row.from.includes(own));
+    if (stale) {
+      this.remove(row.target);
+      return letGo(session, row.target);
+    }
+    entry.wishedMs = row.atMs;
+    session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction } });
+    void session.send(row.target, entry);
   }
 
   /** All that waits. @param {Session} session */
@@ -110,20 +144,10 @@ export class Outbox {
   }
 }
 
-/**
- * What the service has now; nothing of targets that it refuses to tell of.
- * @param {Session} session @param {string[]} ids @returns {Promise<Record<string, {reaction: string | null} | undefined>>}
- */
-async function ownNow(session, ids) {
-  for (let failures = 0; !session.over.aborted; failures += 1) {
-    try {
-      return (await session.transport.call("POST", "reactions/feed", { body: { target_ids: ids } })).targets ?? {};
-    } catch (/** @type {any} */ error) {
-      if (!error.retry) break;
-      await session.pause(backoff(failures, error.waitMs));
-    }
-  }
-  return {};
+/** @param {Session} session @param {string} target */
+function letGo(session, target) {
+  const { watchers, state } = session.entry(target);
+  if (!watchers.size && !waiting(state)) session.entries.delete(target);
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
