@@ -306,3 +306,32 @@ def test_one_function_that_gives_another_users_token(browser: Browser, server: S
     bell.page.wait_for_timeout(200)
     assert len(bell.asked) == asked, "nobody is signed in"
     bell.close()
+
+
+def test_the_same_user_keeps_what_is_open(browser: Browser, server: ServerProcess) -> None:
+    """Who says again that the same user is there takes nothing away; until it is known nothing is seen."""
+    bell = Bell(browser, server, "otto")
+    bell.tell("Alice", target="post:otto", title="Only for Otto")
+    bell.page.evaluate(
+        "token => { const bell = document.querySelector('plaudit-bell'); window.told = [];"
+        " window.ask = async () => { await window.hold; return token; }; bell.token = ask; window.bell = bell; }",
+        server.token("otto"),
+    )
+    bell.label("Notifications, 1 unread")
+    bell.button.click()
+    message = bell.page.get_by_text("Only for Otto")
+    message.wait_for()
+    bell.label("Notifications")
+    bell.tell("Bob", target="post:otto2", title="Also for Otto")
+    bell.page.get_by_text("Also for Otto").wait_for()
+    bell.label("Notifications")
+    bell.page.evaluate(
+        "() => { window.hold = new Promise(resolve => { window.release = resolve; });"
+        " bell.addEventListener('plaudit-unread', event => told.push(event.detail.unread)); bell.token = ask; }"
+    )
+    message.wait_for(state="hidden")
+    assert bell.page.evaluate("bell.open")
+    bell.page.evaluate("() => release()")
+    message.wait_for()
+    assert bell.page.evaluate("[bell.open, told]") == [True, []]
+    bell.close()

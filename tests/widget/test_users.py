@@ -198,7 +198,9 @@ def test_a_late_refusal_of_a_stream_without_token_is_nobodys(board: Open, servic
         "**/reactions/stream*",
         lambda route: route.continue_() if "authorization" in route.request.headers else late.append(route),
     )
-    one.page.evaluate("() => { globalThis.hold = new Promise(resolve => { globalThis.release = resolve; }); }")
+    one.page.evaluate(
+        "() => { globalThis.hold = new Promise(resolve => { globalThis.release = resolve; }); }"
+    )
     configure(one, "alice", grants=["granted:*"])
     one.add([more])
     one.wait(lambda: len(late) == 1)
@@ -359,9 +361,7 @@ def test_a_token_about_to_end_is_renewed_before(board: Open, service: Service, t
     assert one.page.evaluate("asked") == [False, True]
 
 
-def test_users_are_told_apart_by_the_claim_that_names_them(
-    board: Open, target: str, tmp_path: Path
-) -> None:
+def test_users_are_told_apart_by_the_claim_that_names_them(board: Open, target: str, tmp_path: Path) -> None:
     """The same app is the `sub` of all of them."""
     with ServerProcess(tmp_path / "data", env={"PLAUDIT_USER_CLAIM": "uid"}) as server:
         service = Service(server)

@@ -67,6 +67,7 @@ h2{flex:1;margin:0;font-size:1.05em}
 .when{display:flex;gap:6px;align-items:center;color:var(--quiet);font-size:.87em}
 .emoji{font-family:"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif}
 .dot{flex:none;margin-block-start:7px;inline-size:9px;block-size:9px;border-radius:50%;background:var(--accent)}
+.veiled>:not(.head){visibility:hidden}
 .note{padding:24px 20px;margin:0;text-align:center;color:var(--quiet)}
 .older{inline-size:100%;border-block-start:1px solid var(--line);color:var(--accent);font-weight:600}
 .say{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
@@ -108,6 +109,8 @@ export class PlauditBell extends HTMLElement {
   #token;
   #etag = "";
   #unread = 0;
+  /** Whether nobody knows now whose the messages may be. */
+  #veiled = false;
   /** @type {Notification[]} */
   #messages = [];
   /** @type {string | null} */
@@ -166,7 +169,7 @@ export class PlauditBell extends HTMLElement {
 
   /** How many messages are unread, 100 for that or more. */
   get unread() {
-    return this.#unread;
+    return this.#veiled ? 0 : this.#unread;
   }
 
   /** Whether the inbox is shown. */
@@ -251,13 +254,24 @@ export class PlauditBell extends HTMLElement {
     else if (document.visibilityState === "visible") void this.#look();
   }
 
-  /** There is a token in place of another, or the same function again: unless both are surely one user's, nothing of
-   * before is shown any more. @param {Token | undefined} before */
+  /** There is a token in place of another: unless both are surely one user's, nothing of before is there any more. Or
+   * the same function again: nothing is shown until it is known whose it is. @param {Token | undefined} before */
   #changed(before) {
-    if (!sameUser(this.token, before)) this.#forget();
-    this.#transport = this.#bound();
-    if (this.token === before) this.#transport.again();
+    if (typeof before === "function" && this.token === before) {
+      this.#transport.again();
+      this.#veil(true);
+    } else {
+      if (!sameUser(this.token, before)) this.#forget();
+      this.#transport = this.#bound();
+    }
     this.#start();
+  }
+
+  /** Hide what is known, which is perhaps another's, or show it again. @param {boolean} veiled */
+  #veil(veiled) {
+    this.#panel.classList.toggle("veiled", veiled);
+    this.#veiled = veiled;
+    this.#count(this.#unread);
   }
 
   /** For one user: what was asked for by another one of these is not taken any more. @param {string | null} [known] */
@@ -282,6 +296,7 @@ export class PlauditBell extends HTMLElement {
     this.#list.replaceChildren();
     this.#say.textContent = "";
     this.#count(0);
+    this.#veil(false);
   }
 
   #plan() {
@@ -297,7 +312,10 @@ export class PlauditBell extends HTMLElement {
     clearTimeout(this.#timer);
     const asked = this.#transport;
     try {
-      if ((await asked.token()) === null) return; // nobody is signed in
+      const token = await asked.token();
+      if (this.#transport !== asked) return;
+      this.#veil(false);
+      if (token === null) return; // nobody is signed in
       const headers = this.#etag ? { "if-none-match": this.#etag } : undefined;
       const signal = AbortSignal.timeout(WITHIN_MS);
       const response = await asked.request("GET", INBOX, { query: { limit: `${PAGE}` }, headers, signal })
@@ -362,10 +380,11 @@ export class PlauditBell extends HTMLElement {
   #count(unread) {
     const changed = unread !== this.#unread;
     this.#unread = unread;
-    this.#badge.hidden = !unread;
-    this.#badge.textContent = this.#number(unread);
+    const text = this.unread ? this.#number(unread) : "";
+    this.#badge.hidden = !text;
+    this.#badge.textContent = text;
     const { title, unread: said } = this.#words;
-    this.#button.setAttribute("aria-label", unread ? `${title}, ${said(this.#number(unread))}` : title);
+    this.#button.setAttribute("aria-label", text ? `${title}, ${said(text)}` : title);
     if (changed) this.dispatchEvent(new CustomEvent("plaudit-unread", { detail: { unread }, bubbles: true, composed: true }));
   }
 
