@@ -108,6 +108,23 @@ async def test_a_lease_ends_with_a_save_and_the_late_holder_loses(stores: Stores
     assert await due_targets(stores, 2) == ["a"]
 
 
+async def test_a_save_over_a_window_that_ends_as_before_leaves_its_claim(
+    stores: Stores, clock: ManualClock
+) -> None:
+    """A tap that comes while a window is being told: nobody else tells it meanwhile."""
+    await own(stores, "a")
+    await stores.batches.save([change("a", due=9)])
+    [(_, mine)] = await stores.batches.claim(9, 30, 10)
+    assert await stores.batches.save([change("a", mine.version, level=1, due=9)]) == []
+    assert await due_targets(stores, 9) == []
+    assert await stores.batches.save([change("a", mine.version)]) == ["a"]
+    assert await due_targets(stores, 9) == [], "what was not saved ends no claim"
+    clock.advance(31)
+    assert await due_targets(stores, 9) == ["a"]
+    assert await stores.batches.save([change("a", 2, due=10)]) == []
+    assert await due_targets(stores, 10) == ["a"], "another end, which nobody has claimed"
+
+
 async def test_claims_of_many_at_once_share_what_is_due(stores: Stores) -> None:
     names = [f"t{n}" for n in range(300)]
     await own(stores, *names)

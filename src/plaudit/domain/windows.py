@@ -174,11 +174,13 @@ def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
     return Draft(draft.window, total, split, tuple(sample)) if total else None
 
 
-def retold(watch: Watch, told: Watch) -> Watch:
-    """The watch without what its owner was told by a message that it does not know of, because the store forgot it or
-    whoever made it died: `told` is the watch as the last message left it. The same object if it knows of that.
+def retold(watch: Watch, told: Watch, pace: Pace) -> Watch:
+    """The watch without what its owner was told by a message that it does not know of, because the store forgot it,
+    whoever made it died, or taps came meanwhile: `told` is the watch as the last message left it. The same object if
+    it knows of that.
 
-    Who has not been told of stays, in a window that is named by the first of them.
+    Who has not been told of stays, in a window that is named by the first of them, and is as long as any that follows
+    that message.
     """
     if told.message_at <= watch.message_at:
         return watch
@@ -187,14 +189,19 @@ def retold(watch: Watch, told: Watch) -> Watch:
     for bucket, cell in told.cells.items():
         known = cells.get(bucket, cell)
         cells[bucket] = msgspec.structs.replace(known, seq=max(known.seq, cell.seq))
-    window = watch.window
-    if window is not None:
-        seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
-        news = [seen.at for seen in seen.values() if seen.now and not seen.before]
-        # By how much the counts grew says nothing now: it has those in it who were told of.
-        window = msgspec.structs.replace(window, opened_at=min(news), seen=seen, more=False) if news else None
     after = Watch(cells, watch.window, told.level, told.message_at, dict(pairs[-TOLD:]))
-    return _ended(after) if window is None else msgspec.structs.replace(after, window=window)
+    window = watch.window
+    if window is None:
+        return after
+    seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
+    news = [seen.at for seen in seen.values() if seen.now and not seen.before]
+    if not news:
+        return _ended(after)
+    opened_at = min(news)
+    level, closes_at = _begun(after, opened_at, pace)
+    # By how much the counts grew says nothing now: it has those in it who were told of.
+    window = Window(opened_at, max(window.closes_at, closes_at), window.minute, window.taps, seen, False)
+    return msgspec.structs.replace(after, window=window, level=level)
 
 
 def postpone(watch: Watch, until: int) -> Watch:
@@ -271,11 +278,16 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
 
 
 def _opened(watch: Watch, tap: Transition, pace: Pace) -> Watch:
-    calm = not watch.message_at or tap.at - watch.message_at >= pace.calm_s * SECOND
-    level = 0 if calm else watch.level
-    length_s = pace.windows_s[min(level, len(pace.windows_s) - 1)]
-    window = Window(tap.at, tap.at + length_s * SECOND, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
+    level, closes_at = _begun(watch, tap.at, pace)
+    window = Window(tap.at, closes_at, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
     return Watch(watch.cells, window, level, watch.message_at, watch.told)
+
+
+def _begun(watch: Watch, opened_at: int, pace: Pace) -> tuple[int, int]:
+    """The level of a window that opens then, and when it ends."""
+    calm = not watch.message_at or opened_at - watch.message_at >= pace.calm_s * SECOND
+    level = 0 if calm else watch.level
+    return level, opened_at + pace.windows_s[min(level, len(pace.windows_s) - 1)] * SECOND
 
 
 def _ended(watch: Watch) -> Watch:

@@ -41,15 +41,16 @@ class Batches(Protocol):
     async def save(self, changes: Sequence[Change]) -> list[str]:
         """Store each watch, durably, unless its target's version has moved on; returns the targets where it had.
 
-        Atomic per target. A target that the store could know of and does not counts as moved on. Ends the lease of what
-        it stores.
+        Atomic per target. A target that the store could know of and does not counts as moved on. The lease of what it
+        stores ends if its window does: if it has none, or one that ends later than before. Else whoever has claimed it
+        keeps it, though they lose by version.
         """
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
         """Up to `limit` watches whose windows ended by `until`, the oldest first, for the caller alone for `lease_s`.
 
-        Found without going through the others. A claim ends with `save`, after `lease_s`, or with its holder's death;
-        then others may claim it. Whoever saves after that loses by version.
+        Found without going through the others. A claim ends with the window (see `save`), after `lease_s`, or with its
+        holder's death; then others may claim it. Whoever saves after that loses by version.
         """
 
     async def next_due(self) -> int | None:

@@ -143,7 +143,12 @@ class Tell:
             target = targets.get(name, Target())
             owner, registration, watch = owner_of(target), target.registration, stored.watch
             if name in told:
-                watch = retold(watch, told[name])
+                watch = retold(watch, told[name], self._pace)
+            if watch.window is not None and watch.window.closes_at > until:
+                changes.append(
+                    self._change(name, stored, watch)
+                )  # who came since the message; it is not their time
+                continue
             its = wishes.get(owner or "", _NO_WISHES)
             until_quiet = quiet_until(its.quiet, _zone(profiles.get(owner or "", _NO_PROFILE).time_zone), now)
             if owner is not None and until_quiet is not None and its.enabled:

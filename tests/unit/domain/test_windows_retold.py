@@ -2,8 +2,8 @@
 
 import msgspec
 
-from plaudit.domain.windows import UNSEEN, Watch, close, follow, retold
-from tests.unit.domain.watching import OWNER, Watched
+from plaudit.domain.windows import UNSEEN, Pace, Watch, close, follow, retold
+from tests.unit.domain.watching import OWNER, SECOND, Watched
 
 
 def told(watched: Watched) -> Watch:
@@ -18,7 +18,7 @@ def test_who_was_told_of_is_not_told_of_again() -> None:
     watched = Watched()
     watched.react("ann")
     after = told(watched)
-    again = retold(watched.watch, after)
+    again = retold(watched.watch, after, Pace())
     assert again == after
     assert close(again, OWNER, watched.now)[0] is None
 
@@ -29,11 +29,13 @@ def test_who_came_later_is_told_of_in_a_window_of_their_own() -> None:
     after = told(watched)
     watched.react("bob")
     assert watched.watch.window is not None
-    again = retold(watched.watch, after)
+    again = retold(watched.watch, after, Pace())
     draft, last = close(again, OWNER, watched.now)
     assert draft is not None
     assert (draft.total, draft.sample) == (1, (("bob", 1),))
     assert draft.window != watched.watch.window.opened_at, "or it would replace the message about ann"
+    assert again.window is not None
+    assert again.window.closes_at - draft.window == Pace().windows_s[1] * SECOND, "whole, as one that follows"
     assert list(last.told) == ["ann", "bob"]
 
 
@@ -56,7 +58,7 @@ def test_a_watch_that_knows_stays_as_it_is() -> None:
     watched = Watched()
     watched.react("ann")
     after = told(watched)
-    assert retold(after, after) is after
-    assert retold(UNSEEN, UNSEEN) is UNSEEN
+    assert retold(after, after, Pace()) is after
+    assert retold(UNSEEN, UNSEEN, Pace()) is UNSEEN
     older = msgspec.structs.replace(after, message_at=1)
-    assert retold(after, older) is after
+    assert retold(after, older, Pace()) is after

@@ -16,7 +16,7 @@ from plaudit.ports.clock import Clock
 log = logging.getLogger("plaudit.sqlite")
 
 _loaded = msgspec.json.Decoder(list[tuple[str, int, str]])
-_versions = msgspec.json.Decoder(dict[str, int])
+_stands = msgspec.json.Decoder(dict[str, tuple[int, int | None]])
 _encode = msgspec.json.Encoder().encode
 
 _LOAD = """
@@ -35,8 +35,8 @@ ON CONFLICT (target) DO UPDATE SET version = excluded.version, due = excluded.du
                                    state = excluded.state
 """
 
-_VERSIONS = """
-SELECT json_group_object(t.id, coalesce(w.version, 0))
+_STANDS = """
+SELECT json_group_object(t.id, json_array(coalesce(w.version, 0), w.due))
 FROM json_each(?1) AS wanted
 CROSS JOIN target AS t ON t.id = wanted.value
 LEFT JOIN watch AS w ON w.target = t.no
@@ -80,17 +80,22 @@ class SqliteBatches:
             raise ValueError("a target is saved once per call")
         ids = _encode(list(lines)).decode()
 
-        def work(connection: apsw.Connection) -> list[str]:
-            versions = _versions.decode(connection.execute(_VERSIONS, (ids,)).get)
-            lost = [change.target for change in changes if versions.get(change.target) != change.version]
-            for target in lost:
-                del lines[target]
+        def work(connection: apsw.Connection) -> tuple[list[str], list[str]]:
+            stands = _stands.decode(connection.execute(_STANDS, (ids,)).get)
+            lost, ended = list[str](), list[str]()
+            for target, version, due in [(c.target, c.version, c.due) for c in changes]:
+                known, before = stands.get(target, (None, None))
+                if known != version:
+                    lost.append(target)
+                    del lines[target]
+                elif due is None or before is None or due > before:
+                    ended.append(target)
             connection.execute(_SAVE, (_encode(list(lines.values())).decode(),))
-            return lost
+            return lost, ended
 
-        lost = await self._database.write(work) if changes else []
-        for change in changes:
-            self._leases.pop(change.target, None)
+        lost, ended = await self._database.write(work) if changes else ([], [])
+        for target in ended:
+            self._leases.pop(target, None)
         return lost
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:

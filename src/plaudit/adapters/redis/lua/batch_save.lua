@@ -5,7 +5,9 @@
 -- Arguments, five for each watch: 1 the target, 2 the version it was made from (8 bytes, big-endian; 0: not stored), 3 the
 -- watch (8 bytes of version before the rest), 4 when its window ends ('': none is open), 5 when it may go if none is.
 -- Returns: the targets whose versions have moved on; the others are stored.
--- Units: microseconds UTC, in digits, and handed on as they are: numbers are doubles here.
+-- A claim ends with the window it is of: with none, or one that ends later. A save in between, of a tap that came
+-- while the window is being told, leaves it: nobody else is to tell it meanwhile.
+-- Units: microseconds UTC, in digits, and handed on as they are; below 2^53, so that doubles are exact to compare.
 -- Idempotent: a repeat finds its own version, changes nothing and names the target; whoever asked reads again.
 local lost = {}
 for n = 4, #KEYS do
@@ -19,7 +21,10 @@ for n = 4, #KEYS do
     lost[#lost + 1] = target
   else
     redis.call('SET', KEYS[n], ARGV[at + 3])
-    redis.call('ZREM', KEYS[2], target)
+    local before = redis.call('ZSCORE', KEYS[1], target)
+    if due == '' or not before or tonumber(due) > tonumber(before) then
+      redis.call('ZREM', KEYS[2], target)
+    end
     if due == '' then
       redis.call('ZREM', KEYS[1], target)
       redis.call('ZADD', KEYS[3], ARGV[at + 5], target)
