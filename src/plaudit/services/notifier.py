@@ -25,6 +25,7 @@ RETRY_S = 1.0
 FORGET_EVERY_S = 60.0
 GRACE_S = 2.0
 SILENT_S = 3.0  # without events so long none come again
+ROUND_S = 10.0  # then there is time for other things, though there is more to close
 SIDE_BY_SIDE = 2  # each has some hundred windows in memory
 BEHIND_US = 10 * SECOND  # who says how far the log was read may be so late with it
 
@@ -79,10 +80,12 @@ class Notifier:
         return until
 
     async def _close_all(self) -> None:
-        """Close windows as long as there are any, some beside others: while one waits for a store, another goes on."""
+        """Close windows as long as there are any, or for a round, some beside others: while one waits for a store,
+        another goes on."""
+        ends_s = self._clock.monotonic_s() + ROUND_S
 
         async def some() -> None:
-            while await self.close():
+            while self._clock.monotonic_s() < ends_s and await self.close():
                 pass
 
         for failed in await asyncio.gather(*(some() for _ in range(SIDE_BY_SIDE)), return_exceptions=True):
@@ -93,12 +96,15 @@ class Notifier:
         forget_s = 0.0
         while True:
             try:
-                if await self.close():
+                more = await self.close()
+                if more:
                     await self._close_all()
                 if self._clock.monotonic_s() >= forget_s:
-                    forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
-                    await self._tell.forget()
-                await asyncio.sleep(self._every_s)
+                    if await self._tell.forget():
+                        more = True
+                    else:
+                        forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
+                await asyncio.sleep(0 if more else self._every_s)
             except PlauditError as error:
                 log.warning("windows wait and will be closed: %s", error)
                 await asyncio.sleep(RETRY_S)

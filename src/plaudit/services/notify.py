@@ -57,8 +57,9 @@ class Notify:
                 more = await self.follow()
                 more |= await self.close()
                 if not more and self._clock.monotonic_s() >= forget_s:
-                    forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
-                    await self._tell.forget()
+                    more = await self._tell.forget()
+                    if not more:
+                        forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
                 await asyncio.sleep(0 if more else self._every_s)
             except PlauditError as error:
                 log.warning("notifications wait and will go on: %s", error)

@@ -165,10 +165,9 @@ class Tell:
         await self._tell(ready, changes, now, turn)
         return True
 
-    async def forget(self) -> None:
-        """Remove watches that have nothing to remember any more."""
-        while await self._batches.forget(self._clock.now_us(), FORGOTTEN_AT_ONCE):
-            pass
+    async def forget(self) -> bool:
+        """Remove some watches that have nothing to remember any more; whether there may be more."""
+        return await self._batches.forget(self._clock.now_us(), FORGOTTEN_AT_ONCE) > 0
 
     async def _tell(self, ready: Sequence[_Ready], changes: list[Change], now: int, turn: "Turn") -> None:
         messages = await self._checked(ready, now)

@@ -12,6 +12,7 @@ from plaudit.ports.audit import Compared, Drift
 from plaudit.ports.batches import Change
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Notification
+from plaudit.services import tell
 from plaudit.services.audit import Auditor
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
@@ -306,6 +307,20 @@ async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock
     await stores.tap("t", set_to("bob", LIKE))
     await auditor.look()
     assert await stores.log.behind("notify") == 1
+
+
+async def test_it_forgets_a_bounded_number_at_once(
+    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tell, "FORGOTTEN_AT_ONCE", 2)
+    names = [f"t{n}" for n in range(5)]
+    await own(stores, *names)
+    await stores.batches.save([Change(name, 0, Watch(), None, clock.now_us()) for name in names])
+    left = list[int]()
+    async with asyncio.timeout(10):
+        while await notifier(stores, clock)._tell.forget():
+            left.append(len(await stores.batches.load(names)))
+    assert left == [3, 1, 0]
 
 
 async def test_it_runs_by_itself_and_forgets(stores: Stores, clock: ManualClock) -> None:

@@ -9,7 +9,7 @@ from plaudit.domain.cell import Transition
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.services import notifier as notifier_module
-from plaudit.services.notifier import SIDE_BY_SIDE, Notifier
+from plaudit.services.notifier import ROUND_S, SIDE_BY_SIDE, Notifier
 from plaudit.services.tell import Tell
 from tests.support.clock import ManualClock
 
@@ -94,8 +94,47 @@ class Many:
             raise Unavailable("once")
         return True
 
-    async def forget(self) -> None:
+    async def forget(self) -> bool:
         """Nothing to forget."""
+        return False
+
+
+class Endless:
+    """Windows end all the time, each a second after the one before; a lot of watches may be forgotten. The first of the
+    two beside each other fails."""
+
+    def __init__(self, clock: ManualClock, lots: int) -> None:
+        self.clock = clock
+        self.closed, self.lots = 0, lots
+        self.forgotten_after: list[int] = []
+        self.all_forgotten = asyncio.Event()
+
+    async def close(self, until: int) -> bool:
+        self.closed += 1
+        self.clock.advance(1)
+        if self.closed == 2:
+            raise Unavailable("once")
+        await asyncio.sleep(0)
+        return True
+
+    async def forget(self) -> bool:
+        self.forgotten_after.append(self.closed)
+        self.lots -= 1
+        if not self.lots:
+            self.all_forgotten.set()
+        return self.lots > 0
+
+
+async def test_watches_are_forgotten_and_failures_told_of_while_windows_keep_ending(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(notifier_module, "RETRY_S", 0)
+    endless = Endless(clock, lots=3)
+    async with asyncio.timeout(5), Notifier(cast("Tell", endless), clock, every_s=3600):
+        await endless.all_forgotten.wait()
+    assert "windows wait and will be closed: once" in caplog.text
+    first, second, third = endless.forgotten_after
+    assert first < second < third <= 4 * (ROUND_S + SIDE_BY_SIDE), "between them windows are closed"
 
 
 async def test_while_one_hundred_waits_for_a_store_another_goes_on(
