@@ -77,6 +77,19 @@ def test_of_a_shard_that_was_lost_nothing_is_known_when_it_is_back() -> None:
     assert 0 < len(kept) < len(its)
 
 
+def test_what_is_given_back_of_a_shard_that_was_lost_meanwhile_is_left_to_be_read() -> None:
+    fresh, its = ours(), known(*(f"m{n}" for n in range(40)))
+    fresh.written(its)
+    taken = fresh.take("webhook", START_US, 99)
+    fresh.hold([shard for shard in range(SHARDS) if shard != 3])
+    fresh.give_back(taken)
+    fresh.hold(range(SHARDS))
+    kept = [each for each in its if each.line.place.shard != 3]
+    assert 0 < len(kept) < len(its)
+    assert sorted(names(fresh.take("webhook", START_US, 99))) == sorted(names(kept))
+    assert not any(each.line.place in fresh for each in its)
+
+
 def test_writes_travel_together_as_far_as_cassandra_likes() -> None:
     small = [("q", n, "x") for n in range(2 * PARTITIONS + 1)]
     assert [len(batch) for batch in _batches(small)] == [PARTITIONS, PARTITIONS, 1]

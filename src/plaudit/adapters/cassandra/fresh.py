@@ -77,9 +77,10 @@ class Fresh:
         return found
 
     def give_back(self, known: Iterable[Known]) -> None:
-        """These were not claimed after all."""
+        """These were not claimed after all. Of a shard that was lost meanwhile they are for others."""
         for its in known:
-            self._keep(self._ready.setdefault(its.line.channel, []), its)
+            if its.line.place.shard in self._shards:
+                self._keep(self._ready.setdefault(its.line.channel, []), its)
 
     def _keep(self, ready: list[tuple[int, int, int, Known]], its: Known) -> None:
         place = its.line.place
