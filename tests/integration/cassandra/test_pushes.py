@@ -1,7 +1,7 @@
 """Pushes in Cassandra: many processes share them, one of them dies, devices change hands, slices are closed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -196,12 +196,15 @@ async def test_a_push_waits_for_its_message_and_survives_who_wrote_it(
         clock.advance(30)
         assert await claim(other, clock) == []
         assert await other.deliveries.waiting() == {"webhook": 1, "dead": 0}
-        await other.inbox.put(its, to, clock.now_us())
-        clock.advance(2)
+        await other.inbox.put([message("m", OWNER, 30)], to, clock.now_us())
+        clock.advance(20)
         parcels = await claim(other, clock)
-        assert {parcel.notification.id for parcel in parcels} == {"m"}
+        assert [(parcel.notification.id, parcel.notification.at) for parcel in parcels] == [("m", 30)]
         assert len(await other.inbox.page(OWNER, None, 10)) == 1
         await other.deliveries.settle([Settled(parcel=parcel, reason="delivered") for parcel in parcels])
+        assert await claim(other, clock) == [], "the first one's push is not sent beside it"
+        clock.advance(90)
+        assert await claim(other, clock) == []
         assert await other.deliveries.waiting() == {"dead": 0}
 
 
@@ -217,6 +220,44 @@ async def test_a_push_whose_message_never_comes_is_done_with(
         assert await one.deliveries.waiting() == {"webhook": 1, "dead": 0}
         clock.advance(2)
         assert await claim(one, clock) == []
+        assert await one.deliveries.waiting() == {"dead": 0}
+
+
+async def without_messages(process: Notices, clock: ManualClock, count: int) -> None:
+    """What a process left that died after it had written pushes."""
+    its = [message(f"never{n}") for n in range(count)]
+    await process.pushes.add(new_line(each, "webhook", "", clock.now_us()) for each in its)
+
+
+async def test_pushes_without_messages_do_not_take_the_places_of_others(
+    session: Session, clock: ManualClock
+) -> None:
+    async with notices(session, clock) as died, notices(session, clock) as one:
+        await without_messages(died, clock, 60)
+        clock.advance(5)
+        await push(died, clock, 20)
+        clock.advance(5)
+        assert len(await claim(one, clock, 20)) == 20
+
+
+async def test_pushes_without_messages_are_looked_at_less_and_less(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notices(session, clock) as died, notices(session, clock) as one:
+        await without_messages(died, clock, 1)
+        asked = list[tuple[str, int, str]]()
+        read = CassandraInbox.read
+
+        async def noted(self: CassandraInbox, places: Iterable[tuple[str, int, str]]) -> Any:
+            places = list(places)
+            asked.extend(places)
+            return await read(self, places)
+
+        monkeypatch.setattr(CassandraInbox, "read", noted)
+        for _ in range(125):
+            assert await claim(one, clock) == []
+            clock.advance(1)
+        assert 5 < len(asked) < 20
         assert await one.deliveries.waiting() == {"dead": 0}
 
 

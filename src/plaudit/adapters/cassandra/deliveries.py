@@ -20,8 +20,10 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.notifications import Channel, Notification, Parcel, Settled
 
 LOOK_EVERY_S = 1.0  # for pushes of others, while there are some of ours, which need not be looked for
-# A push is there before its message, which comes within moments or, if its writer died, within a lease or two.
+# A push is there before its message, which comes within moments. If its writer dies in between, whoever makes the
+# message makes pushes of their own. So what has waited for long is looked at less and less.
 ORPHAN_US, ORPHAN_S = 120 * SECOND, 1.0
+CLAIM_ROUNDS = 10  # where some have no messages
 RESCAN_S = 10.0  # so long a push may be overlooked that came in late, before what was read already
 LATE_US = 5 * SECOND
 NEVER = 2**63
@@ -99,7 +101,26 @@ class CassandraDeliveries(Statements):
         self._counted: tuple[float, dict[str, int]] = (float("-inf"), {})
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
-        """Of many that are due, an equal part of each shard. Those that this process has just written are not read."""
+        """Of many that are due, an equal part of each shard. Those that this process has just written are not read.
+        Those whose messages are not there leave their places to others."""
+        parcels: list[Parcel] = []
+        try:
+            for _ in range(CLAIM_ROUNDS):
+                lines, known = await self._claimed(channel, now, lease_s, limit - len(parcels))
+                some = await self._parcels(lines, known, now)
+                parcels += some
+                if len(some) == len(lines) or len(parcels) >= limit:
+                    break
+        except BaseException:
+            for parcel in parcels:
+                self._leases.pop(_line(parcel).place, None)
+            raise
+        return parcels
+
+    async def _claimed(
+        self, channel: Channel, now: int, lease_s: float, limit: int
+    ) -> tuple[list[Line], list[Notification]]:
+        """Pushes that are the caller's now, and those of their messages that are known."""
         now_s, fresh = self._clock.monotonic_s(), self._inbox.fresh
         held = await self._shares.held()
         fresh.hold(held)
@@ -119,7 +140,7 @@ class CassandraDeliveries(Statements):
         mine = found[:limit]
         self._leases |= {line.place: now_s + lease_s for line in mine}
         self._release(known.pop(line.place) for line in found[limit:] if line.place in known)
-        return await self._parcels(mine, [its.message for its in known.values()], now)
+        return mine, [its.message for its in known.values()]
 
     def _release(self, known: Iterable[Known]) -> None:
         """These are claimed another time."""
@@ -264,8 +285,12 @@ class CassandraDeliveries(Statements):
         gone: list[Line] = []
         for line in lines:
             message, device = messages.get(line.message), devices.get(line.device)
-            if message is None and line.due is not None and line.created_at > now - ORPHAN_US:
-                self._leases[line.place] = self._clock.monotonic_s() + ORPHAN_S
+            if message is not None and message.at != line.at:
+                message = None  # it came after another attempt, with pushes of its own
+            age_us = now - line.created_at
+            if message is None and line.due is not None and age_us < ORPHAN_US:
+                wait_s = max(ORPHAN_S, min(age_us / 2, ORPHAN_US - age_us) / SECOND)
+                self._leases[line.place] = self._clock.monotonic_s() + wait_s
                 continue
             if message is None or (line.device and (device is None or device.owner != message.owner)):
                 gone.append(line)
