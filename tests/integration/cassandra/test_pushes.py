@@ -10,7 +10,7 @@ import pytest
 from plaudit.adapters.cassandra import CassandraInbox, Session, shares
 from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US, new_line
 from plaudit.adapters.cassandra.statements import Statements
-from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.notifications import Address, Parcel, Settled
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import open_session
@@ -238,6 +238,30 @@ async def test_pushes_without_messages_do_not_take_the_places_of_others(
         await push(died, clock, 20)
         clock.advance(5)
         assert len(await claim(one, clock, 20)) == 20
+
+
+async def test_a_claim_that_fails_on_its_way_past_them_gives_back_what_it_had(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notices(session, clock) as died, notices(session, clock) as one:
+        await without_messages(died, clock, 3)
+        await push(died, clock, 5)
+        read, asked = CassandraInbox.read, 0
+
+        async def once(self: CassandraInbox, places: Iterable[tuple[str, int, str]]) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                raise Unavailable("after the first round")
+            return await read(self, places)
+
+        monkeypatch.setattr(CassandraInbox, "read", once)
+        with pytest.raises(Unavailable):
+            await claim(one, clock)
+        monkeypatch.setattr(CassandraInbox, "read", read)
+        assert asked == 2
+        clock.advance(1.1)
+        assert len(await claim(one, clock)) == 5
 
 
 async def test_pushes_without_messages_are_looked_at_less_and_less(
