@@ -95,6 +95,7 @@ def test_a_bar_waits_for_the_own_reaction(board: Open, service: Service, target:
     one.until(other, None, 1)  # by the stream, which told of the first target before
     assert one.bar(target).evaluate("bar => bar.counts") is None
     assert not one.main(target).is_visible()
+    assert len(held) == 1, "its names are on their way, and not asked for a second time"
     one.page.unroute("**/reactions/feed")
     for route in held:
         route.continue_()

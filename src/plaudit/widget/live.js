@@ -126,11 +126,14 @@ export class Live {
     const { counts } = entry.state;
     if (this.session.readOnly || this.#fresheners.has(id)) return;
     if (!counts || counts.version <= entry.summaryAt || waiting(entry.state)) return;
-    const waitMs = (this.#askedMs.get(id) ?? 0) + (counts.total > FEW ? CROWD_MS : FEW_MS) - Date.now();
+    // Counts may come before the first names, which are on their way then.
+    const askedMs = this.#askedMs.get(id) ?? (entry.told ? 0 : Date.now());
+    const waitMs = askedMs + (counts.total > FEW ? CROWD_MS : FEW_MS) - Date.now();
     this.#fresheners.set(id, setTimeout(() => {
       this.#fresheners.delete(id);
+      if (!entry.told || !entry.near.size || (entry.state.counts?.version ?? 0) <= entry.summaryAt) return;
       this.#askedMs.set(id, Date.now());
-      if (entry.near.size) this.session.refresh([id]);
+      this.session.refresh([id]);
     }, Math.max(0, waitMs)));
   }
 
