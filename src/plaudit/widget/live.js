@@ -131,7 +131,7 @@ export class Live {
     const waitMs = askedMs + (counts.total > FEW ? CROWD_MS : FEW_MS) - Date.now();
     this.#fresheners.set(id, setTimeout(() => {
       this.#fresheners.delete(id);
-      if (!entry.told || !entry.near.size || (entry.state.counts?.version ?? 0) <= entry.summaryAt) return;
+      if (!entry.near.size || (entry.state.counts?.version ?? 0) <= entry.summaryAt) return;
       this.#askedMs.set(id, Date.now());
       this.session.refresh([id]);
     }, Math.max(0, waitMs)));
