@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted
 from plaudit.ports.cells import CellKey
 from plaudit.ports.directory import Profile
-from plaudit.ports.removals import Job
+from plaudit.ports.removals import Job, JobKind
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from tests.engines.cassandra import Cassandra
@@ -90,6 +91,31 @@ async def test_what_has_ended_does_not_run_again_because_somebody_is_slow(parts:
     assert await parts.jobs.get("j1") == done
     assert await parts.jobs.unfinished() == []
     assert await parts.jobs.unfinished() == [], "its note is gone"
+
+
+async def test_jobs_that_cannot_be_read_hold_up_nobody(
+    parts: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = Job(id="later", kind=cast("JobKind", "merge"), subject="ann", state="running", created_at=1)
+    damaged = Job(id="damaged", kind="erase_user", subject="ann", state="running", created_at=2)
+    await parts.jobs.save(later)
+    await parts.jobs.save(damaged)
+    damage = await parts.session.prepare("UPDATE $keyspace.job SET progress = ? WHERE id = 'damaged'")
+    await parts.session.write(damage.bind([b"damaged"]))
+    process = await parts.process()
+    target = fresh_target()
+    good = Job(id="good", kind="delete_target", subject=target, state="running", created_at=3)
+    await process.removals.begin_purge(target, good)
+    async with remover(parts, process, "one") as remove:
+        assert (await ended(parts, "good")).state == "done"
+        again = await remove.erase_user("ann")
+        assert (await ended(parts, again.id)).state == "done"
+    assert await parts.jobs.unfinished() == []
+    assert "job later cannot be read" in caplog.text
+    assert "job damaged cannot be read" in caplog.text
+    noted = await parts.session.prepare("SELECT id FROM $keyspace.unfinished_job")
+    left = (await parts.session.read(noted.bind([]))).all()
+    assert {row.as_tuple()[0] for row in left} == {"later", "damaged"}, "whoever can read them finds them"
 
 
 async def test_receipts_end_by_themselves(parts: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

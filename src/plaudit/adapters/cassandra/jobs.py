@@ -1,6 +1,7 @@
 """Jobs and receipts in Cassandra. What is written first is found by whoever goes on; what is read last is believed."""
 
 import asyncio
+import logging
 from typing import Any, Self
 from zlib import crc32
 
@@ -10,6 +11,8 @@ from plaudit.adapters.cassandra.session import Session
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, JobState
+
+log = logging.getLogger("plaudit.cassandra")
 
 SHARDS = 16
 AT_MOST = 200  # unfinished jobs of one shard; whoever looks again sees the rest
@@ -60,7 +63,8 @@ def unpack_job(body: bytes) -> Job:
 class CassandraJobs:
     """See `plaudit.ports.removals.Jobs`; use as an async context manager inside an open session.
 
-    A job that has ended is not seen to run again, whatever is saved later.
+    A job that has ended is not seen to run again, whatever is saved later. One that cannot be read holds up nobody: it
+    is logged and passed over, and stays for whoever can read it.
     """
 
     def __init__(self, session: Session, clock: Clock) -> None:
@@ -108,7 +112,11 @@ class CassandraJobs:
 
     async def latest(self, kind: JobKind, subject: str) -> Job | None:
         for (id_,) in await self._rows(LATEST, kind, subject):
-            job = await self.get(id_)
+            try:
+                job = await self.get(id_)
+            except Corrupt as error:
+                _passed_over(id_, error)
+                continue
             if job is not None and (job.kind, job.subject) == (kind, subject):
                 return job
         return None
@@ -120,7 +128,11 @@ class CassandraJobs:
     async def _unfinished(self, shard: int) -> list[Job]:
         jobs = []
         for id_, created_at in await self._rows(UNFINISHED, shard, AT_MOST):
-            job = await self.get(id_)
+            try:
+                job = await self.get(id_)
+            except Corrupt as error:
+                _passed_over(id_, error)
+                continue
             if job is not None and job.state == "running":
                 jobs.append(job)
             elif job is not None or self._clock.now_us() > (created_at or 0) + NOTED_FOR_S * 1_000_000:
@@ -139,3 +151,7 @@ class CassandraJobs:
 
     async def _write(self, query: str, *values: Any) -> None:
         await self._session.write(self._prepared[query].bind(list(values)))
+
+
+def _passed_over(id_: str, error: Corrupt) -> None:
+    log.error("job %s cannot be read, and others go on: %s", id_, error)
