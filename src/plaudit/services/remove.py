@@ -138,6 +138,8 @@ class Remove:
                 await self._jobs.forget(self._clock.now_us() - RECEIPT_KEPT_S * 1_000_000, RECEIPTS_AT_ONCE)
             except PlauditError as error:
                 log.warning("unfinished jobs and old receipts could not be looked for: %s", error)
+            except Exception:
+                log.exception("looking for jobs and receipts failed in a way nobody foresaw; it goes on")
 
     async def _run(self) -> None:
         while True:

@@ -6,15 +6,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import apsw
+import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
-from plaudit.ports.removals import RECEIPT_KEPT_S, new_job
+from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from tests.support.clock import ManualClock
 from tests.support.stores import Stores, sqlite_stores
 from tests.support.taps import toggle
-from tests.support.wait import happens
+from tests.support.wait import happens, until
 
 
 @asynccontextmanager
@@ -100,6 +101,23 @@ async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:
 async def test_a_job_of_whose_begin_nobody_was_told_is_carried_out(tmp_path: Path) -> None:
     clock = ManualClock()
     async with removing(tmp_path, clock) as (stores, remove, _):
+        await stores.tap("t", toggle("ann"))
+        job = new_job("delete_target", "t", clock.now_us())
+        await stores.removals.begin_purge("t", job)
+        assert await ended(remove, job.id) == "done"
+
+
+async def test_jobs_are_looked_for_again_after_what_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> list[Job]:
+        raise RuntimeError
+
+    clock = ManualClock()
+    async with removing(tmp_path, clock) as (stores, remove, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(stores.jobs, "unfinished", broken)
+            await until(lambda: "in a way nobody foresaw" in caplog.text, "the first look that fails")
         await stores.tap("t", toggle("ann"))
         job = new_job("delete_target", "t", clock.now_us())
         await stores.removals.begin_purge("t", job)
