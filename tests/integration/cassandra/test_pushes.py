@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plaudit.adapters.cassandra import CassandraInbox, Session, shares
+from plaudit.adapters.cassandra import CassandraInbox, CassandraUsers, Session, shares
 from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US, new_line
 from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
@@ -145,7 +145,8 @@ async def test_what_a_process_has_put_itself_is_claimed_without_reading(
         rows = Statements._rows
 
         async def noted(self: Statements, query: str, *values: Any) -> list[tuple[Any, ...]]:
-            read.append(query)
+            if not isinstance(self, CassandraUsers):  # who was erased: a process knows
+                read.append(query)
             return await rows(self, query, *values)
 
         monkeypatch.setattr(Statements, "_rows", noted)

@@ -14,6 +14,7 @@ from plaudit.adapters.cassandra.packed import (
     unpack_registration,
 )
 from plaudit.adapters.cassandra.session import SERIAL, Session
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import Corrupt
@@ -49,37 +50,28 @@ WRITE_LANE_ROW = """
 UPDATE $keyspace.cell SET reaction = ?, created_at = ?, updated_at = ?, ops = ?, base = ?
 WHERE target = ? AND bucket = ? AND user = ?
 """
-QUERIES = (
-    READ,
-    WRITTEN,
-    COMMIT,
-    COMMIT_LANES,
-    WRITE_ROW,
-    WRITE_LANE_ROW,
-    REGISTER,
-    REMOVE_ROW,
-    REMOVE_THROUGH,
-    PAGE,
-)
 
 
-class CassandraCells:
-    """See `plaudit.ports.cells` (all three of it); use as an async context manager inside an open session."""
+class CassandraCells(Statements):
+    """See `plaudit.ports.cells` (all three of it); use as an async context manager inside an open session.
+
+    Commits, and what is read for them, wait for no room: a target's taps do not queue behind those of 64 others.
+    """
+
+    queries = (
+        *(READ, WRITTEN, COMMIT, COMMIT_LANES, WRITE_ROW, WRITE_LANE_ROW),
+        *(REGISTER, REMOVE_ROW, REMOVE_THROUGH, PAGE),
+    )
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._prepared: dict[str, Any] = {}
+        super().__init__(session)
         self._settle: Any = None
 
     async def __aenter__(self) -> Self:
         """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in QUERIES:
-            self._prepared[query] = await self._session.prepare(query)
+        await super().__aenter__()
         self._settle = await self._session.prepare(READ, SERIAL)
         return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
 
     async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
         return await self._state(self._prepared[READ], key, users)
@@ -89,7 +81,7 @@ class CassandraCells:
 
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         target, bucket = key
-        bind, write_row = self._bind, self._prepared[WRITE_ROW].bind
+        bind, write_row = self._bound, self._prepared[WRITE_ROW].bind
         statements = [
             self._header(key, proposal),
             *(
@@ -118,20 +110,15 @@ class CassandraCells:
         header, lanes = proposal.header, proposal.lanes
         condition = (proposal.seq or None, lanes if lanes > 1 else None)
         if header.lanes == lanes:
-            return self._bind(COMMIT, header.seq, pack_header(header), *key, *condition)
-        return self._bind(COMMIT_LANES, header.seq, pack_header(header), header.lanes, *key, *condition)
+            return self._bound(COMMIT, header.seq, pack_header(header), *key, *condition)
+        return self._bound(COMMIT_LANES, header.seq, pack_header(header), header.lanes, *key, *condition)
 
     async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
-        result = await self._session.read(self._bind(PAGE, key.target, key.bucket, after, limit))
-        lines = (line.as_tuple() for line in result.all())
+        lines = await self._rows(PAGE, key.target, key.bucket, after, limit)
         return {user: _row(key, *values) for user, *values in lines}
 
     async def unwritten(self, targets: Sequence[str]) -> set[str]:
-        result = await self._session.read(self._bind(WRITTEN, list(targets)))
-        return set(targets).difference(line.as_tuple()[0] for line in result.all())
-
-    def _bind(self, query: str, *values: Any) -> Any:
-        return self._prepared[query].bind(list(values))
+        return set(targets).difference(target for (target,) in await self._rows(WRITTEN, list(targets)))
 
     async def _state(self, statement: Any, key: CellKey, users: Iterable[str]) -> CellState:
         result = await self._session.read(statement.bind([key.target, key.bucket, [HEADER, *users]]))

@@ -1,11 +1,11 @@
 """Events that are owed, in Cassandra: slices of an hour, 64 shards each, so that no partition grows into a queue."""
 
 from collections.abc import Iterable
-from typing import Any, Self
 from uuid import UUID, uuid1
 from zlib import crc32
 
 from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.cells import CellKey
 from plaudit.ports.clock import Clock
@@ -27,23 +27,15 @@ SETTLE = "DELETE FROM $keyspace.pending_events WHERE slice = ? AND shard = ? AND
 CLOSE = "DELETE FROM $keyspace.pending_slices WHERE shard = ? AND slice = ?"
 
 
-class CassandraDebts:
+class CassandraDebts(Statements):
     """See `plaudit.ports.events.Debts`; use as an async context manager inside an open session."""
 
+    queries = (OPEN, OWE, SLICES, OWED, SETTLE, CLOSE)
+
     def __init__(self, session: Session, clock: Clock) -> None:
-        self._session = session
+        super().__init__(session)
         self._clock = clock
-        self._prepared: dict[str, Any] = {}
         self._opened: set[tuple[int, int]] = set()
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (OPEN, OWE, SLICES, OWED, SETTLE, CLOSE):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
 
     async def owe(self, key: CellKey, users: Iterable[str]) -> None:
         slice_, shard = self._now_s() // SLICE_S, crc32(key.target.encode()) % SHARDS
@@ -75,13 +67,6 @@ class CassandraDebts:
             await self._write(CLOSE, shard, slice_)
         except OutcomeUnknown:
             pass  # it is read once more
-
-    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        result = await self._session.read(self._prepared[query].bind(list(values)))
-        return [row.as_tuple() for row in result.all()]
-
-    async def _write(self, query: str, *values: Any) -> None:
-        await self._session.write(self._prepared[query].bind(list(values)))
 
     def _now_s(self) -> int:
         return self._clock.now_us() // 1_000_000

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from typing import Any, Self
+from typing import Any
 from zlib import crc32
 
 import msgspec
 
 from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, JobState
@@ -60,26 +61,18 @@ def unpack_job(body: bytes) -> Job:
         raise Corrupt(f"not a job: {error}") from error
 
 
-class CassandraJobs:
+class CassandraJobs(Statements):
     """See `plaudit.ports.removals.Jobs`; use as an async context manager inside an open session.
 
     A job that has ended is not seen to run again, whatever is saved later. One that cannot be read holds up nobody: it
     is logged and passed over, and stays for whoever can read it.
     """
 
+    queries = (PROGRESS, RECEIPT, GET, NAME, LATEST, BEGIN, UNFINISHED, END)
+
     def __init__(self, session: Session, clock: Clock) -> None:
-        self._session = session
+        super().__init__(session)
         self._clock = clock
-        self._prepared: dict[str, Any] = {}
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (PROGRESS, RECEIPT, GET, NAME, LATEST, BEGIN, UNFINISHED, END):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
 
     async def save(self, job: Job) -> None:
         shard = crc32(job.id.encode()) % SHARDS
@@ -144,13 +137,6 @@ class CassandraJobs:
             await self._write(END, shard, id_)
         except OutcomeUnknown:
             pass  # it is looked at once more
-
-    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        result = await self._session.read(self._prepared[query].bind(list(values)))
-        return [row.as_tuple() for row in result.all()]
-
-    async def _write(self, query: str, *values: Any) -> None:
-        await self._session.write(self._prepared[query].bind(list(values)))
 
 
 def _passed_over(id_: str, error: Corrupt) -> None:

@@ -1,8 +1,9 @@
 """Leases in Cassandra: a row each, taken by a conditional write that ends by itself."""
 
-from typing import Any, Self
+from typing import Any
 
 from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import Statements
 
 # Where nobody has it. (Not INSERT: its row would end with the first TTL, whatever is written later.)
 TAKE = "UPDATE $keyspace.lease USING TTL ? SET owner = ? WHERE name = ? IF owner = null"
@@ -10,26 +11,19 @@ RENEW = "UPDATE $keyspace.lease USING TTL ? SET owner = ? WHERE name = ? IF owne
 RELEASE = "DELETE owner FROM $keyspace.lease WHERE name = ? IF owner = ?"
 
 
-class CassandraLeases:
-    """See `plaudit.ports.leases.Leases`; use as an async context manager inside an open session.
+class CassandraLeases(Statements):
+    """See `plaudit.ports.leases.Leases`; use as an async context manager inside an open session. Leases that we
+    have when it is left end by themselves.
 
     `owner`: a name that nobody else has: no other process, not even the next one in the same place, and nobody in this
     process who works beside.
     """
 
+    queries = (TAKE, RENEW, RELEASE)
+
     def __init__(self, session: Session, owner: str) -> None:
-        self._session = session
+        super().__init__(session)
         self._owner = owner
-        self._prepared: dict[str, Any] = {}
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (TAKE, RENEW, RELEASE):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leases that we have end by themselves."""
 
     async def claim(self, name: str, ttl_s: int) -> bool:
         taken, owner = await self._change(TAKE, ttl_s, self._owner, name)
@@ -42,6 +36,6 @@ class CassandraLeases:
 
     async def _change(self, query: str, *values: Any) -> tuple[bool, str | None]:
         """Whether it was applied, and if not, who has the lease."""
-        result = await self._session.commit([self._prepared[query].bind(list(values))])
+        result = await self._commit([self._bound(query, *values)])
         said = result.first().as_dict()
         return bool(said["[applied]"]), said.get("owner")

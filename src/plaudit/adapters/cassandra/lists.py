@@ -6,14 +6,14 @@ never makes both for one entry at one time: a user has at most one transition pe
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, product
-from typing import Any, Self, TypeVar
+from typing import Any
 from zlib import crc32
 
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import PARTITIONS, tens
+from plaudit.adapters.cassandra.statements import AT_ONCE, PARTITIONS, Statements, all_of, tens
 from plaudit.domain.catalogue import MAX_CODE, NONE, Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.errors import PlauditError, Unavailable
@@ -23,9 +23,6 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
 from plaudit.ports.own import NOTHING, State
 
-T = TypeVar("T")
-
-AT_ONCE = 64
 HEADERS_AT_ONCE = (
     32  # apart from the rest: thousands of them, after Redis was emptied, must not keep pages waiting
 )
@@ -77,7 +74,7 @@ SELECT target, user, lanes, reaction FROM $keyspace.cell WHERE target IN ? AND b
 """
 
 
-class CassandraLists:
+class CassandraLists(Statements):
     """See `plaudit.ports.lists` (all four), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
     async context manager.
 
@@ -85,34 +82,25 @@ class CassandraLists:
     who tapped since in one of eight, by a hash of the user.
     """
 
+    queries = (
+        ADD_REACTOR,
+        DROP_REACTOR,
+        REACTORS,
+        ADD_REACTED,
+        DROP_REACTED,
+        REACTED,
+        NEWEST_REACTED,
+        MINE,
+        MINE_OF_MANY,
+        MANY_OF_MANY,
+        HEADER,
+        HEADERS,
+    )
+
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._prepared: dict[str, Any] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
+        super().__init__(session)
         self._header_room = asyncio.Semaphore(HEADERS_AT_ONCE)
         self._tens_room = asyncio.Semaphore(TENS_AT_ONCE)
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (
-            ADD_REACTOR,
-            DROP_REACTOR,
-            REACTORS,
-            ADD_REACTED,
-            DROP_REACTED,
-            REACTED,
-            NEWEST_REACTED,
-            MINE,
-            MINE_OF_MANY,
-            MANY_OF_MANY,
-            HEADER,
-            HEADERS,
-        ):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
 
     async def apply(self, events: Iterable[Committed]) -> None:
         entries = _Entries()
@@ -126,7 +114,7 @@ class CassandraLists:
                 if failed:
                     return
                 try:
-                    await self._write(batch)
+                    await self._put(batch)
                 except PlauditError as error:
                     failed.append(error)
 
@@ -150,7 +138,7 @@ class CassandraLists:
             return [Entry(user, reaction, created_at) for user, created_at in lines]
 
         buckets = range(LIST_BUCKETS + 1 if split else 1)
-        pages = await _all(map(of, product(buckets, dict.fromkeys(reactions))))
+        pages = await all_of(map(of, product(buckets, dict.fromkeys(reactions))))
         # Who is switching may stand in two lists for a moment, at the same place in both.
         found = {(entry.created_at, entry.key): entry for page in pages for entry in page}
         return [found[place] for place in sorted(found, reverse=True)[:limit]]
@@ -176,12 +164,12 @@ class CassandraLists:
             return lane or root or NOTHING
 
         targets = list(dict.fromkeys(targets))
-        return dict(zip(targets, await _all(map(on, targets)), strict=True))
+        return dict(zip(targets, await all_of(map(on, targets)), strict=True))
 
     async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         async def of(targets: list[str]) -> list[tuple[tuple[str, str], int]]:
             roots = await self._roots(targets, by_target)
-            found = await _all(
+            found = await all_of(
                 self._in_lanes(by_target[target], target, *roots[target]) for target in targets
             )
             return [line for lines in found for line in lines]
@@ -189,7 +177,7 @@ class CassandraLists:
         by_target: dict[str, list[str]] = {}
         for target, user in dict.fromkeys(pairs):
             by_target.setdefault(target, []).append(user)
-        found = await _all(map(of, _groups(by_target)))
+        found = await all_of(map(of, _groups(by_target)))
         return dict(line for lines in found for line in lines)
 
     async def _roots(
@@ -219,40 +207,40 @@ class CassandraLists:
             for user in users:
                 by_lane.setdefault(lane_of(user, lanes), []).append(user)
             work = (self._reactions(target, bucket, some) for bucket, some in by_lane.items())
-            for _, newer in await _all(work):
+            for _, newer in await all_of(work):
                 found |= newer
         return [((target, user), reaction) for user, reaction in found.items() if reaction]
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         ids = list(dict.fromkeys(ids))
         if len(ids) < PARTITIONS:
-            roots = dict(zip(ids, await _all(self._cell(target, 0) for target in ids), strict=True))
+            roots = dict(zip(ids, await all_of(self._cell(target, 0) for target in ids), strict=True))
         else:
-            found = await _all(map(self._root_cells, tens(ids)))
+            found = await all_of(map(self._root_cells, tens(ids)))
             roots = dict(line for lines in found for line in lines)
         split = {
             name: (root.header, root.registration)
             for name, root in roots.items()
             if root and root.header and root.header.lanes > 1
         }
-        whole = zip(split, await _all(self._whole(name, *its) for name, its in split.items()), strict=True)
+        whole = zip(split, await all_of(self._whole(name, *its) for name, its in split.items()), strict=True)
         return {target: state for target, state in (roots | dict(whole)).items() if state is not None}
 
     async def _root_cells(self, targets: list[str]) -> list[tuple[str, Target | None]]:
         async with self._tens_room:
-            result = await self._session.read(self._prepared[HEADERS].bind([targets]))
+            result = await self._session.read(self._bound(HEADERS, targets))
         return [(target, _target(*line)) for target, *line in (row.as_tuple() for row in result.all())]
 
     async def _whole(self, target: str, header: Header, registration: Registration | None) -> Target:
         """A split target, from what its root is."""
         buckets = range(1, header.lanes + 1)
-        cells = await _all(self._cell(target, bucket) for bucket in buckets)
+        cells = await all_of(self._cell(target, bucket) for bucket in buckets)
         lanes = {n: cell.header for n, cell in zip(buckets, cells, strict=True) if cell and cell.header}
         return Target(merge(header, lanes), registration, {0: header, **lanes})
 
     async def _cell(self, target: str, bucket: int) -> Target | None:
         async with self._header_room:
-            result = await self._session.read(self._prepared[HEADER].bind([target, bucket]))
+            result = await self._session.read(self._bound(HEADER, target, bucket))
         for row in result.all():
             return _target(*row.as_tuple())
         return None
@@ -277,12 +265,7 @@ class CassandraLists:
                 over = lanes or 1
         return over, found
 
-    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        async with self._room:
-            result = await self._session.read(self._prepared[query].bind(list(values)))
-        return [row.as_tuple() for row in result.all()]
-
-    async def _write(self, batch: "_Batch") -> None:
+    async def _put(self, batch: "_Batch") -> None:
         """Write entries, each at its own time and for itself: of a batch that fails some may be there."""
         statements = [self._prepared[query].bind(values) for query, values in batch]
         if len(statements) == 1:
@@ -393,7 +376,3 @@ def _groups(by_target: dict[str, list[str]]) -> Iterator[list[str]]:
         users += len(its)
     if group:
         yield group
-
-
-async def _all(work: Iterable[Awaitable[T]]) -> list[T]:
-    return list(await asyncio.gather(*work))

@@ -1,23 +1,19 @@
 """Going through the tables by token, and entry by entry: what auditing and rebuilding need of Cassandra."""
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, Self, TypeVar
+from typing import Any
 
 from plaudit.adapters.cassandra.cells import HEADER
 from plaudit.adapters.cassandra.lists import DROP_REACTED, DROP_REACTOR, LIST_BUCKETS, NEWEST
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
-from plaudit.adapters.cassandra.session import Session
+from plaudit.adapters.cassandra.statements import Statements, all_of
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.ports.cells import CellKey
 from plaudit.ports.sweep import CellPage, Indexed, Listed
 
-T = TypeVar("T")
-
-AT_ONCE = 64
 PER_READ = 5_000
 
 # Two partitions of one token that a page ends between would hide one of them: once in 10^11 pages of 10^9 targets.
@@ -55,25 +51,13 @@ RESTART = "DELETE FROM $keyspace.sweep_place WHERE task = ?"
 DERIVED = ("reactors", "reactions_by_user", "reaction_counts")
 
 
-class CassandraSweep:
+class CassandraSweep(Statements):
     """See `plaudit.ports.sweep` (all of it); use as an async context manager inside an open session."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._prepared: dict[str, Any] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (
-            *(CELLS, USERS, FROM_HEADER, AFTER, LISTED, INDEXED, OF_USER),
-            *(DROP_REACTOR, DROP_REACTED, REACHED, REACH, RESTART),
-        ):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
+    queries = (
+        *(CELLS, USERS, FROM_HEADER, AFTER, LISTED, INDEXED, OF_USER),
+        *(DROP_REACTOR, DROP_REACTED, REACHED, REACH, RESTART),
+    )
 
     async def cells(self, above: int, upto: int, limit: int) -> list[tuple[int, CellKey]]:
         lines = await self._rows(CELLS, above, upto, limit)
@@ -130,7 +114,7 @@ class CassandraSweep:
             return found
 
         places = product(range(LIST_BUCKETS + 1 if split else 1), reactions)
-        return [entry for page in await _all(of(*place) for place in places) for entry in page]
+        return [entry for page in await all_of(of(*place) for place in places) for entry in page]
 
     async def indexed(self, target: str, places: Mapping[str, int]) -> dict[str, Indexed]:
         async def one(user: str, created_at: int) -> Indexed | None:
@@ -138,7 +122,7 @@ class CassandraSweep:
                 return Indexed(target, reaction or 0, created_at, written_at or 0)
             return None
 
-        found = await _all(one(*place) for place in places.items())
+        found = await all_of(one(*place) for place in places.items())
         return {user: entry for user, entry in zip(places, found, strict=True) if entry is not None}
 
     async def of_user(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Indexed]:
@@ -166,19 +150,6 @@ class CassandraSweep:
 
     async def _delete(self, deletes: Iterable[tuple[Any, ...]]) -> None:
         try:
-            await _all(self._write(*delete) for delete in deletes)
+            await all_of(self._write(*delete) for delete in deletes)
         except OutcomeUnknown as error:
             raise Unavailable("some entries may not be deleted; delete them again") from error
-
-    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        async with self._room:
-            result = await self._session.read(self._prepared[query].bind(list(values)))
-        return [row.as_tuple() for row in result.all()]
-
-    async def _write(self, query: str, *values: Any) -> None:
-        async with self._room:
-            await self._session.write(self._prepared[query].bind(list(values)))
-
-
-async def _all(work: Iterable[Awaitable[T]]) -> list[T]:
-    return list(await asyncio.gather(*work))

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from typing import Any, Self
+from typing import Any
 
 from plaudit.adapters.cassandra.packed import pack_profile, unpack_profile
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import tens
+from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Profile
 
-AT_ONCE = 32  # reads under way together: a page of names is a few times this
 PAGE = 5_000
 SLICE_S = 3600
 # A profile that is being put while its user is marked goes by a clock that may be ahead of ours.
@@ -28,34 +27,20 @@ NOTE = "INSERT INTO $keyspace.erased_lately (slice, at, user) VALUES (?, ?, ?)"
 SINCE = "SELECT user FROM $keyspace.erased_lately WHERE slice = ? AND at >= ?"
 
 
-class CassandraUsers:
+class CassandraUsers(Statements):
     """See `plaudit.ports.users` (`Profiles` and `Marks`); use as an async context manager inside an open session."""
 
+    queries = (PUT, GET, DROP, MARK, MARKED, WALK, WALK_MARKS, NOTE, SINCE)
+
     def __init__(self, session: Session, clock: Clock) -> None:
-        self._session = session
+        super().__init__(session)
         self._clock = clock
-        self._prepared: dict[str, Any] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
-
-    async def __aenter__(self) -> Self:
-        """Prepare every statement. Raises `Unavailable`, also where the schema is not there."""
-        for query in (PUT, GET, DROP, MARK, MARKED, WALK, WALK_MARKS, NOTE, SINCE):
-            self._prepared[query] = await self._session.prepare(query)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """The session is closed by whoever opened it."""
 
     async def put(self, user: str, profile: Profile, at: int) -> None:
         await self._write(PUT, at, pack_profile(profile), user)
 
     async def get(self, users: Collection[str]) -> dict[str, Profile]:
-        async def some(names: list[str]) -> list[tuple[Any, ...]]:
-            async with self._room:
-                return await self._rows(GET, names)
-
-        found = await asyncio.gather(*map(some, tens(users)))
-        profiles = {user: unpack_profile(profile) for lines in found for user, profile in lines}
+        profiles = {user: unpack_profile(profile) for user, profile in await self._of_all(GET, users)}
         return {user: profile for user, profile in profiles.items() if profile is not None}
 
     async def walk(self) -> AsyncIterator[dict[str, Profile]]:
@@ -97,10 +82,3 @@ class CassandraUsers:
             if not result.has_more_pages():
                 return
             state = result.page_state()
-
-    async def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        result = await self._session.read(self._prepared[query].bind(list(values)))
-        return [row.as_tuple() for row in result.all()]
-
-    async def _write(self, query: str, *values: Any) -> None:
-        await self._session.write(self._prepared[query].bind(list(values)))
