@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cells import cpu_s
-from plaudit.adapters.cassandra import CassandraConfig, CassandraLists, Session, migrate
+from plaudit.adapters.cassandra import CassandraConfig, CassandraIndex, CassandraLists, Session, migrate
 from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine
 from plaudit.adapters.redis import Session as RedisSession
 from plaudit.adapters.system import SystemClock
@@ -134,10 +134,10 @@ async def take(servers: Servers, apply: Take, name: str, batches: Iterator[Batch
     return Taken(name, transitions / elapsed_s, *(each * 1e6 / transitions for each in used_s))
 
 
-async def fill(lists: CassandraLists, target: str) -> None:
+async def fill(index: CassandraIndex, target: str) -> None:
     """That many reactors, one a microsecond."""
     for start in range(0, REACTORS, 4000):
-        await lists.apply(
+        await index.apply(
             [event(target, *(_new(n) for n in range(at, at + 500))) for at in range(start, start + 4000, 500)]
         )
 
@@ -184,9 +184,9 @@ async def measure(
     nodes = [f"127.0.0.1:{port}" for port in servers.redis.ports]
     async with Session(config) as session, RedisSession(RedisConfig(nodes)) as redis:
         await migrate(session)
-        async with CassandraLists(session) as lists:
+        async with CassandraLists(session) as lists, CassandraIndex(session) as index:
             states = RedisMine(redis, clock)
-            indexer = IndexReactions(lists, states, RedisIndexed(redis, 1), clock)
+            indexer = IndexReactions(index, states, RedisIndexed(redis, 1), clock)
 
             async def tapped(batch: Batch) -> None:
                 """As the API tells it, so that every user has a hash."""
@@ -198,16 +198,16 @@ async def measure(
                 await states.note(changes, create=True)
 
             console.print(f"warming up for {warm_s:.0f} s")
-            await take(servers, lists.apply, "warm-up", uniform(), warm_s / 2)
-            await take(servers, lists.apply, "warm-up", crowd(), warm_s / 2)
+            await take(servers, index.apply, "warm-up", uniform(), warm_s / 2)
+            await take(servers, index.apply, "warm-up", crowd(), warm_s / 2)
             taken = [
-                await take(servers, lists.apply, "lists: one viral target", crowd(), seconds),
-                await take(servers, lists.apply, "lists: uniform", uniform(), seconds),
-                await take(servers, lists.apply, "lists: 4 changes of mind in a batch", restless(), seconds),
+                await take(servers, index.apply, "lists: one viral target", crowd(), seconds),
+                await take(servers, index.apply, "lists: uniform", uniform(), seconds),
+                await take(servers, index.apply, "lists: 4 changes of mind in a batch", restless(), seconds),
                 await take(servers, indexer.handle, "indexer: uniform", uniform(), seconds),
                 await take(servers, tapped, "own state alone: uniform", uniform(), seconds),
             ]
-            await fill(lists, "large")
+            await fill(index, "large")
             return taken, await read(lists, "large", 500)
 
 

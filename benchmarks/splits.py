@@ -30,7 +30,7 @@ from rich.table import Table
 
 from benchmarks.lists import PAGE, REACTIONS, START_US, pages
 from plaudit.adapters.cassandra import CassandraCells, CassandraConfig, CassandraLists, Session, migrate
-from plaudit.adapters.cassandra.lists import ADD_REACTOR, LIST_BUCKETS
+from plaudit.adapters.cassandra.index import ADD_REACTOR, LIST_BUCKETS
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules, Tap, Verb

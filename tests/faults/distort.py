@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 from zlib import crc32
 
+from plaudit.adapters.cassandra import CassandraIndex
 from plaudit.adapters.kafka import KafkaConsumer
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.events import Committed
@@ -73,13 +74,14 @@ async def consuming(
     """Counters and index consumed in this process, until the block ends; with a suffix, as groups of their own, which
     begin at the first event there is."""
     held, clock = running.held, SystemClock()
-    index = IndexReactions(held.lists, held.mine, held.indexed, clock)
-    roles: list[tuple[str, Handler, Callable[..., Awaitable[None]] | None]] = [
-        ("counters", UpdateCounters(held.totals), None),
-        ("index", index, index.reached),
-    ]
     distorted: list[Distorted] = []
     async with AsyncExitStack() as stack:
+        lists = await stack.enter_async_context(CassandraIndex(held.session))
+        index = IndexReactions(lists, held.mine, held.indexed, clock)
+        roles: list[tuple[str, Handler, Callable[..., Awaitable[None]] | None]] = [
+            ("counters", UpdateCounters(held.totals), None),
+            ("index", index, index.reached),
+        ]
         for role, handler, reached in roles:
             distorted.append(Distorted(handler, kinds, f"{seed}/{role}"))
             consumer = await stack.enter_async_context(

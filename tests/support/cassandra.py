@@ -16,6 +16,7 @@ from plaudit.adapters.cassandra import (
     CassandraCells,
     CassandraConfig,
     CassandraDebts,
+    CassandraIndex,
     CassandraJobs,
     CassandraLists,
     CassandraSweep,
@@ -203,6 +204,7 @@ class Cluster:
     clock: Clock
     cells: CassandraCells
     lists: CassandraLists
+    index: CassandraIndex
     users: CassandraUsers
     jobs: CassandraJobs
     debts: CassandraDebts
@@ -231,12 +233,14 @@ async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
         open_session(cassandra) as session,
         CassandraCells(session) as cells,
         CassandraLists(session) as lists,
+        CassandraIndex(session) as index,
         CassandraUsers(session, clock) as users,
         CassandraJobs(session, clock) as jobs,
         CassandraDebts(session, clock) as debts,
         CassandraSweep(session) as sweep,
     ):
-        parts = Cluster(session, clock, cells, lists, users, jobs, debts, sweep, IndexedLog(lists))
+        log = IndexedLog(index)
+        parts = Cluster(session, clock, cells, lists, index, users, jobs, debts, sweep, log)
         yield parts
         await parts.stop()
 

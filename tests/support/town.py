@@ -10,6 +10,7 @@ from plaudit.adapters.cassandra import (
     CassandraCells,
     CassandraCounts,
     CassandraDebts,
+    CassandraIndex,
     CassandraLists,
     CassandraSweep,
     Session,
@@ -66,13 +67,14 @@ class Town:
         session: Session,
         cells: CassandraCells,
         lists: CassandraLists,
+        index: CassandraIndex,
         counts: CassandraCounts,
         sweep: CassandraSweep,
         debts: CassandraDebts,
         totals: Totals,
         indexed: Indexed,
     ) -> None:
-        self.session, self.cells, self.lists, self.counts = session, cells, lists, counts
+        self.session, self.cells, self.lists, self.index, self.counts = session, cells, lists, index, counts
         self.sweep, self.debts, self.totals, self.indexed = sweep, debts, totals, indexed
         self.deaf = False
         self._applying: dict[asyncio.Task[None], float] = {}
@@ -89,7 +91,7 @@ class Town:
             await asyncio.shield(applying)
 
     async def _apply(self, events: list[Committed]) -> None:
-        await self.lists.apply(events)
+        await self.index.apply(events)
         await self.totals.apply(events)
         await self.flush.handle(events)
 
@@ -167,7 +169,7 @@ class Town:
 
     def rebuild(self) -> Rebuild:
         return Rebuild(
-            *(self.cells, self.sweep, self.sweep, self.sweep, self.totals, self.lists, self.counts),
+            *(self.cells, self.sweep, self.sweep, self.sweep, self.totals, self.index, self.counts),
             self.indexed,
             SystemClock(),
         )
@@ -191,6 +193,7 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
         open_session(cassandra, keyspace=KEYSPACE) as session,
         CassandraCells(session) as cells,
         CassandraLists(session) as lists,
+        CassandraIndex(session) as index,
         CassandraCounts(session) as counts,
         CassandraSweep(session) as sweep,
         CassandraDebts(session, SystemClock()) as debts,
@@ -198,4 +201,4 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
     ):
         await emptied(session, TABLES if empty else ())
         totals, indexed = RedisTotals(redis_session), RedisIndexed(redis_session, 1)
-        yield Town(session, cells, lists, counts, sweep, debts, totals, indexed)
+        yield Town(session, cells, lists, index, counts, sweep, debts, totals, indexed)

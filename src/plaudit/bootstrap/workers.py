@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
-from plaudit.adapters.cassandra import CassandraCounts, CassandraSweep
+from plaudit.adapters.cassandra import CassandraCounts, CassandraIndex, CassandraSweep
 from plaudit.adapters.journal import FileJournals
 from plaudit.adapters.kafka import KafkaConsumer
 from plaudit.adapters.redis import RedisKept
@@ -111,7 +111,8 @@ async def _work(
     if role == "counters":
         return Work(UpdateCounters(held.totals), BEHIND_S, held.redis.epoch)
     if role == "index":
-        index = IndexReactions(held.lists, held.mine, held.indexed, clock)
+        lists = await stack.enter_async_context(CassandraIndex(held.session))
+        index = IndexReactions(lists, held.mine, held.indexed, clock)
         return Work(index, BEHIND_S, held.redis.epoch, index.reached)
     if role == "notify":
         alter = Alter(held.cells, held.publish, clock, random.SystemRandom())
@@ -243,9 +244,10 @@ async def rebuilding(settings: Settings, rows_per_s: float) -> AsyncIterator[Reb
     async with (
         engines(settings, clock) as held,
         CassandraSweep(held.session) as sweep,
+        CassandraIndex(held.session) as index,
         CassandraCounts(held.session) as counts,
     ):
         yield Rebuild(
-            *(held.cells, sweep, sweep, sweep, held.totals, held.lists, counts, held.indexed, clock),
+            *(held.cells, sweep, sweep, sweep, held.totals, index, counts, held.indexed, clock),
             rows_per_s=rows_per_s,
         )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
-from plaudit.adapters.cassandra.lists import list_bucket
+from plaudit.adapters.cassandra.index import list_bucket
 from plaudit.domain.cell import Row
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Proposal

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from plaudit.adapters.cassandra import CassandraCells, CassandraLists, Session
+from plaudit.adapters.cassandra import CassandraCells, CassandraIndex, CassandraLists, Session
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row, Transition
 from plaudit.domain.events import Committed
@@ -34,6 +34,12 @@ async def lists(session: Session) -> AsyncIterator[CassandraLists]:
         yield opened
 
 
+@pytest.fixture
+async def index(session: Session) -> AsyncIterator[CassandraIndex]:
+    async with CassandraIndex(session) as opened:
+        yield opened
+
+
 def event(target: str, *transitions: Transition) -> Committed:
     return Committed(target, 0, "post", 1, "tap", 1, (), 0, 0, (), transitions)
 
@@ -46,7 +52,9 @@ def moves(user: str, *steps: tuple[int | None, int], created_at: int = 10) -> li
     ]
 
 
-async def test_every_order_of_a_users_events_leaves_the_same_lists(lists: CassandraLists) -> None:
+async def test_every_order_of_a_users_events_leaves_the_same_lists(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     steps = moves("ann", (NONE, LIKE), (LIKE, LOVE), (LOVE, NONE), (NONE, LIKE))
     orders = [list(order) for order in permutations(steps)]
 
@@ -54,7 +62,7 @@ async def test_every_order_of_a_users_events_leaves_the_same_lists(lists: Cassan
         target, user = fresh_target(), fresh_target()
         for step in order:
             transition = Transition(user, step.before, step.after, step.created_at, step.at)
-            await lists.apply([event(target, transition)])
+            await index.apply([event(target, transition)])
         who = await lists.reactors(target, ALL, None, 10)
         what = await lists.reacted(user, None, 10)
         assert [entry.key for entry in who] in ([user], [])
@@ -67,32 +75,38 @@ async def test_every_order_of_a_users_events_leaves_the_same_lists(lists: Cassan
     assert all(each == ([Entry("", LIKE, 10)], [Entry("", LIKE, 10)]) for each in found)
 
 
-async def test_a_delete_that_comes_late_takes_nothing_newer_away(lists: CassandraLists) -> None:
+async def test_a_delete_that_comes_late_takes_nothing_newer_away(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     target = fresh_target()
     create, remove, again = moves("ann", (NONE, LIKE), (LIKE, NONE), (NONE, LIKE))
-    await lists.apply([event(target, create), event(target, again)])
-    await lists.apply([event(target, remove)])
+    await index.apply([event(target, create), event(target, again)])
+    await index.apply([event(target, remove)])
     assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LIKE, 10)]
 
 
-async def test_an_insert_that_comes_late_brings_nothing_back(lists: CassandraLists) -> None:
+async def test_an_insert_that_comes_late_brings_nothing_back(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     target = fresh_target()
     create, remove = moves("ann", (NONE, LIKE), (LIKE, NONE))
-    await lists.apply([event(target, remove)])
-    await lists.apply([event(target, create)])
+    await index.apply([event(target, remove)])
+    await index.apply([event(target, create)])
     assert await lists.reactors(target, ALL, None, 10) == []
 
 
-async def test_on_equal_timestamps_the_delete_wins_whichever_comes_first(lists: CassandraLists) -> None:
+async def test_on_equal_timestamps_the_delete_wins_whichever_comes_first(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     for order in ((0, 1), (1, 0)):
         target = fresh_target()
         tied = [Transition("ann", NONE, LIKE, 10, 20), Transition("ann", LIKE, NONE, 10, 20)]
         for n in order:
-            await lists.apply([event(target, tied[n])])
+            await index.apply([event(target, tied[n])])
         assert await lists.reactors(target, ALL, None, 10) == []
 
 
-async def test_a_replay_of_everything_changes_nothing(lists: CassandraLists) -> None:
+async def test_a_replay_of_everything_changes_nothing(lists: CassandraLists, index: CassandraIndex) -> None:
     target, random = fresh_target(), Random(3)
     events = []
     for n in range(20):
@@ -101,31 +115,35 @@ async def test_a_replay_of_everything_changes_nothing(lists: CassandraLists) -> 
             after = random.choice([code for code in (NONE, LIKE, LOVE, HAHA) if code != reaction])
             events.append(event(target, Transition(f"u{n}", reaction, after, 100 + n, 1000 + 10 * step)))
             reaction = after
-    await lists.apply(events)
+    await index.apply(events)
     before = await lists.reactors(target, ALL, None, 100)
     random.shuffle(events)
-    await lists.apply(events)
-    await lists.apply(events[::-1])
+    await index.apply(events)
+    await index.apply(events[::-1])
     assert await lists.reactors(target, ALL, None, 100) == before
     assert before
 
 
-async def test_a_state_published_again_takes_the_user_off_every_other_list(lists: CassandraLists) -> None:
+async def test_a_state_published_again_takes_the_user_off_every_other_list(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     target = fresh_target()
-    await lists.apply(
+    await index.apply(
         [event(target, *moves("ann", (NONE, LIKE))), event(target, *moves("bob", (NONE, HAHA)))]
     )
     lost = [Transition("ann", None, LOVE, 10, 30), Transition("bob", None, NONE, 10, 30)]
-    await lists.apply([event(target, *lost)])
+    await index.apply([event(target, *lost)])
     assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
-    await lists.apply([event(target, *moves("ann", (NONE, LIKE), (LIKE, LOVE)))])
+    await index.apply([event(target, *moves("ann", (NONE, LIKE), (LIKE, LOVE)))])
     assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
 
 
-async def test_pages_are_newest_first_without_gap_or_repeat(lists: CassandraLists) -> None:
+async def test_pages_are_newest_first_without_gap_or_repeat(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     target, random = fresh_target(), Random(5)
     people = [(f"u{n:02}", random.choice((LIKE, LOVE, HAHA)), random.randint(1, 5)) for n in range(40)]
-    await lists.apply([event(target, *(Transition(user, NONE, code, at, at) for user, code, at in people))])
+    await index.apply([event(target, *(Transition(user, NONE, code, at, at) for user, code, at in people))])
     wanted = sorted(
         (Entry(u, c, at) for u, c, at in people), key=lambda e: (e.created_at, e.key), reverse=True
     )
@@ -138,12 +156,14 @@ async def test_pages_are_newest_first_without_gap_or_repeat(lists: CassandraList
     assert await lists.reactors(target, [LOVE], None, 100) == [e for e in wanted if e.reaction == LOVE]
 
 
-async def test_who_stands_in_two_lists_for_a_moment_is_shown_once(lists: CassandraLists) -> None:
+async def test_who_stands_in_two_lists_for_a_moment_is_shown_once(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     """Half of a switch is written: the new entry is there, the old one too."""
     target, users = fresh_target(), [f"u{n:02}" for n in range(30)]
     for reaction, at in ((LIKE, 10), (LOVE, 20)):
         moved = (Transition(user, NONE, reaction, 10 + n % 4, at + n % 4) for n, user in enumerate(users))
-        await lists.apply([event(target, *moved)])
+        await index.apply([event(target, *moved)])
     found: list[Entry] = []
     while page := await lists.reactors(
         target, ALL, (found[-1].created_at, found[-1].key) if found else None, 7
@@ -156,16 +176,20 @@ async def test_who_stands_in_two_lists_for_a_moment_is_shown_once(lists: Cassand
     assert len(found) == 30
 
 
-async def test_a_user_sees_what_they_reacted_to_newest_first(lists: CassandraLists) -> None:
+async def test_a_user_sees_what_they_reacted_to_newest_first(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     user, targets = fresh_target(), [fresh_target() for _ in range(5)]
-    await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
-    await lists.apply([event(targets[2], Transition(user, LIKE, NONE, 3, 9))])
+    await index.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
+    await index.apply([event(targets[2], Transition(user, LIKE, NONE, 3, 9))])
     wanted = [Entry(targets[n - 1], LIKE, n) for n in (5, 4, 2, 1)]
     assert await lists.reacted(user, None, 10) == wanted
     assert await lists.reacted(user, (4, targets[3]), 10) == wanted[2:]
 
 
-async def test_events_taken_together_leave_what_they_leave_one_by_one(lists: CassandraLists) -> None:
+async def test_events_taken_together_leave_what_they_leave_one_by_one(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     random = Random(9)
 
     async def entries(together: bool) -> tuple[list[tuple[int, int]], list[list[tuple[int, int]]]]:
@@ -177,7 +201,7 @@ async def test_events_taken_together_leave_what_they_leave_one_by_one(lists: Cas
             for step in steps
         ]
         for batch in [events] if together else [[one] for one in events]:
-            await lists.apply(batch)
+            await index.apply(batch)
         who = [(number[e.key], e.reaction) for e in await lists.reactors(target, ALL, None, 1000)]
         what = [[(e.reaction, at) for e, at in await lists.newest(user, 10)] for user in users]
         return who, what
@@ -196,10 +220,12 @@ async def test_events_taken_together_leave_what_they_leave_one_by_one(lists: Cas
     assert len(one_by_one[0]) > 64, "more of one partition than are written together"
 
 
-async def test_the_newest_of_a_user_come_with_the_time_of_their_last_change(lists: CassandraLists) -> None:
+async def test_the_newest_of_a_user_come_with_the_time_of_their_last_change(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
     user, targets = fresh_target(), [fresh_target() for _ in range(4)]
-    await lists.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
-    await lists.apply(
+    await index.apply([event(t, Transition(user, NONE, LIKE, n, n)) for n, t in enumerate(targets, 1)])
+    await index.apply(
         [
             event(targets[0], Transition(user, LIKE, LOVE, 1, 9)),
             event(targets[3], Transition(user, LIKE, NONE, 4, 9)),
@@ -250,11 +276,12 @@ def lane_event(target: str, *transitions: Transition) -> Committed:
 
 async def test_reactors_of_a_split_target_are_those_of_root_and_lanes_newest_first(
     lists: CassandraLists,
+    index: CassandraIndex,
 ) -> None:
     target = fresh_target()
-    await lists.apply([event(target, *(Transition(f"r{n}", NONE, LIKE, n + 1, n + 1) for n in range(20)))])
+    await index.apply([event(target, *(Transition(f"r{n}", NONE, LIKE, n + 1, n + 1) for n in range(20)))])
     new = [Transition(f"l{n}", NONE, LOVE, 100 + n, 100 + n) for n in range(20)]
-    await lists.apply([lane_event(target, *new)])
+    await index.apply([lane_event(target, *new)])
     wanted = [f"l{n}" for n in reversed(range(20))] + [f"r{n}" for n in reversed(range(20))]
     found: list[str] = []
     before = None
@@ -268,7 +295,7 @@ async def test_reactors_of_a_split_target_are_those_of_root_and_lanes_newest_fir
 @pytest.mark.parametrize("before", [LIKE, None])
 @pytest.mark.parametrize("after", [NONE, LOVE, LIKE])
 async def test_who_taps_in_a_lane_leaves_the_list_of_the_root(
-    lists: CassandraLists, before: int | None, after: int
+    lists: CassandraLists, index: CassandraIndex, before: int | None, after: int
 ) -> None:
     """In any order: the root's events may come after those of the lane."""
     for order in (0, 1):
@@ -278,7 +305,7 @@ async def test_who_taps_in_a_lane_leaves_the_list_of_the_root(
             lane_event(target, Transition(user, before, after, 5, 9)),
         ]
         for each in events[::-1] if order else events:
-            await lists.apply([each])
+            await index.apply([each])
         assert await lists.reactors(target, ALL, None, 9) == [], "nothing in the list of the root"
         found = await lists.reactors(target, ALL, None, 9, split=True)
         assert found == ([Entry(user, after, 5)] if after else [])

@@ -257,7 +257,7 @@ async def test_a_list_that_shows_what_the_ledger_lost_is_put_right(parts: Cluste
     """As an event does that came late, or a process that died long ago: the erasure ends only when lists are empty."""
     process, target, ann = await parts.process(), fresh_target(), fresh_target()
     stale = Transition(ann, None, LIKE, 5, 9)
-    await parts.lists.apply([Committed(target, 0, "post", 1, "late", 1, (), 0, 0, (), (stale,))])
+    await parts.index.apply([Committed(target, 0, "post", 1, "late", 1, (), 0, 0, (), (stale,))])
     await process.removals.mark_erased(ann, job("erase_user", ann))
     assert await process.removals.erase_some(ann, 10) == {}
     assert await parts.lists.reacted(ann, None, 10) == []

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 
+from plaudit.adapters.cassandra import CassandraIndex
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap import migrate
 from plaudit.bootstrap.cluster import cluster
@@ -103,7 +104,8 @@ async def much_reacted(feeds: Feeds) -> str:
         Committed(f"{user}:{n}", 0, "post", 1, "tap", 1, (1,), 1, at, (), (Transition(user, 0, 1, at, at),))
         for n, at in enumerate(range(now - REACTIONS * SECOND, now, SECOND))
     ]
-    await feeds.held.lists.apply(moves)
+    async with CassandraIndex(feeds.held.session) as index:
+        await index.apply(moves)
     await feeds.held.indexed.reach(dict.fromkeys(range(PARTITIONS), now))
     return user
 

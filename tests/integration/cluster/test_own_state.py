@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plaudit.adapters.cassandra import CassandraCells, CassandraLists
+from plaudit.adapters.cassandra import CassandraCells, CassandraIndex, CassandraLists
 from plaudit.adapters.cassandra import Session as CassandraSession
 from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine
 from plaudit.adapters.redis import Session as RedisSession
@@ -93,6 +93,7 @@ class Parts:
     cassandra: CassandraSession
     redis: RedisSession
     lists: CassandraLists
+    index: CassandraIndex
     cells: CassandraCells
     states: RedisMine
     indexed: RedisIndexed
@@ -122,6 +123,7 @@ async def parts(cassandra: Cassandra, redis: Redis, anyio_backend: str) -> Async
         session = await stack.enter_async_context(open_redis(redis))
         cells = await stack.enter_async_context(CassandraCells(store))
         lists = await stack.enter_async_context(CassandraLists(store))
+        index = await stack.enter_async_context(CassandraIndex(store))
         calls.requests(store, read="cassandra")
         calls.requests(session, run="redis", hmget="redis")
         calls.stage(session, "run", "hmget")
@@ -129,8 +131,8 @@ async def parts(cassandra: Cassandra, redis: Redis, anyio_backend: str) -> Async
         states, indexed = RedisMine(session, clock), RedisIndexed(session, PARTITIONS)
         near = NearCache(lists, Catalogue(), entries=1000, public=True)
         own = await stack.enter_async_context(Own(states, indexed, lists, near, clock))
-        indexer = IndexReactions(lists, states, indexed, clock)
-        found = Parts(store, session, lists, cells, states, indexed, indexer, near, own, clock, calls)
+        indexer = IndexReactions(index, states, indexed, clock)
+        found = Parts(store, session, lists, index, cells, states, indexed, indexer, near, own, clock, calls)
         await found.caught_up()
         yield found
 
@@ -144,7 +146,7 @@ async def busy_user(parts: Parts) -> tuple[str, list[str], int]:
     user = fresh_target()
     targets = [fresh_target() for _ in range(REACTED)]
     start = parts.clock.now_us() - REACTED
-    await parts.lists.apply(
+    await parts.index.apply(
         event(target, Transition(user, NONE, LIKE, start + n, start + n)) for n, target in enumerate(targets)
     )
     return user, targets, start + REACTED - NEWEST
@@ -201,7 +203,7 @@ async def test_stages_do_not_depend_on_the_targets_and_reads_only_on_the_old_one
 
 async def test_a_user_with_few_reactions_is_known_whole(parts: Parts) -> None:
     user, one, two = fresh_target(), fresh_target(), fresh_target()
-    await parts.lists.apply([event(one, Transition(user, NONE, LOVE, 5, 5))])
+    await parts.index.apply([event(one, Transition(user, NONE, LOVE, 5, 5))])
     await parts.commit(two, ("somebody", LIKE, 1))
     assert await parts.own.mine(user, [one, two]) == {one: LOVE}
     parts.calls.take()
@@ -213,7 +215,7 @@ async def test_a_user_with_few_reactions_is_known_whole(parts: Parts) -> None:
 
 async def test_who_asks_at_once_loads_once(parts: Parts) -> None:
     user, target = fresh_target(), fresh_target()
-    await parts.lists.apply([event(target, Transition(user, NONE, LOVE, 5, 5))])
+    await parts.index.apply([event(target, Transition(user, NONE, LOVE, 5, 5))])
     parts.calls.take()
     found = await asyncio.gather(*(parts.own.mine(user, [target, "other"]) for _ in range(50)))
     assert all(each == {target: LOVE} for each in found)
@@ -325,7 +327,7 @@ async def test_a_redis_that_hangs_is_waited_for_by_the_first_few_and_then_by_nob
     parts: Parts, redis: Redis
 ) -> None:
     user, target = fresh_target(), fresh_target()
-    await parts.lists.apply([event(target, Transition(user, NONE, LOVE, 5, 5))])
+    await parts.index.apply([event(target, Transition(user, NONE, LOVE, 5, 5))])
 
     async def left_out() -> float:
         began_s = time.monotonic()
@@ -370,7 +372,7 @@ async def test_without_redis_own_state_is_not_said_to_be_none(parts: Parts) -> N
             with pytest.raises(Unavailable):
                 await own.mine("ann", ["t1"])
             own.wrote("ann", "t1", LIKE, 5)  # says nothing, waits for nothing
-            indexer = IndexReactions(parts.lists, states, indexed, parts.clock)
+            indexer = IndexReactions(parts.index, states, indexed, parts.clock)
             with pytest.raises(Unavailable):
                 await indexer.handle([event(fresh_target(), Transition("ann", NONE, LIKE, 5, 5))])
             await indexer.reached({0: 1})

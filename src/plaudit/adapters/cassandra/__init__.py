@@ -7,6 +7,7 @@ from plaudit.adapters.cassandra.counts import CassandraCounts
 from plaudit.adapters.cassandra.debts import CassandraDebts
 from plaudit.adapters.cassandra.deliveries import CassandraDeliveries
 from plaudit.adapters.cassandra.inbox import CassandraInbox
+from plaudit.adapters.cassandra.index import CassandraIndex
 from plaudit.adapters.cassandra.jobs import CassandraJobs
 from plaudit.adapters.cassandra.leases import CassandraLeases
 from plaudit.adapters.cassandra.lists import CassandraLists
@@ -26,6 +27,7 @@ __all__ = [
     "CassandraDebts",
     "CassandraDeliveries",
     "CassandraInbox",
+    "CassandraIndex",
     "CassandraJobs",
     "CassandraLeases",
     "CassandraLists",

@@ -1,23 +1,15 @@
-"""What is read from Cassandra without Redis, and the lists derived from the events.
-
-Derived entries are written USING TIMESTAMP = the ledger row's `updated_at`: of two writes to one entry the one with the
-newer timestamp wins, whichever came first, and of an insert and a delete at the same timestamp the delete. The ledger
-never makes both for one entry at one time: a user has at most one transition per commit.
-"""
+"""What is read from Cassandra without Redis: the ledger, and the lists that `index` derives from the events."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, product
-from typing import Any
-from zlib import crc32
+from collections.abc import Iterator, Sequence
+from itertools import product
 
+from plaudit.adapters.cassandra.index import LIST_BUCKETS
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import AT_ONCE, PARTITIONS, Statements, all_of, tens
-from plaudit.domain.catalogue import MAX_CODE, NONE, Registration
-from plaudit.domain.cell import Header, Transition
-from plaudit.domain.errors import PlauditError, Unavailable
-from plaudit.domain.events import Committed
+from plaudit.adapters.cassandra.statements import PARTITIONS, Statements, all_of, tens
+from plaudit.domain.catalogue import NONE, Registration
+from plaudit.domain.cell import Header
 from plaudit.domain.lanes import lane_of, merge
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
@@ -26,31 +18,13 @@ from plaudit.ports.own import NOTHING, State
 HEADERS_AT_ONCE = (
     32  # apart from the rest: thousands of them, after Redis was emptied, must not keep pages waiting
 )
-PER_BATCH = 64  # entries of one partition that are written together
-# Partitions with a single entry that are written together: half the cost of a request for each. One more, and Cassandra
-# warns of every batch; with the longest ids it is below the size it warns of too.
-PARTITIONS_PER_BATCH = 10
 TENS_AT_ONCE = 8  # of headers
 USERS_OF_TEN = 20  # what is asked of ten targets together is asked of each for the users of all
 NEWEST = (2**63 - 1, "")
-LIST_BUCKETS = 8  # of a split target, besides that of its root
 
-ADD_REACTOR = """
-INSERT INTO $keyspace.reactors (target, bucket, reaction, created_at, user) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?
-"""
-DROP_REACTOR = """
-DELETE FROM $keyspace.reactors USING TIMESTAMP ?
-WHERE target = ? AND bucket = ? AND reaction = ? AND created_at = ? AND user = ?
-"""
 REACTORS = """
 SELECT user, created_at FROM $keyspace.reactors
 WHERE target = ? AND bucket = ? AND reaction = ? AND (created_at, user) < (?, ?) LIMIT ?
-"""
-ADD_REACTED = """
-INSERT INTO $keyspace.reactions_by_user (user, created_at, target, reaction) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
-"""
-DROP_REACTED = """
-DELETE FROM $keyspace.reactions_by_user USING TIMESTAMP ? WHERE user = ? AND created_at = ? AND target = ?
 """
 REACTED = """
 SELECT target, reaction, created_at FROM $keyspace.reactions_by_user
@@ -75,53 +49,15 @@ SELECT target, user, lanes, reaction FROM $keyspace.cell WHERE target IN ? AND b
 
 
 class CassandraLists(Statements):
-    """See `plaudit.ports.lists` (all four), `plaudit.ports.index.Index` and `plaudit.ports.own.OwnLedger`; use as an
-    async context manager.
+    """See `plaudit.ports.lists` (all four) and `plaudit.ports.own.OwnLedger`; use as an
+    async context manager inside an open session."""
 
-    Reactors of a split target are in nine partitions for each reaction: those of the root in list bucket 0, and those
-    who tapped since in one of eight, by a hash of the user.
-    """
-
-    queries = (
-        ADD_REACTOR,
-        DROP_REACTOR,
-        REACTORS,
-        ADD_REACTED,
-        DROP_REACTED,
-        REACTED,
-        NEWEST_REACTED,
-        MINE,
-        MINE_OF_MANY,
-        MANY_OF_MANY,
-        HEADER,
-        HEADERS,
-    )
+    queries = (REACTORS, REACTED, NEWEST_REACTED, MINE, MINE_OF_MANY, MANY_OF_MANY, HEADER, HEADERS)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._header_room = asyncio.Semaphore(HEADERS_AT_ONCE)
         self._tens_room = asyncio.Semaphore(TENS_AT_ONCE)
-
-    async def apply(self, events: Iterable[Committed]) -> None:
-        entries = _Entries()
-        for event in events:
-            entries.take(event)
-        batches = entries.batches()
-        failed: list[PlauditError] = []
-
-        async def write() -> None:
-            for batch in batches:
-                if failed:
-                    return
-                try:
-                    await self._put(batch)
-                except PlauditError as error:
-                    failed.append(error)
-
-        # Return only when all have ended: nobody is to apply newer events beside these.
-        await asyncio.gather(*(write() for _ in range(AT_ONCE)))
-        if failed:
-            raise Unavailable("some entries may not be written; apply the events again") from failed[0]
 
     async def reactors(
         self,
@@ -264,101 +200,6 @@ class CassandraLists(Statements):
             else:
                 over = lanes or 1
         return over, found
-
-    async def _put(self, batch: "_Batch") -> None:
-        """Write entries, each at its own time and for itself: of a batch that fails some may be there."""
-        statements = [self._prepared[query].bind(values) for query, values in batch]
-        if len(statements) == 1:
-            await self._session.write(statements[0])
-        else:
-            await self._session.commit(statements)
-
-
-_Batch = list[tuple[str, list[Any]]]  # statements that travel together, with their values
-
-
-class _Entries:
-    """What events make of the lists: per entry the newest write, and of two at one time the one that deletes.
-
-    That is what the store would keep of all of them, so the rest need not be written.
-    """
-
-    def __init__(self) -> None:
-        # Partition -> entry -> (at, reaction), which is NONE where the entry goes.
-        self._reactors: dict[tuple[str, int, int], dict[tuple[int, str], tuple[int, int]]] = {}
-        self._reacted: dict[str, dict[tuple[int, str], tuple[int, int]]] = {}
-
-    def take(self, event: Committed) -> None:
-        """Note what each transition says: the entry that is, and no other; where `before` is unknown, all others go.
-
-        Whoever taps in a lane has left the list of the root, under whatever reaction they stood there.
-        """
-        target = event.target
-        for user, before, after, created_at, at in map(_fields, event.transitions):
-            place, bucket = (created_at, user), list_bucket(event.bucket, user)
-            for code in _ALL_CODES if before is None else (before,):
-                if code not in (NONE, after):
-                    _keep_newer(self._reactors.setdefault((target, bucket, code), {}), place, at, NONE)
-                if bucket and code:
-                    _keep_newer(self._reactors.setdefault((target, 0, code), {}), place, at, NONE)
-            if after:
-                _keep_newer(self._reactors.setdefault((target, bucket, after), {}), place, at, after)
-            _keep_newer(self._reacted.setdefault(user, {}), (created_at, target), at, after)
-
-    def batches(self) -> Iterator[_Batch]:
-        """The writes: some of one partition at a time, or of some partitions with one each."""
-        lone: _Batch = []
-        for batch in self._by_partition():
-            if len(batch) > 1:
-                yield batch
-                continue
-            lone += batch
-            if len(lone) == PARTITIONS_PER_BATCH:
-                yield lone
-                lone = []
-        if lone:
-            yield lone
-
-    def _by_partition(self) -> Iterator[_Batch]:
-        for (target, bucket, code), entries in self._reactors.items():
-            yield from _some(
-                (ADD_REACTOR, [target, bucket, code, created_at, user, at])
-                if stays
-                else (DROP_REACTOR, [at, target, bucket, code, created_at, user])
-                for (created_at, user), (at, stays) in entries.items()
-            )
-        for user, entries in self._reacted.items():
-            yield from _some(
-                (ADD_REACTED, [user, created_at, target, reaction, at])
-                if reaction
-                else (DROP_REACTED, [at, user, created_at, target])
-                for (created_at, target), (at, reaction) in entries.items()
-            )
-
-
-_ALL_CODES = range(1, MAX_CODE + 1)
-
-
-def list_bucket(bucket: int, user: str) -> int:
-    """In which list bucket the reactors of a cell are: `bucket` is the cell's."""
-    return 1 + crc32(user.encode()) % LIST_BUCKETS if bucket else 0
-
-
-def _fields(t: Transition) -> tuple[str, int | None, int, int, int]:
-    return t.user, t.before, t.after, t.created_at, t.at
-
-
-def _keep_newer(
-    entries: dict[tuple[int, str], tuple[int, int]], place: tuple[int, str], at: int, reaction: int
-) -> None:
-    known = entries.get(place)
-    if known is None or known[0] < at or (known[0] == at and not reaction):
-        entries[place] = at, reaction
-
-
-def _some(writes: Iterator[tuple[str, list[Any]]]) -> Iterator[_Batch]:
-    while batch := list(islice(writes, PER_BATCH)):
-        yield batch
 
 
 def _target(seq: int | None, lanes: int | None, header: bytes | None, registration: bytes | None) -> Target:

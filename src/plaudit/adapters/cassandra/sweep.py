@@ -5,7 +5,8 @@ from itertools import product
 from typing import Any
 
 from plaudit.adapters.cassandra.cells import HEADER
-from plaudit.adapters.cassandra.lists import DROP_REACTED, DROP_REACTOR, LIST_BUCKETS, NEWEST
+from plaudit.adapters.cassandra.index import DROP_REACTED, DROP_REACTOR, LIST_BUCKETS
+from plaudit.adapters.cassandra.lists import NEWEST
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
 from plaudit.adapters.cassandra.statements import Statements, all_of
 from plaudit.domain.catalogue import Registration
