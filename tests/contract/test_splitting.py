@@ -151,8 +151,10 @@ async def test_what_readers_see_without_redis_is_of_all_cells(
         assert (found.header.counts, found.header.rows, found.header.lanes) == ((2, 6), 9, 8)
         assert found.cells is not None
         assert merge(found.cells[0], {b: h for b, h in found.cells.items() if b}) == found.header
-        mine = {user: (await lists.mine(user, [target])).get(target) for user in ("u0", "u1", "u4", "u8")}
-        assert mine == {"u0": None, "u1": LIKE, "u4": LOVE, "u8": LOVE}
+        mine = {
+            user: (await lists.states(user, [target]))[target].reaction for user in ("u0", "u1", "u4", "u8")
+        }
+        assert mine == {"u0": NONE, "u1": LIKE, "u4": LOVE, "u8": LOVE}
         pairs, other = [(target, f"u{n}") for n in range(10)], fresh_target()
         await one.submit(other, set_to("u0", LOVE))
         await one.drain()

@@ -32,6 +32,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.index import Index
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 from plaudit.ports.log import EventLog
+from plaudit.ports.own import OwnLedger
 from plaudit.services.alter import Alter
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.directory import CellDirectory
@@ -245,6 +246,18 @@ async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
         await parts.stop()
 
 
+class OfLedger:
+    """Own state where nothing is kept near the readers."""
+
+    def __init__(self, ledger: OwnLedger) -> None:
+        self._ledger = ledger
+        self.reacted = ledger.reacted
+
+    async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
+        states = await self._ledger.states(user, targets)
+        return {target: state.reaction for target, state in states.items() if state.reaction}
+
+
 class QueuedLedger:
     """The ledger's port in front of the cluster profile's committer: what is handed over together rides together."""
 
@@ -286,7 +299,7 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
         yield Stores(
             ledger=QueuedLedger(process),
             counters=parts.lists,
-            own=parts.lists,
+            own=OfLedger(parts.lists),
             reactors=parts.lists,
             reactions=parts.lists,
             directory=process.directory,

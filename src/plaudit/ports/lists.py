@@ -28,14 +28,18 @@ class Counters(Protocol):
         """The targets that exist; one read however many ids."""
 
 
-class OwnState(Protocol):
+class Reacted(Protocol):
+    """What one user reacted to."""
+
+    async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
+        """What this user reacted to, newest first (`created_at`, then target, descending), after the place `before`."""
+
+
+class OwnState(Reacted, Protocol):
     """What one user did."""
 
     async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
         """This user's reaction codes on those of `targets` where there is one; one read however many ids."""
-
-    async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
-        """What this user reacted to, newest first (`created_at`, then target, descending), after the place `before`."""
 
 
 class Reactors(Protocol):

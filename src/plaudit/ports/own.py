@@ -8,7 +8,7 @@ it may be done again.
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from plaudit.ports.lists import Entry
+from plaudit.ports.lists import Entry, Reacted
 
 
 class State(NamedTuple):
@@ -80,7 +80,7 @@ class Indexed(Protocol):
         """The lists were emptied: they follow nothing, until somebody tells again."""
 
 
-class OwnLedger(Protocol):
+class OwnLedger(Reacted, Protocol):
     """What the store of commits, and the lists derived from it, have of a user. All raise `Unavailable`."""
 
     async def newest(self, user: str, limit: int) -> list[tuple[Entry, int]]:
@@ -88,6 +88,3 @@ class OwnLedger(Protocol):
 
     async def states(self, user: str, targets: Sequence[str]) -> dict[str, State]:
         """The user's state on each of these targets, from the ledger itself; `NOTHING` where there is no row."""
-
-    async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
-        """See `plaudit.ports.lists.OwnState`."""

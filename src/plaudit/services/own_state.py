@@ -97,7 +97,7 @@ class Own:
         return {target: state.reaction for target, state in found.items() if state.reaction}
 
     async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
-        """See `plaudit.ports.lists.OwnState`. Raises `Unavailable`."""
+        """See `plaudit.ports.lists.Reacted`. Raises `Unavailable`."""
         return await self._ledger.reacted(user, before, limit)
 
     def wrote(self, user: str, target: str, reaction: int, updated_at: int) -> None:

@@ -15,7 +15,7 @@ from plaudit.domain.lanes import close, has_let_go, lane_of, let_go, merge, with
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
-from plaudit.ports.lists import Entry, OwnState
+from plaudit.ports.lists import Entry, Reacted
 from plaudit.ports.removals import Job, Jobs, new_job
 from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
@@ -54,7 +54,7 @@ class CellRemovals:
         publish: Publish,
         jobs: Jobs,
         marks: Marks,
-        own: OwnState,
+        lists: Reacted,
         clock: Clock,
         caught_up: Callable[[str], Awaitable[Collection[CellKey]]] = _at_once,
         forget: Sequence[Forget] = (),
@@ -68,7 +68,7 @@ class CellRemovals:
         self._publish = publish
         self._jobs = jobs
         self._marks = marks
-        self._own = own
+        self._lists = lists
         self._clock = clock
         self._caught_up = caught_up
         self._forget = forget
@@ -156,7 +156,7 @@ class CellRemovals:
         """Mark a user who was erased elsewhere then (microseconds UTC). If a list has reactions of theirs, the job that
         removes them is stored before. Raises `Unavailable` and `OutcomeUnknown`: do it again.
         """
-        if await self._own.reacted(user, None, 1):
+        if await self._lists.reacted(user, None, 1):
             await self._jobs.save(new_job("erase_user", user, self._clock.now_us()))
         await self._marks.mark(user, erased_at)
         await self._forget_all(user)
@@ -169,7 +169,7 @@ class CellRemovals:
             if place is None:
                 await self._forget_all(user)
                 missing = tuple(await self._caught_up(user))
-            entries = await self._own.reacted(user, place, limit)
+            entries = await self._lists.reacted(user, place, limit)
             if not entries:
                 nothing += place is None
                 if nothing == 2:

@@ -49,7 +49,7 @@ SELECT target, user, lanes, reaction FROM $keyspace.cell WHERE target IN ? AND b
 
 
 class CassandraLists(Statements):
-    """See `plaudit.ports.lists` (all four) and `plaudit.ports.own.OwnLedger`; use as an
+    """See `plaudit.ports.lists` (`Counters`, `Reactors` and `Reactions`) and `plaudit.ports.own.OwnLedger`; use as an
     async context manager inside an open session."""
 
     queries = (REACTORS, REACTED, NEWEST_REACTED, MINE, MINE_OF_MANY, MANY_OF_MANY, HEADER, HEADERS)
@@ -86,10 +86,6 @@ class CassandraLists(Statements):
     async def newest(self, user: str, limit: int) -> list[tuple[Entry, int]]:
         lines = await self._rows(NEWEST_REACTED, user, limit)
         return [(Entry(target, reaction, created_at), at) for target, reaction, created_at, at in lines]
-
-    async def mine(self, user: str, targets: Sequence[str]) -> dict[str, int]:
-        states = await self.states(user, targets)
-        return {target: state.reaction for target, state in states.items() if state.reaction}
 
     async def states(self, user: str, targets: Sequence[str]) -> dict[str, State]:
         async def on(target: str) -> State:
