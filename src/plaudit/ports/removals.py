@@ -1,7 +1,7 @@
 """Taking things away: deleting a target, erasing a user, and the jobs that do it in the background.
 
-Every step is one durable commit, small enough not to hold up taps, and idempotent: a job that was interrupted is
-simply run again. All raise `Unavailable` (nothing of this step happened) and `OutcomeUnknown`.
+Every step is durable, small enough not to hold up taps, and idempotent: a job that was interrupted is simply run
+again. All raise `Unavailable` (nothing of this step happened) and `OutcomeUnknown`.
 """
 
 import secrets
@@ -41,7 +41,11 @@ class Jobs(Protocol):
     """Where jobs are kept."""
 
     async def save(self, job: Job) -> None:
-        """Replace the job with this id (or create it)."""
+        """Replace the job with this id (or create it). Idempotent.
+
+        Atomicity: none; a store may do it in several writes. Raises `Unavailable`, and `OutcomeUnknown`: the job, or a
+        part of it, may be stored; whoever looks for unfinished jobs may find it.
+        """
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -63,15 +67,21 @@ class Removals(Protocol):
     """The steps of deletion and erasure."""
 
     async def begin_purge(self, target: str, job: Job) -> Target:
-        """Close the target for ever: counts 0, taps refused; and store the job, all in one commit.
+        """Store the job, and close the target for ever: counts 0, taps refused. Creates the header of one never seen.
 
-        Creates the header of a target never seen."""
+        Both in one commit, or the job before, so that whoever finds a closed target finds who purges it. Raises
+        `OutcomeUnknown`: the job may be stored and the target not closed, of which a job removes nothing: do it again.
+        """
 
     async def purge_some(self, target: str, limit: int) -> int:
         """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged."""
 
     async def mark_erased(self, user: str, job: Job) -> None:
-        """From now on this user's taps are refused and their profile is gone; and store the job, in one commit."""
+        """Store the job; from then on this user's taps are refused and their profile is gone.
+
+        Both in one commit, or the job before, so that whoever is marked is erased by somebody. Raises `OutcomeUnknown`:
+        the job may be stored and the user not marked, whom the job marks then.
+        """
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after."""
