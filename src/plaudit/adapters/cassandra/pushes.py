@@ -114,15 +114,16 @@ class Pushes(Statements):
         new = {line.place[:3] for line in lines} - self._open
         await self._write_all((OPEN, shard, channel, slice_) for channel, shard, slice_ in sorted(new))
         self._open = new if len(self._open) > OPEN_AT_MOST else self._open | new
+        # Those of one partition side by side, so that a batch writes few.
         await self._write_all(
             (ADD, *line.place, line.owner, line.at, line.created_at, line.tries, line.reason)
-            for line in lines
+            for line in sorted(lines, key=lambda line: line.place)
         )
 
     async def drop(self, places: Iterable[Place]) -> None:
         """Forget pushes. Idempotent. Raises `Unavailable` and `OutcomeUnknown`: some are made once more, under their
         ids."""
-        await self._write_all((DROP, *place) for place in places)
+        await self._write_all((DROP, *place) for place in sorted(places))
 
     async def slices(self, channel: Channel, shard: int, now: int) -> list[int]:
         """Slices that may hold something that is due, the oldest first. Raises `Unavailable`."""
