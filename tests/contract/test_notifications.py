@@ -1,5 +1,6 @@
 """What the ports in `plaudit.ports.notifications` promise."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import time
 from itertools import count
@@ -153,6 +154,24 @@ async def test_pushes_come_when_due_to_one_holder_and_go_when_settled(
     clock.advance(31)
     assert await claimed(stores, 80, channel="webhook") == [name]
     assert await stores.deliveries.waiting() == {"webhook": 1, "dead": 0}
+
+
+async def test_what_is_settled_while_others_are_claimed_is_not_claimed_again(
+    stores: Stores, clock: ManualClock
+) -> None:
+    names = [f"m{n}" for n in range(60)]
+    await stores.inbox.put(
+        [message(name) for name in names], [Address(name, "webhook") for name in names], 50
+    )
+    seen, parcels = list[str](), await stores.deliveries.claim("webhook", 50, 30, 3)
+    while parcels:
+        seen += [parcel.notification.id for parcel in parcels]
+        clock.advance(1.1)  # for who looks only now and then
+        done = [Settled(parcel=parcel, reason="delivered") for parcel in parcels]
+        parcels, _ = await asyncio.gather(
+            stores.deliveries.claim("webhook", 50, 30, 3), stores.deliveries.settle(done)
+        )
+    assert sorted(seen) == sorted(names)
 
 
 async def test_a_push_that_was_not_tried_goes_back_as_it_was(stores: Stores) -> None:

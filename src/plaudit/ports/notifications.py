@@ -126,7 +126,7 @@ class Deliveries(Protocol):
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
         """Up to `limit` pushes that are due, the oldest first, for the caller alone for `lease_s`, until it settles
-        them or dies. Without a device or message to go with they are done with."""
+        them or dies. Without a device or message to go with they are done with. Others may be settled meanwhile."""
 
     async def settle(self, results: Sequence[Settled]) -> None:
         """Store what came of tries. Where it raises some may be stored; the rest comes up again when its lease ends."""

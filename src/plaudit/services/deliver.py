@@ -180,18 +180,28 @@ class Deliver:
 
     async def _run(self, sender: Sender, waker: asyncio.Event) -> None:
         flights: set[asyncio.Task[Settled]] = set()
+        landed: list[Settled] = []  # settled together, once those before them are
+        settling: set[asyncio.Task[None]] = set()
         woken = asyncio.create_task(waker.wait())
         try:
             while True:
                 try:
-                    flights |= await self._sent(sender, len(flights))
-                    done, _ = await asyncio.wait({*flights, woken}, return_when=asyncio.FIRST_COMPLETED)
+                    if len(landed) < sender.at_once:
+                        flights |= await self._sent(sender, len(flights))
+                    done, _ = await asyncio.wait(
+                        {*flights, *settling, woken}, return_when=asyncio.FIRST_COMPLETED
+                    )
                     if woken in done:
                         waker.clear()
                         woken = asyncio.create_task(waker.wait())
-                    landed = [flight for flight in flights if flight in done]
+                    landed += _results([flight for flight in flights if flight in done])
                     flights -= done
-                    await self._deliveries.settle(_results(landed))
+                    settled, settling = settling & done, settling - done
+                    if landed and not settling:
+                        settling = {asyncio.create_task(self._deliveries.settle(landed))}
+                        landed = []
+                    for task in settled:
+                        task.result()
                 except PlauditError as error:
                     log.warning("pushes over %s wait and will go on: %s", sender.channel, error)
                     await asyncio.sleep(RETRY_S)
@@ -200,19 +210,21 @@ class Deliver:
                     await asyncio.sleep(RETRY_S)
         finally:
             woken.cancel()
-            await self._land(flights)
+            await self._land(flights, landed, settling)
 
-    async def _land(self, flights: set[asyncio.Task[Settled]]) -> None:
+    async def _land(
+        self, flights: set[asyncio.Task[Settled]], landed: list[Settled], settling: set[asyncio.Task[None]]
+    ) -> None:
         """When stopping: wait a moment for what is under way, so that it is not sent again at the next start."""
-        done = set[asyncio.Task[Settled]]()
         if flights:
             done, late = await asyncio.wait(flights, timeout=LAND_WITHIN_S)
             for flight in late:
                 flight.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+            landed += _results(list(done))
         try:
             async with asyncio.timeout(LAND_WITHIN_S):
-                await self._deliveries.settle(_results(list(done)))
+                await asyncio.gather(*settling, self._deliveries.settle(landed))
         except (PlauditError, TimeoutError) as error:
             log.warning("pushes that were made are made again at the next start: %s", error)
 

@@ -1,6 +1,7 @@
 """Pushes from the store to providers: what each reason does, outages, and processes that die on the way."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.adapters.sqlite import Database
-from plaudit.ports.notifications import Address, Channel, Device, DeviceKind
+from plaudit.ports.notifications import Address, Channel, Device, DeviceKind, Settled
 from plaudit.ports.push import Push, Sender, Verdict
 from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
 from tests.support.clock import ManualClock
@@ -245,6 +246,40 @@ async def test_a_stop_waits_for_what_is_under_way(stores: Stores, clock: ManualC
         await begun.wait()
     assert sent == ["m00000"]
     assert await stores.deliveries.waiting() == {"dead": 0}
+
+
+async def test_pushes_go_on_while_others_are_settled(
+    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, lots, free = list[str](), list[int](), asyncio.Event()
+
+    class Quick:
+        channel: Channel = "webhook"
+        at_once = 4
+
+        def provider(self, push: object) -> str:
+            return "webhook"
+
+        async def send(self, push: Push) -> Verdict:
+            sent.append(push.id)
+            return Verdict(reason="delivered")
+
+    settle = stores.deliveries.settle
+
+    async def slowly(results: Sequence[Settled]) -> None:
+        lots.append(len(results))
+        await free.wait()
+        await settle(results)
+
+    monkeypatch.setattr(stores.deliveries, "settle", slowly)
+    await told(stores, clock, "webhook", 12)
+    async with delivering(stores, clock, Quick()):
+        await until(lambda: len(sent) >= 8, "as many more as may land meanwhile")
+        assert len(lots) == 1
+        free.set()
+        await settled(stores)
+    assert sorted(sent) == [f"m{n:05}" for n in range(12)]
+    assert lots[1] >= 4
 
 
 async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualClock) -> None:

@@ -157,9 +157,15 @@ class CassandraDeliveries(Statements):
         if now_s >= self._rescan_s:
             self._since, self._rescan_s = {}, now_s + RESCAN_S
         part = min(limit, 2 * -(-limit // max(1, len(held))) + 8)
+        before = {*self._leases}  # also what is settled while we read
         found = await all_of(self._free(channel, shard, now, part) for shard in held)
         # Another claim of this process may have been quicker.
-        free = [line for lines in found for line in lines if self._is_free(line.place)]
+        free = [
+            line
+            for lines in found
+            for line in lines
+            if line.place not in before and self._is_free(line.place)
+        ]
         self._looks[channel].was(now, 0.0 if free else now_s + LOOK_EVERY_S)
         return free
 

@@ -67,7 +67,8 @@ class SqliteDeliveries:
         """Pushes that are due, but those that are claimed."""
         now_s = self._clock.monotonic_s()
         self._leases = {no: end for no, end in self._leases.items() if end > now_s}
-        most = limit + len(self._leases)
+        held = {*self._leases}  # also what is settled while we read
+        most = limit + len(held)
 
         def work(connection: apsw.Connection) -> tuple[list[Parcel], list[int]]:
             return _parcels(connection, str(connection.execute(_CLAIM, (channel, now, most)).get))
@@ -75,7 +76,7 @@ class SqliteDeliveries:
         parcels, gone = await self._database.read(work)
         if gone:
             await self._database.write(lambda connection: _delete(connection, gone))
-        free = [parcel for parcel in parcels if parcel.no not in self._leases][:limit]
+        free = [p for p in parcels if p.no not in held and p.no not in self._leases][:limit]
         self._leases.update((parcel.no, now_s + lease_s) for parcel in free)
         return free
 
