@@ -134,7 +134,7 @@ export class Session {
     this.transport.again();
     this.readOnly = true;
     this.#allChanged();
-    this.#met = this.#meet().then(() => this.askNear([...this.entries.keys()]));
+    this.#met = this.#meet().then(() => this.askNear(this.entries.keys()));
   }
 
   #meet() {
@@ -224,7 +224,7 @@ export class Session {
     for (const id of ids) this.#want(id);
   }
 
-  /** Ask for those near the viewport, and for others when they come there. @param {string[]} ids */
+  /** Ask for those near the viewport, and for others when they come there. @param {Iterable<string>} ids */
   askNear(ids) {
     for (const id of ids) {
       const entry = this.entries.get(id);
@@ -261,13 +261,13 @@ export class Session {
     const load = () => {
       const ids = [...this.#wanted].filter((id) => this.entries.has(id));
       this.#wanted.clear();
-      for (let from = 0; from < ids.length; from += BATCH) void this.#load(ids.slice(from, from + BATCH));
+      while (ids.length) void this.#load(ids.splice(0, BATCH));
     };
     if (!this.#wanted.size) (document.hidden ? setTimeout : requestAnimationFrame)(load);
     this.#wanted.add(id);
   }
 
-  /** A feed where there is a user, counts where there is none. @param {string[]} ids */
+  /** A feed where there is a user, counts where there is none. @param {string[]} ids @returns {Promise<void>} */
   async #load(ids) {
     await this.#met;
     if (this.over.aborted) return;
@@ -286,10 +286,8 @@ export class Session {
       }
       if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
       if (ids.length > 1) { // one bad target must not take the others away
-        const half = ids.length >> 1;
-        void this.#load(ids.slice(0, half));
-        void this.#load(ids.slice(half));
-        return;
+        void this.#load(ids.splice(ids.length >> 1));
+        return this.#load(ids);
       }
       const entry = this.entries.get(ids[0]);
       if (entry) {

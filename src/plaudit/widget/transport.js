@@ -61,11 +61,11 @@ export class Transport {
   user;
 
   /** @param {Options} [options] `endpoint`: where the service is; by default where this file came from */
-  constructor({ endpoint, token = null, fetch: how, timeoutMs = TIMEOUT_MS, known, moved } = {}) {
+  constructor({ endpoint, token = null, fetch: how = (url, init) => fetch(url, init), timeoutMs = TIMEOUT_MS, known, moved } = {}) {
     const root = endpoint ?? import.meta.url.replace(/\/widget\/.*$/, "/");
-    this.root = new URL(root.endsWith("/") ? root : `${root}/`, globalThis.document?.baseURI).href;
+    this.root = new URL(root.replace(/\/?$/, "/"), globalThis.document?.baseURI).href;
     this.source = token;
-    this.fetch = how ?? ((/** @type {string} */ url, /** @type {RequestInit} */ init) => fetch(url, init));
+    this.fetch = how;
     this.timeoutMs = timeoutMs;
     this.moved = moved;
     if (typeof token !== "function") known = token || null;
@@ -83,7 +83,7 @@ export class Transport {
    * The response of a good call, its body unread. Raises `PlauditError`.
    * @param {string} method @param {string} path @param {Extra} extra @returns {Promise<Response>}
    */
-  async request(method, path, { query, body, headers, signal, open = false, keepalive }, again = false) {
+  async request(method, path, { query, body, headers, signal, open, keepalive }, again = false) {
     const url = new URL(`api/v1/${path}`, this.root);
     // Ids as they are, so that caches on the way see one address for one question.
     if (query) url.search = String(new URLSearchParams(query)).replaceAll("%2C", ",").replaceAll("%3A", ":");
@@ -122,13 +122,11 @@ export class Transport {
     if (typeof source !== "function") return source || null;
     if (Date.now() > this.#untilMs) this.#drop();
     if (this.#known !== undefined) return this.#known;
-    this.#asking ??= this.#ask(source, this.#turn);
-    return this.#asking;
+    return this.#asking ??= this.#ask(source, this.#turn);
   }
 
   #drop() {
     this.#known = undefined;
-    this.#untilMs = Infinity;
     this.#renew = true;
   }
 
