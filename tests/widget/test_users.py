@@ -163,7 +163,7 @@ def test_the_same_user_goes_on(board: Open, service: Service, target: str) -> No
     live(one, target)
     one.live()
     service.tap("alice", target, "love")
-    configure(one, "alice", grants=["other:*"])
+    configure(one, "alice", ttl_s=500)
     one.until(target, "love", 1)
     assert len(one.sent("GET", "/reactions/stream")) == 1, "with the connection there is"
 

@@ -1,9 +1,11 @@
 /**
  * Changed counts of the targets that are near the viewport, as they change.
  *
- * One tab of all that show the same service to the same user holds the connection (a lock says which) and passes on
- * what it hears; without locks or channels every tab has its own. Where the stream cannot be had, counts are asked for
- * now and then. A hidden tab wants nothing.
+ * One tab of all that show the same service to the same user, with tokens that grant the same, holds the connection (a
+ * lock says which) and passes on what it hears; without locks or channels every tab has its own. Where the stream cannot
+ * be had, counts are asked for now and then. A hidden tab wants nothing.
+ *
+ * Of targets one of which may not be seen the service tells nothing. So whoever wants them looks then which one it is.
  */
 
 import { changes } from "./sse.js";
@@ -18,6 +20,8 @@ const RETRY_STREAM_MS = 60_000;
 const SAY_AGAIN_MS = 20_000;
 const FORGET_MS = 65_000;
 const GOOD_MS = 10_000;
+/** Of a page; over HTTP/1.1 a browser has six connections to a host, and taps need one. */
+const STREAMS = 2;
 const BATCH = 100;
 const FEW = 50;
 const FEW_MS = 3_000;
@@ -26,8 +30,12 @@ const CROWD_MS = 30_000;
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./session.js").Entry} Entry */
 /**
- * @typedef {{kind: "counts", counts: unknown} | {kind: "own", id: string, told: unknown} | {kind: "wish", id: string} | {kind: "want", from: string, ids: string[]} | {kind: "who"}} Message
+ * @typedef {{kind: "counts", counts: unknown} | {kind: "own", id: string, told: unknown} | {kind: "wish", id: string} | {kind: "want", from: string, may: string, ids: string[]} | {kind: "refused", ids: string[]} | {kind: "who"}} Message
  */
+/** @typedef {{ids: string[], stop: AbortController, refused: boolean}} Open */
+
+/** Of all sessions of this page. @type {Set<Open | null>} */
+const streaming = new Set();
 
 export class Live {
   #tab = newKey();
@@ -39,7 +47,9 @@ export class Live {
   #leads = false;
   /** Ends the lead, or the wait for it. @type {AbortController | null} */
   #lead = null;
-  /** The connection and what it is for. @type {{ids: string[], stop: AbortController} | null} */
+  /** What could be seen when the lead, or the wait for it, began. */
+  #may = "";
+  /** The connection and what it is for. @type {Open | null} */
   #open = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #gather;
@@ -87,8 +97,8 @@ export class Live {
     this.#gather ??= setTimeout(() => {
       this.#gather = undefined;
       const watched = [...this.session.entries.values()].some(({ watchers }) => watchers.size);
-      if (!watched) return this.#sleep();
-      if (!document.hidden) this.#wake();
+      if (!watched || this.#may !== this.#sees()) this.#sleep();
+      if (watched && !document.hidden) this.#wake();
       this.#announce(this.#lead ? this.#nearIds() : []);
     }, GATHER_MS);
   }
@@ -100,11 +110,13 @@ export class Live {
 
   /** @param {any} message */
   #hear(message) {
-    const { kind, id } = message ?? {};
+    const { kind, id, ids } = message ?? {};
     if (kind === "counts") this.#take(message.counts);
     else if (kind === "own" || kind === "wish") this.#hearOwn(id, message.told);
     else if (kind === "who") this.want();
-    else if (kind === "want" && Array.isArray(message.ids)) this.#note(message.from, message.ids);
+    else if (!Array.isArray(ids)) return;
+    else if (kind === "refused") this.session.refresh(ids);
+    else if (kind === "want" && message.may === this.#may) this.#note(message.from, ids);
   }
 
   /** Counts from the stream, a poll or another tab; unknown and broken ones are passed over. @param {unknown} counts */
@@ -137,6 +149,12 @@ export class Live {
     }, Math.max(0, waitMs)));
   }
 
+  /** What the token reaches: who leads must see what those who wait for the lead want to see. */
+  #sees() {
+    const { user, grants } = this.session.transport;
+    return JSON.stringify([user, grants]);
+  }
+
   #nearIds() {
     return [...this.session.entries].filter(([, entry]) => entry.near.size && !entry.error).map(([id]) => id);
   }
@@ -167,6 +185,7 @@ export class Live {
     if (this.#hiddenAtMs && Date.now() - this.#hiddenAtMs > FORGET_MS) this.session.refresh(this.#nearIds());
     const lead = new AbortController();
     this.#lead = lead;
+    this.#may = this.#sees();
     this.want();
     const hold = () => new Promise((resolve) => {
       lead.signal.addEventListener("abort", resolve);
@@ -175,7 +194,7 @@ export class Live {
       this.want();
     });
     if (!this.#channel || !navigator.locks) void hold();
-    else navigator.locks.request(this.name, { signal: lead.signal }, hold).catch(() => {});
+    else navigator.locks.request(`${this.name} ${this.#may}`, { signal: lead.signal }, hold).catch(() => {});
   }
 
   #sleep() {
@@ -192,7 +211,7 @@ export class Live {
   /** @param {string[]} ids */
   #announce(ids) {
     if (this.#leads) this.#note(this.#tab, ids);
-    else this.tell({ kind: "want", from: this.#tab, ids });
+    else this.tell({ kind: "want", from: this.#tab, may: this.#may, ids });
   }
 
   /** @param {string} tab @param {string[]} ids */
@@ -210,50 +229,70 @@ export class Live {
     const newest = [...this.#wants.values()].reverse();
     const ids = [...new Set(newest.flatMap((want) => want.ids))].slice(0, BATCH);
     const open = this.#open;
-    // A wider connection serves a narrower wish, unless most of it is for nothing.
+    // A wider connection serves a narrower wish, unless most of it is for nothing, or it was refused.
     const wide = open !== null && ids.length > 0 && ids.every((id) => open.ids.includes(id));
-    if (wide && open.ids.length <= 2 * ids.length + 10) return;
+    if (wide && open.ids.length - ids.length <= (open.refused ? 0 : ids.length + 10)) return;
     open?.stop.abort();
-    this.#open = ids.length ? { ids, stop: new AbortController() } : null;
-    if (this.#open) void this.#run(this.#open.ids, this.#open.stop.signal);
+    streaming.delete(open);
+    this.#open = ids.length ? { ids, stop: new AbortController(), refused: false } : null;
+    if (this.#open) void this.#run(this.#open);
   }
 
-  /**
-   * Listens until told to stop, and asks now and then while there is no stream.
-   * @param {string[]} ids
-   * @param {AbortSignal} signal
-   */
-  async #run(ids, signal) {
+  /** Listens until told to stop, and asks now and then while there is no stream. @param {Open} open */
+  async #run(open) {
+    const { ids, stop: { signal } } = open;
     for (let failures = 0; !signal.aborted; failures += 1) {
       const from = Date.now();
       let waitMs = 0;
       const how = { signal, open: this.session.readOnly };
       try {
-        for await (const counts of changes(this.session.transport, ids, how)) this.#pass(counts);
+        if (streaming.size < STREAMS) {
+          streaming.add(open);
+          for await (const counts of changes(this.session.transport, ids, how)) this.#pass(counts);
+        } else waitMs = RETRY_STREAM_MS;
       } catch (/** @type {any} */ error) {
-        if (error.status === 401 && !how.open) this.session.signedOut(ids);
         waitMs = error.retry === false ? RETRY_STREAM_MS : error.waitMs ?? 0;
+        this.#refused(open, error, how.open);
+      } finally {
+        streaming.delete(open);
       }
       if (Date.now() - from > GOOD_MS) failures = 0;
-      await this.#ask(ids, backoff(failures, waitMs, RETRY_STREAM_MS), signal);
+      await this.#ask(open, backoff(failures, waitMs, RETRY_STREAM_MS));
     }
   }
 
-  /** Counts by ordinary calls for that long. @param {string[]} ids @param {number} forMs @param {AbortSignal} signal */
-  async #ask(ids, forMs, signal) {
+  /** Counts by ordinary calls for that long. @param {Open} open @param {number} forMs */
+  async #ask(open, forMs) {
+    const { ids, stop: { signal } } = open;
     const until = Date.now() + forMs;
     for (let failures = 0; !signal.aborted && Date.now() < until;) {
       await pause(Math.min(until - Date.now(), backoff(failures, POLL_MS, LONGEST_POLL_MS)), signal);
       if (signal.aborted || Date.now() >= until) return;
+      const how = { query: { target_ids: ids.join(",") }, signal, open: this.session.readOnly };
       try {
-        const how = { query: { target_ids: ids.join(",") }, signal, open: this.session.readOnly };
         const { counts } = await this.session.transport.call("GET", "reactions/counts", how);
         this.#pass(counts);
         failures = 0;
-      } catch {
+      } catch (error) {
         failures += 1;
+        this.#refused(open, error, how.open);
       }
     }
+  }
+
+  /**
+   * Of a call that is refused for good nobody knows yet whether it is for the token or for which target: all who want
+   * these ask for them, and then want what they may see.
+   * @param {Open} open @param {any} error @param {boolean} without whether there was no token
+   */
+  #refused(open, { retry, status }, without) {
+    if (retry !== false) return;
+    const { ids } = open;
+    open.refused = true;
+    if (status === 401 && !without) this.session.signedOut(ids);
+    else this.session.refresh(ids);
+    this.tell({ kind: "refused", ids });
+    this.want();
   }
 
   /** @param {unknown} counts */

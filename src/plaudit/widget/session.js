@@ -293,6 +293,7 @@ export class Session {
       if (entry) {
         entry.error = error;
         this.#changed(entry);
+        this.live?.want();
       }
     }
   }

@@ -155,6 +155,8 @@ export class Transport {
   #take(token) {
     this.#known = token;
     this.user = userOf(token);
+    /** What it lets see that is not everybody's, unproven. @type {unknown} */
+    this.grants = claims(token).targets;
     this.#renew = this.#doubt = false;
     // A clock that is wrong may say that a new one has ended: the service will say so if it is true.
     const untilMs = 1000 * claims(token).exp - EARLY_MS;
