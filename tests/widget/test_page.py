@@ -320,3 +320,26 @@ def test_a_bar_alone_gets_another_target_before_all_modules_are_there(
     one.ready()
     later[0].continue_()
     one.live()
+
+
+def test_properties_set_before_the_module_came_can_be_set_again(
+    board: Open, server: ServerProcess, service: Service, target: str
+) -> None:
+    one = board().open([], module=False)
+    one.page.evaluate(UNDEFINED, [target, server.token("alice")])
+    one.page.evaluate("() => import('/widget/plaudit-bar.js').then(() => {})")
+    one.ready()
+    other = fresh("post:")
+    bar = one.page.locator("plaudit-bar")
+    bar.evaluate("(bar, other) => { bar.target = other; }", other)
+    one.ready()
+    bar.locator(".react").click()
+    one.wait(lambda: bar.evaluate("bar => !bar.pending"))
+    assert service.stored("alice", target)["own"] is None
+    assert service.stored("alice", other)["own"] == "like"
+
+
+UNDEFINED = """([target, token]) => {
+  const bar = Object.assign(document.createElement("plaudit-bar"), {target, token});
+  document.querySelector("main").append(bar);
+}"""

@@ -137,10 +137,10 @@ export class PlauditBar extends HTMLElement {
   }
 
   connectedCallback() {
-    if (Object.hasOwn(this, "token")) { // set before the element was defined
-      const { token } = this;
-      delete (/** @type {any} */ (this)).token;
-      this.#token = token;
+    const own = /** @type {any} */ ({ ...this }); // set before the element was defined
+    for (const name of ["target", "token"]) {
+      delete (/** @type {any} */ (this))[name];
+      if (name in own) /** @type {any} */ (this)[name] = own[name];
     }
     bars.add(this);
     viewport.observe(this);
