@@ -138,6 +138,15 @@ for (const one of faults) {
   });
 }
 
+test("a page of errors in place of the token is not sent, and the call is made with the next one", async () => {
+  const said = ["<html>\r\n<h1>502 Bad Gateway</h1>\r\n</html>", "good"];
+  const sent = [];
+  const fetch = async (_, { headers }) => { sent.push(headers.authorization); return Response.json({ counts: {} }); };
+  const client = new PlauditClient({ endpoint: "http://localhost", token: () => said.shift(), fetch, pauseMs: 1 });
+  await client.counts(["t"]);
+  assert.deepEqual(sent, ["Bearer good"]);
+});
+
 test("of many routes the newest are remembered", async () => {
   const sent = [];
   const fetch = async (_, { method, headers, body }) => {

@@ -343,3 +343,29 @@ UNDEFINED = """([target, token]) => {
   const bar = Object.assign(document.createElement("plaudit-bar"), {target, token});
   document.querySelector("main").append(bar);
 }"""
+
+
+def test_an_error_page_in_place_of_the_token_is_nobodys(board: Open, service: Service, target: str) -> None:
+    """The host app answers with it once as the page is loaded, and once as the token is renewed."""
+    service.tap("alice", target, "love")
+    one = board()
+    one.page.clock.install()
+    one.open([target])
+    one.page.evaluate(TROUBLED, one.server.token("alice", ttl_s=120))
+    one.until(target, "love", 1)
+    one.live()
+    assert one.page.evaluate("answers") == []
+    one.page.evaluate("answers.push('a token', 'a page')")
+    one.page.clock.fast_forward(91_000)
+    one.pick(target, "Sad")
+    one.until(target, "sad", 1)
+    assert service.stored("alice", target)["own"] == "sad"
+    assert one.page.evaluate("answers") == []
+
+
+TROUBLED = """async token => {
+  await customElements.whenDefined("plaudit-bar");
+  globalThis.answers = ["a token", "a page"];
+  const said = {"a token": token, "a page": "<html>\\r\\n<h1>502 Bad Gateway</h1>\\r\\n</html>\\r\\n"};
+  document.querySelector("plaudit-bar").token = () => said[answers.pop()];
+}"""

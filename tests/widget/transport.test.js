@@ -124,3 +124,26 @@ test("it is renewed half a minute before", async (context) => {
   await transport.token();
   assert.deepEqual(why, [false, true]);
 });
+
+test("an answer that cannot be a token is none now, and asked for again", async () => {
+  const said = ["<html>\r\n<h1>502 Bad Gateway</h1>\r\n</html>", '{"error":"busy"}', "Bad Gateway", { token: ALICE }, `${ALICE}\n`];
+  const moved = /** @type {unknown[]} */ ([]), why = /** @type {boolean[]} */ ([]);
+  const sent = /** @type {(string | undefined)[]} */ ([]);
+  const transport = new Transport({
+    endpoint: "http://plaudit.test/",
+    token: ({ renew }) => { why.push(renew); return /** @type {any} */ (said.shift()); },
+    moved: (other) => moved.push(other),
+    fetch: (_, how) => {
+      sent.push(/** @type {any} */ (how).headers.authorization.trim());
+      return Promise.resolve(new Response("{}", { status: sent.length === 1 ? 401 : 200 }));
+    },
+  });
+  const refused = (/** @type {any} */ { code, retry, cause }) => code === null && retry && cause !== undefined;
+  while (said.length > 1) await assert.rejects(transport.token(), refused);
+  said.push("<html>", `${ALICE}`);
+  await assert.rejects(transport.call("PUT", "reactions"), refused);
+  await transport.call("PUT", "reactions");
+  assert.deepEqual(why, [false, false, false, false, false, true, true]);
+  assert.deepEqual(sent, [`Bearer ${ALICE}`, `Bearer ${ALICE}`]);
+  assert.deepEqual([transport.user, moved], ["alice", []], "it is nobody else's");
+});

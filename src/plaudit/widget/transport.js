@@ -136,6 +136,8 @@ export class Transport {
     try {
       await null; // those who drop it together ask once
       if (turn === this.#turn) token = (await source({ renew: this.#renew })) || null;
+      // RFC 6750 section 2.1. A host app in trouble answers with a page.
+      if (!/^\s*[\w.~+/=-]+\s*$/.test(/** @type {any} */ (token))) throw token;
     } catch (cause) {
       if (turn === this.#turn) throw new PlauditError("There is no token now.", { cause });
     } finally {
