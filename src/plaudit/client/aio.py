@@ -25,7 +25,7 @@ from plaudit.client.models import (
     Target,
 )
 from plaudit.client.routes import Routes
-from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, new_key, problem, talk
+from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, new_key, problem, talk, usable
 
 T = TypeVar("T")
 AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
@@ -308,7 +308,7 @@ class AsyncClient:
             return self._token
         if renew or self._known is None:
             got = self._token(renew)
-            self._known = await got if isawaitable(got) else got
+            self._known = usable(await got if isawaitable(got) else got)
         return self._known
 
 

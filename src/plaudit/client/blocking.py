@@ -23,7 +23,7 @@ from plaudit.client.models import (
     Target,
 )
 from plaudit.client.routes import Routes
-from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, new_key, problem, talk
+from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, new_key, problem, talk, usable
 
 T = TypeVar("T")
 Token = str | Callable[[bool], str] | None
@@ -269,7 +269,7 @@ class Client:
         if not callable(self._token):
             return self._token
         if renew or self._known is None:
-            self._known = self._token(renew)
+            self._known = usable(self._token(renew))
         return self._known
 
 

@@ -10,6 +10,7 @@ tap is repeated without: any process can take it.
 
 import json
 import random
+import re
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ T = TypeVar("T")
 # No answer of the service (whoever answered in its place), or a process that stores nothing now. Whatever else it says,
 # it is there, and others would only get in its way.
 ELSEWHERE = frozenset({None, "unavailable"})
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750 section 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,13 @@ def talk(
 def new_key() -> str:
     """The idempotency key of one tap."""
     return uuid.uuid4().hex
+
+
+def usable(token: str | None) -> str | None:
+    """The token that a function gave. Raises `PlauditError` if it cannot be one, like a proxy's page of errors."""
+    if token is None or _TOKEN.fullmatch(token):
+        return token
+    raise PlauditError("The function for tokens gave something else.")
 
 
 def problem(answer: Answer) -> PlauditError:

@@ -69,6 +69,26 @@ def test_a_stream_renews_its_token_also_after_other_failures(server: ServerProce
     assert asked.count(True) == 1
 
 
+async def test_what_cannot_be_a_token_is_not_kept() -> None:
+    """A page of errors does not go into a header, so that the service would never refuse it."""
+
+    def token(_: bool) -> str:
+        return said.pop(0)
+
+    answers = [{"status": 200, "body": {"counts": {}, "degraded": False}}] * 2
+    with Scripted(answers) as scripted, Client(scripted.url, token, retries=BRIEFLY) as client:
+        said = ["<html>\r\n<h1>502 Bad Gateway</h1>\r\n</html>", "good"]
+        with pytest.raises(PlauditError) as failed:
+            client.counts(["t"])
+        assert failed.value.temporary
+        assert client.counts(["t"]) == {}
+        async with AsyncClient(scripted.url, token, retries=BRIEFLY) as waiting:
+            said = ['{"error": "busy"}', "good"]
+            with pytest.raises(PlauditError):
+                await waiting.counts(["t"])
+            assert await waiting.counts(["t"]) == {}
+
+
 def test_a_stream_that_is_refused_is_an_error(server: ServerProcess) -> None:
     with Client(server.url) as client, pytest.raises(PlauditError) as refused:
         next(client.stream(["a b"]))
