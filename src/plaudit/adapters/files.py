@@ -121,6 +121,16 @@ def own_file(path: Path) -> IO[bytes]:
     return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b")
 
 
+def give(path: Path, like: Path) -> None:
+    """Give what root has made to the owner of `like`: the service runs as that user, and could not open it else.
+
+    Never what a link leads to, for that user could have put the link there.
+    """
+    owner = like.stat()
+    if os.geteuid() == 0 and path.lstat().st_uid != owner.st_uid:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def sync_file(path: Path) -> None:
     """Return once what is in the file is on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from plaudit.adapters.files import LineFile, new_file
+from plaudit.adapters.files import LineFile, give, new_file
 from plaudit.adapters.sqlite import Database, Numbers, SqliteCopies, SqliteIntake, SqlitePreview, SqliteSource
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.process import spare_the_collector
@@ -113,6 +113,7 @@ def restore(settings: Settings, file: Path, *, force: bool, look: Progress) -> t
         return kept, False
     with new_file(secret, force=False) as write:
         write(beside.read_bytes())
+    give(secret, settings.data)
     return kept, True
 
 

@@ -1,6 +1,7 @@
 """Backups of the file, and putting one back in its place."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from plaudit.adapters.files import own_file, sync_file, sync_folder
+from plaudit.adapters.files import give, own_file, sync_file, sync_folder
 from plaudit.adapters.sqlite.database import (
     APPLICATION_ID,
     FILE_NAME,
@@ -56,7 +57,7 @@ class SqliteCopies:
         if not file.exists():
             raise Unavailable(f"{file} does not exist.")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = lock_folder(self._folder)
         except OSError as error:
             raise Unavailable(f"{self._folder} cannot be written: {error}") from error
@@ -68,12 +69,25 @@ class SqliteCopies:
                 )
             with _named(self._path.with_name(f"{FILE_NAME}.restoring")) as fresh:
                 _copy(file, fresh, progress, floor=floor_at(self._clock.now_us()))
+                self._give(fresh)
                 aside = self._set_aside()
                 fresh.replace(self._path)
                 sync_folder(self._folder)
         finally:
             os.close(lock)
         return aside
+
+    def _give(self, fresh: Path) -> None:
+        """Whoever could use the file that is replaced can use this one."""
+        if not self._path.exists():
+            give(fresh, self._folder)
+            return
+        give(fresh, self._path)
+        descriptor = os.open(fresh, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, stat.S_IMODE(self._path.stat().st_mode))
+        finally:
+            os.close(descriptor)
 
     def _set_aside(self) -> Path | None:
         """Give the file and its log other names, that still match: a log that stayed would be taken for the new file's.

@@ -22,6 +22,7 @@ from typing import Self, TypeVar
 import apsw
 import msgspec
 
+from plaudit.adapters.files import give
 from plaudit.adapters.sqlite.work import Work
 from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x504C4454  # "PLDT" in the file's header
 FILE_NAME = "plaudit.db"
+LOCK_NAME = "plaudit.lock"
 BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
@@ -88,7 +90,10 @@ class Database:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = lock_folder(self.folder)
+            new = not self.path.exists()
             self._writer = self._open_writer()
+            if new:
+                give(self.path, self.folder)
             migrate(self._writer)
             self._fold_back(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except BaseException as error:
@@ -339,8 +344,9 @@ def close(connection: apsw.Connection) -> None:
 
 def lock_folder(folder: Path) -> int:
     """Take the folder for this process until the returned descriptor is closed. Raises `Conflict`."""
-    descriptor = os.open(folder / "plaudit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
+        give(folder / LOCK_NAME, folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
