@@ -9,10 +9,10 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     port: int = Field(
         8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one and prints it."
     )
-    data: Path = Field(
+    data: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         Path("data"),
         description="Folder of the database and the secret (in the cluster: the journal). One process at a time.",
     )

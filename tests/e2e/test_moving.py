@@ -116,9 +116,29 @@ def test_exit_codes_say_what_is_wrong(tmp_path: Path) -> None:
         assert b"Traceback" not in ended.stderr
     skipped = plaudit(data, "import", "bad.csv", "--on-error", "skip")
     assert skipped.returncode == 1
-    assert b"refused lines are in bad.csv.rejects" in skipped.stderr
+    assert f"refused lines are in {tmp_path}/bad.csv.rejects" in skipped.stderr.decode()
     assert (tmp_path / "bad.csv.rejects").read_text() == f"{HEADER}\nt,u,like,yesterday\n"
     assert stored_rows(data) == 1
+
+
+def test_commands_say_from_the_root_where_they_wrote_and_that_nobody_chose_it(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text(lines(1))
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PLAUDIT_")}
+    for command, place in (
+        ("import f.jsonl", "data"),
+        ("backup b.db --with-secret", "b.db"),
+        ("export all.jsonl", "all.jsonl"),
+        ("restore b.db", "data/plaudit.db exists"),
+        ("restore b.db --force", "data"),
+        ("restore b.db --force", "data/plaudit.db.before-restore-"),
+    ):
+        ended = subprocess.run(
+            [str(PLAUDIT), *command.split()], cwd=tmp_path, env=bare, capture_output=True, text=True
+        )
+        assert f"{tmp_path}/{place}" in ended.stderr, command
+        if ended.returncode == 0 and not command.startswith("export"):
+            assert f"{tmp_path}/data (PLAUDIT_DATA is not set)" in ended.stderr
+    assert "is not set" not in done(plaudit(tmp_path / "other", "restore", "b.db"))
 
 
 def test_a_running_server_keeps_imports_out_and_lets_the_rest_in(tmp_path: Path) -> None:

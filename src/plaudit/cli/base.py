@@ -50,6 +50,11 @@ def say(text: str) -> None:
     stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def place(settings: Settings) -> str:
+    """Where the data is, and that nobody chose that place, if nobody did."""
+    return f"{settings.data}{'' if 'data' in settings.model_fields_set else ' (PLAUDIT_DATA is not set)'}"
+
+
 @contextmanager
 def going_on(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A progress bar for people, and the end of the command for whatever goes wrong."""

@@ -8,7 +8,7 @@ from typing import IO, Annotated, Literal
 import typer
 
 from plaudit import bootstrap
-from plaudit.cli.base import Exit, fail, going_on, load_settings, say, stderr
+from plaudit.cli.base import Exit, fail, going_on, load_settings, place, say, stderr
 from plaudit.terminal import show_import
 
 cli = typer.Typer()
@@ -46,7 +46,7 @@ def import_(
     """
     settings = load_settings()
     chosen = _format_of(file, format_)
-    aside = rejects or Path("import.rejects" if str(file) == "-" else f"{file}.rejects")
+    aside = (rejects or Path("import.rejects" if str(file) == "-" else f"{file}.rejects")).absolute()
     with ExitStack() as stack, going_on("Checking" if dry_run else "Importing", in_bytes=True) as look:
         out: list[IO[bytes]] = []
 
@@ -62,6 +62,8 @@ def import_(
             )
         )
     show_import(stderr, report, dry_run=dry_run, rejects=aside if out else None)
+    if not dry_run and not settings.clustered:
+        say(f"into {place(settings)}")
     if report.refused:
         raise typer.Exit(Exit.FAULT)
 
@@ -82,7 +84,7 @@ def export(
         done = asyncio.run(
             bootstrap.export_file(settings, file, _format_of(file, format_), force=force, look=look)
         )
-    say(f"{done.records:,} records written to {file}")
+    say(f"{done.records:,} records written to {file if str(file) == '-' else file.absolute()}")
     if done.unknown:
         raise fail(
             f"{done.unknown:,} records are left out: their reactions are not in the catalogue. "
@@ -107,8 +109,8 @@ def backup(
     settings = load_settings()
     with going_on("Backing up") as look:
         secret = bootstrap.backup(settings, file, with_secret=with_secret, look=look)
-    beside = f", the secret to {secret}" if secret else ""
-    say(f"{file.stat().st_size:,} bytes written to {file}{beside}")
+    beside = f", the secret to {secret.absolute()}" if secret else ""
+    say(f"{file.stat().st_size:,} bytes of {place(settings)} written to {file.absolute()}{beside}")
 
 
 @cli.command()
@@ -128,7 +130,7 @@ def restore(
     settings = load_settings()
     with going_on("Restoring") as look:
         kept, secret = bootstrap.restore(settings, file, force=force, look=look)
-    say(f"restored into {settings.data}{', with its secret' if secret else ''}")
+    say(f"restored into {place(settings)}{', with its secret' if secret else ''}")
     if kept is not None:
         say(f"what was there before is in {kept}")
 
