@@ -10,8 +10,10 @@ import urllib.request
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from plaudit.adapters.sqlite import Inspection, inspect
-from plaudit.settings import SECRET_FILE, Settings
+from plaudit.adapters.files import forbidden
+from plaudit.adapters.secret import SECRET_FILE
+from plaudit.adapters.sqlite import FILE_NAME, Inspection, inspect
+from plaudit.settings import Settings
 
 SAMPLE = 1_000
 MAX_ROWS = 10_000
@@ -32,6 +34,9 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings) -> list[Finding]:
     """Check everything, in the order in which one would look."""
+    kept_out = forbidden(settings.data) or forbidden(settings.data / FILE_NAME)
+    if kept_out is not None:
+        return [*tokens(settings), Finding("folder", "fault", kept_out), server(settings)]
     found = inspect(settings.data, SAMPLE, MAX_ROWS, COUNT_LARGE_WITHIN_S)
     return [
         Finding("program", "ok", f"Python {platform.python_version()}, SQLite {found.sqlite}"),
@@ -57,7 +62,9 @@ def tokens(settings: Settings) -> list[Finding]:
         also = f" and with {old} old ones, until they are taken out" if old else ""
         return [Finding("tokens", "ok", f"verified with the secret in the settings{also}")]
     path = settings.data / SECRET_FILE
-    if not path.exists():
+    if (kept_out := forbidden(path, os.R_OK)) is not None:
+        return [Finding("tokens", "fault", kept_out)]
+    if not os.path.exists(path):
         return [Finding("tokens", "note", f"no secret yet; the first start makes one in {path}")]
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return [Finding("tokens", "fault", f"others can read {path}: chmod 600 {path}")]

@@ -7,7 +7,6 @@ process with its name.
 import ipaddress
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,10 +19,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from plaudit.adapters.secret import kept_secret
 from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue, Reaction, TargetType
 
 PREFIX = "PLAUDIT_"
-SECRET_FILE = "secret"  # noqa: S105 - the name of a file, not a secret
 MIN_SECRET_CHARACTERS = 32
 T = TypeVar("T")
 _TOGETHER = (
@@ -365,25 +364,17 @@ class Settings(BaseSettings):
         return Catalogue(reactions or DEFAULT_REACTIONS, types or DEFAULT_TYPES)
 
     def secret(self) -> str | None:
-        """The HS256 secret: the one that is set, else the one in DATA/secret (made now if need be); None with JWKS."""
+        """The HS256 secret: the one that is set, else the one in DATA/secret (made now if need be); None with JWKS.
+
+        Raises `Unavailable`.
+        """
         if self.jwks is not None:
             return None
         return self.auth_secret.get_secret_value() if self.auth_secret else self.kept_secret()
 
     def kept_secret(self) -> str:
-        """The secret in DATA/secret, made at first use, readable by its owner only."""
-        path = self.data / SECRET_FILE
-        self.data.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with open(descriptor, "w") as file:
-            secret = secrets.token_urlsafe(48)
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return secret
+        """The secret in DATA/secret, made at first use. Raises `Unavailable`."""
+        return kept_secret(self.data)
 
 
 def _entries(name: str, entries: list[dict[str, Any]], kind: type[T]) -> list[T]:

@@ -1,27 +1,41 @@
 """Root at work on the data of a service that runs as another user: what root makes there, that user can use."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_cli import plaudit
-from tests.support.users import NOBODY, given, needs_root
+from tests.support.users import NOBODY, as_nobody, given, needs_root
 
 LINE = '{"target_id":"t","user_id":"u","reaction":"like","created_at":"2025-01-01T00:00:00Z"}\n'
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder of another user's, and a backup with its secret to put there."""
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A folder where others may come too, with data of root's and a backup of it."""
     needs_root()
-    (tmp_path / "f.jsonl").write_text(LINE)
-    env = {"PLAUDIT_DATA": str(tmp_path / "other")}
-    for command in ("token --user ann", "import f.jsonl", "backup b.db --with-secret"):
-        done = plaudit(*command.split(), cwd=tmp_path, **env)
-        assert done.returncode == 0, done.stderr
-    (tmp_path / "data").mkdir(mode=0o700)
-    return given(tmp_path / "data")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "f.jsonl").write_text(LINE)
+        for command in ("token --user ann", "import f.jsonl", "backup b.db --with-secret"):
+            done = plaudit(*command.split(), cwd=folder, PLAUDIT_DATA=str(folder / "other"))
+            assert done.returncode == 0, done.stderr
+        (folder / "b.db").chmod(0o644)
+        yield folder
+
+
+@pytest.fixture
+def data(made: Path) -> Iterator[Path]:
+    """An empty folder of another user's."""
+    folder = made / "data"
+    folder.mkdir(mode=0o700)
+    yield given(folder)
+    shutil.rmtree(folder)
 
 
 def owners(folder: Path) -> dict[str, tuple[int, int]]:
@@ -60,3 +74,52 @@ def test_no_link_gives_root_s_files_away(data: Path) -> None:
     (data / "plaudit.lock").symlink_to(mine)
     plaudit("restore", "b.db", cwd=data.parent, PLAUDIT_DATA=str(data))
     assert (mine.read_text(), mine.stat().st_uid) == ("root's", 0)
+
+
+COMMANDS = (
+    "serve --port 0",
+    "import f.jsonl",
+    "export x.jsonl",
+    "backup x.db",
+    "restore b.db --force",
+    "notifications dead-letters",
+)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "token --user ann"])
+def test_who_may_not_use_the_folder_is_told_whose_it_is(data: Path, command: str) -> None:
+    other = data.with_name("other")
+    said = as_nobody(*command.split(), cwd=data.parent, PLAUDIT_DATA=str(other))
+    assert said.returncode == 3
+    assert f"{other} belongs to root (drwx------), and this runs as nobody: run it as root" in said.stderr
+    assert "127.0.0.1" not in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-2])
+def test_who_may_not_open_the_database_is_told_whose_it_is(data: Path, command: str) -> None:
+    run(data, "restore", "b.db")
+    os.chown(data / "plaudit.db", 0, 0)
+    said = as_nobody(*command.split(), cwd=data.parent, PLAUDIT_DATA=str(data))
+    assert said.returncode == 3
+    assert f"{data / 'plaudit.db'} belongs to root (-rw-------), and this runs as nobody" in said.stderr
+    assert f"give {data / 'plaudit.db'} to nobody" in said.stderr
+    assert "127.0.0.1" not in said.stderr
+
+
+def test_the_doctor_says_whose_it_is(data: Path) -> None:
+    def looked(folder: Path) -> str:
+        said = as_nobody("doctor", cwd=Path("/"), PLAUDIT_DATA=str(folder))
+        assert said.returncode == 1, said.stderr
+        return said.stdout
+
+    assert looked(data.with_name("other")).count("belongs to root") == 2
+    run(data, "restore", "b.db")
+    for name in ("plaudit.db", "secret"):
+        os.chown(data / name, 0, 0)
+    assert looked(data).count("belongs to root") == 2
+    data.parent.chmod(0o700)
+    try:
+        assert f"{data.parent} belongs to root" in looked(data)
+    finally:
+        data.parent.chmod(0o777)

@@ -6,6 +6,8 @@ Knows nothing of what the lines say.
 import gzip
 import io
 import os
+import pwd
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -129,6 +131,43 @@ def give(path: Path, like: Path) -> None:
     owner = like.stat()
     if os.geteuid() == 0 and path.lstat().st_uid != owner.st_uid:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def trouble(path: Path, error: Exception) -> str:
+    """What went wrong at a file, for whoever has to mend it. SQLite keeps to itself that it may not open one."""
+    return forbidden(path.parent) or forbidden(path) or str(error)
+
+
+def forbidden(path: Path, mode: int = os.R_OK | os.W_OK) -> str | None:
+    """Whose this file or folder is and who we are, where that keeps us from using it so, or from coming there."""
+    path = path.absolute()
+    for place in (*reversed(path.parents), path):
+        needed = (os.X_OK if os.path.isdir(place) else 0) | (mode if place == path else 0)
+        if os.path.exists(place) and not os.access(place, needed, effective_ids=True):
+            return _kept_out(place)
+    return None
+
+
+def _kept_out(path: Path) -> str:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return f"{path} is on a read-only file system"
+    there, we = path.stat(), os.geteuid()
+    owner = _user(there.st_uid)
+    advice = (
+        "its mode is in the way"
+        if there.st_uid == we
+        else f"run it as {owner}, or give {path} to {_user(we)}"
+    )
+    return (
+        f"{path} belongs to {owner} ({stat.filemode(there.st_mode)}), and this runs as {_user(we)}: {advice}"
+    )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def sync_file(path: Path) -> None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from plaudit.adapters.files import LineFile, give, new_file
+from plaudit.adapters.secret import SECRET_FILE
 from plaudit.adapters.sqlite import Database, Numbers, SqliteCopies, SqliteIntake, SqlitePreview, SqliteSource
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.process import spare_the_collector
@@ -12,7 +13,7 @@ from plaudit.domain.errors import Unavailable
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.ports.transfer import Intake, Progress, Source
 from plaudit.services.transfer import Export, Format, Import, OnError, Report
-from plaudit.settings import SECRET_FILE, Settings
+from plaudit.settings import Settings
 
 SECRET_SUFFIX = ".secret"  # noqa: S105 - the end of a file's name, not a secret
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from plaudit import bootstrap
 from plaudit.cli.base import Exit, fail, load_settings, say
 from plaudit.doctor import Finding, examine
-from plaudit.domain.errors import Conflict, Corrupt, Invalid, PlauditError
+from plaudit.domain.errors import Invalid, PlauditError
 from plaudit.http.auth import issue
 from plaudit.settings import Settings
 
@@ -40,9 +40,11 @@ def serve(
     bootstrap.configure_logging(settings)
     try:
         uvloop.run(bootstrap.run(settings, everything=everything))
-    except (Conflict, Corrupt) as error:
+    except Invalid as error:
+        raise fail(error.message, Exit.USAGE) from error
+    except PlauditError as error:
         raise fail(str(error), Exit.DATA) from error
-    except (PlauditError, OSError) as error:
+    except OSError as error:
         raise fail(f"cannot serve on {settings.host}:{settings.port}: {error}", Exit.USAGE) from error
 
 
@@ -88,7 +90,10 @@ def token(
     if user is None and scope is None:
         raise fail("name a --user, or --scope service", Exit.USAGE)
     settings = load_settings()
-    secret = settings.secret()
+    try:
+        secret = settings.secret()
+    except PlauditError as error:
+        raise fail(str(error), Exit.DATA) from error
     if secret is None:
         raise fail(
             "tokens are verified with PLAUDIT_JWKS here, so only the holder of its private key makes them",

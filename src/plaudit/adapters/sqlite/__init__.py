@@ -3,7 +3,7 @@
 from plaudit.adapters.sqlite.audit import SqliteAudit
 from plaudit.adapters.sqlite.batches import SqliteBatches
 from plaudit.adapters.sqlite.copies import SqliteCopies
-from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.database import FILE_NAME, Database
 from plaudit.adapters.sqlite.deliveries import SqliteDeadLetters, SqliteDeliveries
 from plaudit.adapters.sqlite.directory import SqliteDirectory
 from plaudit.adapters.sqlite.inbox import SqliteAudience, SqliteInbox
@@ -15,6 +15,7 @@ from plaudit.adapters.sqlite.removals import SqliteJobs, SqliteRemovals
 from plaudit.adapters.sqlite.transfer import SqliteIntake, SqlitePreview, SqliteSource
 
 __all__ = [
+    "FILE_NAME",
     "Database",
     "Inspection",
     "Numbers",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from plaudit.adapters.files import give, own_file, sync_file, sync_folder
+from plaudit.adapters.files import forbidden, give, own_file, sync_file, sync_folder, trouble
 from plaudit.adapters.sqlite.database import (
     APPLICATION_ID,
     FILE_NAME,
@@ -44,10 +44,10 @@ class SqliteCopies:
         """Copy the file as of one moment with SQLite's online backup."""
         if file.exists():
             raise Conflict(f"{file} exists; a backup never overwrites one. Name another file.")
-        if not self._path.exists():
-            raise Unavailable(f"{self._path} does not exist; there is nothing to back up.")
+        if not os.path.exists(self._path):
+            raise Unavailable(forbidden(self._path) or f"{self._path} does not exist.")
         partial = file.with_name(f"{file.name}.partial")
-        with _named(partial):
+        with _named(partial, self._path):
             _copy(self._path, partial, progress)
             partial.replace(file)
             sync_folder(file.parent)
@@ -60,14 +60,14 @@ class SqliteCopies:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = lock_folder(self._folder)
         except OSError as error:
-            raise Unavailable(f"{self._folder} cannot be written: {error}") from error
+            raise Unavailable(f"{self._path} cannot be written: {trouble(self._path, error)}") from error
         try:
             if not force and self._path.exists() and not _holds_nothing(self._path):
                 raise Conflict(
                     f"{self._path} exists. Restore into another folder (PLAUDIT_DATA), or add --force: "
                     "then it is kept beside the restored one."
                 )
-            with _named(self._path.with_name(f"{FILE_NAME}.restoring")) as fresh:
+            with _named(self._path.with_name(f"{FILE_NAME}.restoring"), file) as fresh:
                 _copy(file, fresh, progress, floor=floor_at(self._clock.now_us()))
                 self._give(fresh)
                 aside = self._set_aside()
@@ -107,14 +107,16 @@ class SqliteCopies:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[Path]:
-    """Errors around this half-made file, as the port names them; what is left of it is removed."""
+def _named(path: Path, source: Path) -> Iterator[Path]:
+    """Errors around this half-made copy, as the port names them; what is left of it is removed."""
     try:
         yield path
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise Corrupt(f"the file is damaged or no SQLite database: {error}") from error
+    except apsw.CantOpenError as error:
+        raise Unavailable(f"{source} cannot be read: {trouble(source, error)}") from error
     except (apsw.Error, OSError) as error:
-        raise Unavailable(f"copying failed: {error}") from error
+        raise Unavailable(f"copying failed: {trouble(path, error)}") from error
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
             path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 import apsw
 import msgspec
 
-from plaudit.adapters.files import give
+from plaudit.adapters.files import give, trouble
 from plaudit.adapters.sqlite.work import Work
 from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
@@ -101,7 +101,7 @@ class Database:
             if isinstance(error, apsw.NotADBError | apsw.CorruptError):
                 raise Corrupt(f"{self.path} is damaged or no SQLite database: {error}") from error
             if isinstance(error, apsw.Error | OSError):
-                raise Unavailable(f"{self.path} cannot be opened: {error}") from error
+                raise Unavailable(f"{self.path} cannot be opened: {trouble(self.path, error)}") from error
             raise
         self._thread.start()
         self._checkpointer.start()

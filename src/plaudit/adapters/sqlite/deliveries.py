@@ -1,5 +1,6 @@
 """Pushes under way in SQLite. Leases live in this process, as those of `batches`."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 import apsw
 import msgspec
 
+from plaudit.adapters.files import forbidden, trouble
 from plaudit.adapters.sqlite.database import FILE_NAME, Database, check_ours, close, connect
 from plaudit.adapters.sqlite.inbox import Line, decode_devices, notifications, remove_devices
 from plaudit.domain.errors import Unavailable
@@ -145,8 +147,8 @@ class SqliteDeadLetters:
         return self._on(apsw.SQLITE_OPEN_READWRITE, work)
 
     def _on(self, flags: int, work: Callable[[apsw.Connection], T]) -> T:
-        if not self._path.exists():
-            raise Unavailable(f"{self._path} does not exist.")
+        if not os.path.exists(self._path):
+            raise Unavailable(forbidden(self._path) or f"{self._path} does not exist.")
         try:
             connection = connect(self._path, flags)
             try:
@@ -155,7 +157,7 @@ class SqliteDeadLetters:
             finally:
                 close(connection)
         except apsw.Error as error:
-            raise Unavailable(f"{self._path} cannot be used: {error}") from error
+            raise Unavailable(f"{self._path} cannot be used: {trouble(self._path, error)}") from error
 
 
 def _dead(connection: apsw.Connection, after: int, limit: int) -> list[Parcel]:

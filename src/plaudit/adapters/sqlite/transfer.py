@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from plaudit.adapters.files import trouble
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import FILE_NAME, Database, check_ours, close, connect, migrate
 from plaudit.adapters.sqlite.directory import REGISTER
@@ -115,8 +116,8 @@ class SqlitePreview:
                 for _ in _merged(connection, batch, Header(), erased, tally):
                     pass
                 return Stored(tally, stored=False)
-        except apsw.Error as error:
-            raise Unavailable(f"{self._path} cannot be read: {error}") from error
+        except (apsw.Error, PermissionError) as error:
+            raise Unavailable(f"{self._path} cannot be read: {trouble(self._path, error)}") from error
 
 
 class SqliteSource:
@@ -131,8 +132,8 @@ class SqliteSource:
         try:
             with reading(self._path) as connection:
                 yield int(connection.execute(_REACTIONS).get), _pages(_records(connection))
-        except apsw.Error as error:
-            raise Unavailable(f"{self._path} cannot be read: {error}") from error
+        except (apsw.Error, PermissionError) as error:
+            raise Unavailable(f"{self._path} cannot be read: {trouble(self._path, error)}") from error
 
 
 @contextmanager
