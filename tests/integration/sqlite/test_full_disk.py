@@ -2,13 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from plaudit.adapters.sqlite import SqliteCopies
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from tests.support.audit import audit_file
 from tests.support.clock import ManualClock
@@ -134,3 +135,47 @@ async def test_a_read_only_file_system_is_unavailable_and_writable_again_later(
     async with sqlite_stores(small / "data", clock) as stores:
         await stores.tap("t", toggle("bob"))
         assert await stores.counts("t") == (2,)
+
+
+def fill(ballast: Path, left_bytes: int) -> None:
+    """Leave so much room on a file system, and no more."""
+    disk = os.statvfs(ballast.parent)
+    with ballast.open("ab") as file:
+        file.write(bytes(disk.f_bavail * disk.f_frsize - left_bytes))
+
+
+@pytest.mark.parametrize("left", ["little", "less and less"])
+async def test_a_copy_without_room_says_so_and_leaves_nothing(
+    tmp_path: Path, small: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setattr("plaudit.adapters.sqlite.copies.PAGES_AT_ONCE", 5)
+    async with sqlite_stores(tmp_path / "data", clock) as stores:
+        for n in range(40):
+            await stores.ledger.commit([cell(f"t{n}", *(toggle(f"user-{n}-{i}") for i in range(100)))])
+        stores.copies.backup(tmp_path / "b.db", ignore)
+    size = (tmp_path / "b.db").stat().st_size
+    (small / "data").mkdir()
+    ballast = small / "ballast"
+
+    def look(done: int, total: int) -> None:
+        if left == "less and less":
+            fill(ballast, 0)
+
+    def no_room(copy: Callable[[], object]) -> None:
+        ballast.unlink(missing_ok=True)
+        fill(ballast, size // 2 if left == "little" else size + 65_536)
+        with pytest.raises(Unavailable, match=f"no space left in {small}") as error:
+            copy()
+        assert (f"{size:,} bytes" in str(error.value)) is (left == "little")
+
+    no_room(lambda: SqliteCopies(tmp_path / "data", clock).backup(small / "b.db", look))
+    fresh = SqliteCopies(small / "data", clock)
+    no_room(lambda: fresh.restore(tmp_path / "b.db", force=False, progress=look))
+    assert {path.name for path in small.rglob("*")} == {"ballast", "data", "plaudit.lock"}
+    ballast.unlink()
+    fresh.restore(tmp_path / "b.db", force=False, progress=ignore)
+    audit_file(small / "data" / "plaudit.db")
+
+
+def ignore(*_: object) -> None:
+    pass

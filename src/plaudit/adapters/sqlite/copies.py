@@ -1,5 +1,6 @@
 """Backups of the file, and putting one back in its place."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -116,6 +117,8 @@ def _named(path: Path, source: Path) -> Iterator[Path]:
     except apsw.CantOpenError as error:
         raise Unavailable(f"{source} cannot be read: {trouble(source, error)}") from error
     except (apsw.Error, OSError) as error:
+        if isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+            raise Unavailable(f"no space left in {path.parent.absolute()}") from error
         raise Unavailable(f"copying failed: {trouble(path, error)}") from error
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
@@ -131,6 +134,7 @@ def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None =
         if int(read.pragma("application_id")) != APPLICATION_ID:
             raise Corrupt(f"{source} is not a file of Plaudit.")
         check_ours(read)
+        _check_room(target.parent, int(read.pragma("page_count")) * int(read.pragma("page_size")))
         write = connect(target, apsw.SQLITE_OPEN_READWRITE)
         try:
             _copy_pages(read, write, progress)
@@ -146,6 +150,15 @@ def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None =
     finally:
         close(read)
     sync_file(target)
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise `Unavailable` sooner than the disk is full."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < needed_bytes:
+        where = f"no space left in {folder.absolute()}"
+        raise Unavailable(f"{where}: the copy takes {needed_bytes:,} bytes, and {free_bytes:,} are free")
 
 
 def _copy_pages(read: apsw.Connection, write: apsw.Connection, progress: Progress) -> None:
