@@ -123,3 +123,10 @@ def test_the_doctor_says_whose_it_is(data: Path) -> None:
         assert f"{data.parent} belongs to root" in looked(data)
     finally:
         data.parent.chmod(0o777)
+
+
+def test_who_may_not_read_the_settings_of_a_folder_is_told_where_to_go(made: Path) -> None:
+    said = as_nobody("doctor", cwd=made / "other")
+    assert said.returncode == 2
+    assert f"{made / 'other' / 'plaudit.toml'} cannot be read by this user" in said.stderr
+    assert "cd /etc/plaudit" in said.stderr

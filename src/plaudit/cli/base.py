@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 import typer
 from pydantic import ValidationError
@@ -41,6 +42,10 @@ def load_settings(**overrides: object) -> Settings:
         raise fail("; ".join(lines), Exit.USAGE) from error
     except SettingsError as error:
         raise fail(str(error), Exit.USAGE) from error
+    except PermissionError as error:
+        where = f"{Path.cwd() / 'plaudit.toml'} cannot be read by this user"
+        what = "start the command in the folder of the settings (cd /etc/plaudit), or where there are none (cd /)"
+        raise fail(f"{where}: {what}", Exit.USAGE) from error
     except (OSError, ValueError) as error:  # after pydantic's, which are ValueErrors too
         raise fail(f"plaudit.toml: {error}", Exit.USAGE) from error
 
