@@ -100,6 +100,12 @@ METRICS = (
     Definition(
         "plaudit_writable", "gauge", None, "1 while the last write worked, 0 while the store refuses writes."
     ),
+    Definition(
+        "plaudit_last_backup_timestamp_seconds",
+        "gauge",
+        None,
+        "When `plaudit backup` last finished, in seconds since 1970; 0 if it never did. Alert if that is long ago.",
+    ),
     Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
     Definition("plaudit_stream_events", "counter", None, "Events sent to all streams together."),
     Definition(

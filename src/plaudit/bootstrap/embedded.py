@@ -9,6 +9,7 @@ from plaudit.adapters.sqlite import (
     Numbers,
     SqliteAudience,
     SqliteAudit,
+    SqliteCopies,
     SqliteDirectory,
     SqliteInbox,
     SqliteIntake,
@@ -60,6 +61,8 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         await stack.enter_async_context(remove)
         wording = await stack.enter_async_context(notifications(settings, database, numbers, clock, metrics))
         await stack.enter_async_context(Auditor(SqliteAudit(database), SqliteLog(database), metrics))
+        backups = SqliteCopies(settings.data, clock)
+        metrics.gauge("plaudit_last_backup_timestamp_seconds", backups.last_backup_s)
         back = Back(
             commits=committer,
             near=near,

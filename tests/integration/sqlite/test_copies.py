@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from plaudit.domain.catalogue import Registration
 from plaudit.domain.errors import Conflict, Corrupt, Unavailable
 from plaudit.domain.transfer import ReactionRecord
 from plaudit.ports.transfer import Batch
+from tests.support.api import open_api
 from tests.support.audit import audit_file
 from tests.support.clock import START_US, ManualClock
 from tests.support.installation import content, job, live
@@ -159,7 +162,7 @@ async def test_no_unsound_backup_is_restored(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="--force"):
         copies.restore(tmp_path / "sound", force=False, progress=ignore)
     assert (tmp_path / "a" / "plaudit.db").read_bytes() == before
-    left = {"plaudit.db", "plaudit.db-shm", "plaudit.db-wal", "plaudit.lock"}
+    left = {"last-backup", "plaudit.db", "plaudit.db-shm", "plaudit.db-wal", "plaudit.lock"}
     assert set(os.listdir(tmp_path / "a")) <= left, "nothing half-made is left"
 
 
@@ -176,3 +179,22 @@ async def test_a_damaged_database_is_replaced_and_kept_with_its_log(tmp_path: Pa
     audit_file(tmp_path / "a" / "plaudit.db")
     async with Database(tmp_path / "a"):
         pass
+
+
+async def test_a_service_tells_when_it_was_last_backed_up(tmp_path: Path) -> None:
+    async def told() -> float:
+        text = (await api.call("GET", "/metrics")).text
+        [value] = re.findall(r"^plaudit_last_backup_timestamp_seconds (\S+)$", text, re.MULTILINE)
+        return float(value)
+
+    copies = SqliteCopies(tmp_path / "data", ManualClock())
+    async with open_api(tmp_path / "data") as api:
+        assert await told() == 0
+        copies.backup(tmp_path / "b", ignore)
+        assert abs(await told() - time.time()) < 60
+        os.utime(tmp_path / "data" / "last-backup", (1, 1))
+        with pytest.raises(Conflict):
+            copies.backup(tmp_path / "b", ignore)
+        assert await told() == 1
+        copies.backup(tmp_path / "c", ignore)
+        assert abs(await told() - time.time()) < 60

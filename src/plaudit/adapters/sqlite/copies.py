@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.transfer import Progress
 
 PAGES_AT_ONCE = 2_000
+DONE_NAME = "last-backup"  # an empty file: its time is when one was finished
 
 _HOLDS_SOMETHING = """
 SELECT EXISTS (SELECT 1 FROM target) OR EXISTS (SELECT 1 FROM user) OR EXISTS (SELECT 1 FROM job)
@@ -52,6 +53,15 @@ class SqliteCopies:
             _copy(self._path, partial, progress)
             partial.replace(file)
             sync_folder(file.parent)
+        with suppress(OSError):  # who may only read there has a backup all the same
+            own_file(self._folder / DONE_NAME).close()
+
+    def last_backup_s(self) -> float:
+        """When a backup was last finished, in seconds since 1970; 0 if none was."""
+        try:
+            return (self._folder / DONE_NAME).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def restore(self, file: Path, *, force: bool, progress: Progress) -> Path | None:
         """Check and prepare the copy beside the file, then put it in its place with one rename."""
