@@ -279,6 +279,17 @@ class Metrics:
         """Count a try to push."""
         self.pushes[reason] = self.pushes.get(reason, 0) + 1
 
+    def begins(self, role: str) -> None:
+        """Show what this role counts before there is any of it: a counter that is born at 1 has not increased, so no
+        alert would tell of the first."""
+        for counts in (
+            self.events_consumed,
+            self.events_quarantined,
+            self.consumer_retries,
+            self.consumer_replays,
+        ):
+            counts.setdefault(role, 0)
+
     def consumed(self, role: str, count: int) -> None:
         """Count events that a worker of this role handled."""
         self.events_consumed[role] = self.events_consumed.get(role, 0) + count

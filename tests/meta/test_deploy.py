@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from plaudit.adapters.sqlite.database import CLOSE_WITHIN_S
+from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Outcome
 from plaudit.http.problems import CODES
 from plaudit.http.server import DRAIN_WITHIN_S
-from plaudit.telemetry import METRICS
+from plaudit.services.consume import Consume
+from plaudit.telemetry import METRICS, Metrics
 from tests.meta.files import ROOT
 from tests.support.api import open_api
 
@@ -91,6 +93,22 @@ def test_alerts_have_the_form_of_rules(name: str) -> None:
             r"(plaudit_\w+)[^\[\s]*\[", rule["expr"]
         ):  # what is counted from one moment to another
             assert SERIES[series].kind == "counter"
+
+
+def test_what_a_worker_counts_is_there_before_it_is_above_0() -> None:
+    """A counter that is born at 1 has not increased, so no alert would tell of the first event."""
+    metrics = Metrics()
+    nothing: Any = None  # is asked of them before it runs
+    Consume(nothing, nothing, SystemClock(), metrics, role="index", quarantine=nothing)
+    shown = metrics.render().decode()
+    counted = [
+        series
+        for rule in alerts("alerts-cluster.yml")
+        for series in re.findall(r"(?:increase|rate)\((plaudit_\w+)", rule["expr"])
+    ]
+    assert counted
+    for series in counted:
+        assert f'{series}{{role="index"}} 0.0' in shown
 
 
 def test_no_alert_has_the_name_of_another() -> None:

@@ -116,6 +116,7 @@ class Consume:
         self.ended = False  # `run` has returned, or raised
         self._running = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
+        metrics.begins(role)
 
     async def __aenter__(self) -> Self:
         self._metrics.labelled("plaudit_consumer_lag_events", self._lag_events)
