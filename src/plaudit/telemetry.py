@@ -106,6 +106,13 @@ METRICS = (
         None,
         "When `plaudit backup` last finished, in seconds since 1970; 0 if it never did. Alert if that is long ago.",
     ),
+    Definition(
+        "plaudit_jwks_age_seconds",
+        "gauge",
+        None,
+        "Seconds since the keys of `PLAUDIT_JWKS` were last read (600 at most if all is well); 0 without. Alert if it "
+        "grows.",
+    ),
     Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
     Definition("plaudit_stream_events", "counter", None, "Events sent to all streams together."),
     Definition(

@@ -95,6 +95,11 @@ def test_alerts_have_the_form_of_rules(name: str) -> None:
             assert SERIES[series].kind == "counter"
 
 
+def test_somebody_is_told_of_taps_that_are_refused_for_their_tokens() -> None:
+    counted = set(re.findall(r"token_\w+", " ".join(rule["expr"] for rule in alerts("alerts.yml"))))
+    assert counted == {code for code in CODES if CODES[code].status == 401} - {"token_missing"}
+
+
 def test_what_a_worker_counts_is_there_before_it_is_above_0() -> None:
     """A counter that is born at 1 has not increased, so no alert would tell of the first event."""
     metrics = Metrics()

@@ -100,6 +100,7 @@ async def front(
         metrics.gauge("plaudit_taps_waiting", lambda: back.commits.waiting)
         metrics.gauge("plaudit_near_cache_entries", lambda: len(near))
         metrics.gauge("plaudit_stream_listeners", lambda: len(streams))
+        metrics.gauge("plaudit_jwks_age_seconds", lambda: authenticator.keys_age_s)
         metrics.gauge("plaudit_writable", lambda: float(back.writable() is None))
         mine = Mine(back.inbox, back.audience, directory, catalogue, cursors, back.wording, clock)
         api = starlette_app([Api(gate, read, back.remove, describe), Me(gate, mine)], more, metrics)

@@ -124,6 +124,11 @@ class Authenticator:
     async def __aexit__(self, *_: object) -> None:
         await self._lifetime.aclose()
 
+    @property
+    def keys_age_s(self) -> float:
+        """How long ago the key set was last read; 0 without one."""
+        return 0.0 if self._ring is None else self._ring.age_s
+
     def cached(self, authorization: bytes) -> Principal | None:
         """Who sent this raw header value before, while the token lasts; None sends the caller to `authenticate`."""
         principal = self._cache.get(authorization)

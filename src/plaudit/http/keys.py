@@ -249,6 +249,7 @@ class KeyRing:
         self._failure: Unavailable | None = None
         self._due_s = -math.inf
         self._renewable_s = -math.inf
+        self._read_s = clock.monotonic_s()
         self.loaded = False
         """Whether a key set has ever been read."""
 
@@ -267,6 +268,11 @@ class KeyRing:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the source was last read, or if it never was, since when it is tried."""
+        return self._clock.monotonic_s() - self._read_s
 
     def find(self, algorithm: str, kid: str | None) -> tuple[Key, ...]:
         """The keys that may have signed a token; without a key id all of the algorithm, unless too many."""
@@ -303,6 +309,7 @@ class KeyRing:
             if document is not None:
                 self._replace(parse_key_set(document))
             self._failure = None
+            self._read_s = self._clock.monotonic_s()
         except Unavailable as error:
             self._failure = error
             delay_s = min(RETRY_S, delay_s)

@@ -361,6 +361,21 @@ async def test_a_url_that_fails_at_start_does_not_stop_the_start(clock: FakeCloc
         assert ring.loaded
 
 
+async def test_the_ring_says_how_old_its_keys_are(clock: FakeClock, server: KeyServer) -> None:
+    server.answer(503)
+    clock.monotonic = 5
+    async with ring_of(UrlSource(server.url), clock) as ring:
+        clock.monotonic = 20
+        assert ring.age_s == 15, "since it is tried"
+        server.serve(jwk(RSA, "one"))
+        await ring.refresh()
+        clock.monotonic = 50
+        assert ring.age_s == 30
+        server.answer(503)
+        await ring.refresh()
+        assert ring.age_s == 30
+
+
 async def test_readings_at_once_are_one(clock: FakeClock, server: KeyServer) -> None:
     async with ring_of(UrlSource(server.url), clock) as ring:
         await asyncio.gather(*(ring.refresh() for _ in range(20)), *(ring.renew() for _ in range(20)))
