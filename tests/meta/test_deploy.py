@@ -5,6 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from plaudit.domain.cell import Outcome
 from plaudit.http.problems import CODES
 from plaudit.http.server import DRAIN_WITHIN_S
 from plaudit.services.consume import Consume
+from plaudit.settings import Settings
 from plaudit.telemetry import METRICS, Metrics
+from tests.engines.node import free_ports
 from tests.meta.files import ROOT
 from tests.support.api import open_api
 
@@ -177,3 +182,62 @@ def test_the_image_is_made_of_files_that_exist_and_runs_as_nobody_special() -> N
     assert [name for name in copied if not any(Path(name).match(pattern) for pattern in let_in)] == []
     assert int(re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1]) > 0
     assert re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE) == ['["/opt/plaudit/bin/plaudit"]']
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Answers as a process that is well."""
+
+    def do_GET(self) -> None:
+        """200 to /healthz."""
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: pytest shows what a test writes."""
+
+
+@pytest.fixture
+def ports() -> Iterator[dict[str, int]]:
+    """Ports of two processes that are well: one is asked for in the image, the other one set by whoever runs it."""
+    servers = {name: HTTPServer(("127.0.0.1", 0), Healthy) for name in ("image", "set")}
+    for server in servers.values():
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {name: server.server_port for name, server in servers.items()}
+    for server in servers.values():
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("command", ["serve", "serve --all", "worker counters"])
+@pytest.mark.parametrize("chosen", [(), ("PLAUDIT_PORT",), ("PLAUDIT_WORKER_PORT",)])
+def test_the_image_asks_the_port_that_its_process_answers_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ports: dict[str, int],
+    command: str,
+    chosen: tuple[str, ...],
+) -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", "")
+    (variables,) = re.findall(r"^ENV (.*)$", text, re.MULTILINE)
+    (check,) = re.findall(r"^HEALTHCHECK .*? CMD (.*)$", text, re.MULTILINE)
+    for variable in variables.split():
+        name, _, value = variable.partition("=")
+        monkeypatch.setenv(name, value.replace("8080", str(ports["image"])))
+    for name in chosen:
+        monkeypatch.setenv(name, str(ports["set"]))
+    (tmp_path / "cmdline").write_text("\0".join(["/opt/plaudit/bin/plaudit", *command.split(), ""]))
+    _, *arguments = json.loads(check.replace("/proc/1/cmdline", str(tmp_path / "cmdline")))
+
+    def well() -> bool:
+        return subprocess.run([sys.executable, *arguments], capture_output=True).returncode == 0
+
+    settings = Settings()
+    answers = settings.worker_port if command.startswith("worker") else settings.port
+    assert answers in ports.values()
+    assert well()
+    # With nobody there it is not well, whoever answers on the other port.
+    [closed] = free_ports(1)
+    for name, port in (("PLAUDIT_PORT", settings.port), ("PLAUDIT_WORKER_PORT", settings.worker_port)):
+        mine = name == ("PLAUDIT_WORKER_PORT" if command.startswith("worker") else "PLAUDIT_PORT")
+        monkeypatch.setenv(name, str(closed if mine else port))
+    assert not well()
