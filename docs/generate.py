@@ -15,11 +15,12 @@ from typer.main import get_command
 
 from plaudit import cli
 from plaudit.domain.catalogue import Catalogue
+from plaudit.environment import PREFIX
 from plaudit.http.calls import CALLS
 from plaudit.http.openapi import document
 from plaudit.http.problems import CODES
 from plaudit.services.deliver import POLICY
-from plaudit.settings import PREFIX, Settings
+from plaudit.settings import Settings
 from plaudit.telemetry import METRICS
 
 FOLDER = Path(__file__).parent

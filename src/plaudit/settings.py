@@ -1,11 +1,9 @@
 """Every setting, in one table: plaudit.toml and PLAUDIT_* (which wins). docs/settings.md is generated from it.
 
-This is the only place that reads the environment. A setting that nobody knows, or a value it cannot have, stops the
-process with its name.
+A setting that nobody knows, or a value it cannot have, stops the process with its name.
 """
 
 import ipaddress
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,8 +19,8 @@ from pydantic_settings import (
 
 from plaudit.adapters.secret import kept_secret
 from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue, Reaction, TargetType
+from plaudit.environment import PREFIX, Environment, names
 
-PREFIX = "PLAUDIT_"
 MIN_SECRET_CHARACTERS = 32
 T = TypeVar("T")
 _TOGETHER = (
@@ -274,7 +272,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then plaudit.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, Environment(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
@@ -289,12 +287,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 "demo and jwks: the demo page signs its own tokens, so it needs auth_secret instead"
             )
-        unknown = {
-            name
-            for name in os.environ
-            if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in type(self).model_fields
-        }
-        if unknown:
+        if unknown := {
+            name for name in names() if name[len(PREFIX) :].lower() not in type(self).model_fields
+        }:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
         if not all(1 <= seconds <= 86_400 for seconds in self.notification_windows_s):
             raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")

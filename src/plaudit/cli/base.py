@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from plaudit.domain.errors import Invalid, PlauditError
+from plaudit.environment import links
 from plaudit.settings import Settings
 from plaudit.terminal import progress_bar
 
@@ -35,6 +36,8 @@ def fail(message: str, code: Exit) -> typer.Exit:
 
 def load_settings(**overrides: object) -> Settings:
     """The settings, or the end of the command with the name of the one that is wrong."""
+    if linked := links():
+        say(f"not settings, but of a Kubernetes Service: {', '.join(sorted(linked))} (docs/cluster.md)")
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type] # pydantic checks them
     except ValidationError as error:
