@@ -5,9 +5,13 @@ PLAUDIT_PORT=tcp://…, PLAUDIT_PORT_8080_TCP and so on, unless `enableServiceLi
 (kubernetes.io/docs/concepts/services-networking/service, "Environment variables").
 """
 
+import json
 import os
 import re
+from typing import Any, get_args
 
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 PREFIX = "PLAUDIT_"
@@ -15,6 +19,8 @@ _LINK = re.compile(
     r"PLAUDIT_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)\Z"
 )
 _LINKED = re.compile(r"(?:tcp|udp|sctp)://")
+# Of lists of other things than texts. Secrets are not shown.
+_EXAMPLES = {int: "[30, 300]", SecretStr: '["one", "two"]', dict[str, Any]: '[{"name": "post"}]'}
 
 
 class Environment(EnvSettingsSource):
@@ -24,6 +30,19 @@ class Environment(EnvSettingsSource):
         super().__init__(settings)
         linked = {name.lower() for name in links()}
         self.env_vars = {name: value for name, value in self.env_vars.items() if name not in linked}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """What a list says. Raises `ValueError` with the one that could be meant."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            (inner,) = get_args(field.annotation)
+            example = _EXAMPLES.get(inner) or json.dumps(_parts(value))
+            raise ValueError(f"{PREFIX}{field_name.upper()}: must be a JSON list, e.g. {example}") from None
+
+
+def _parts(text: str) -> list[str]:
+    return [part for each in text.split(",") if (part := each.strip(" []\"'"))]
 
 
 def names() -> set[str]:

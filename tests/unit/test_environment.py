@@ -1,6 +1,9 @@
 """What is read of the environment, and what is not meant for us."""
 
+from typing import get_origin
+
 import pytest
+import typer
 from pydantic import ValidationError
 
 from plaudit.cli import load_settings
@@ -60,3 +63,38 @@ def test_no_setting_has_the_name_of_a_link(monkeypatch: pytest.MonkeyPatch) -> N
     for name in Settings.model_fields:
         monkeypatch.setenv(f"PLAUDIT_{name.upper()}", "1")
     assert links() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("CORS_ORIGINS", "https://x", '["https://x"]'),
+        ("CORS_ORIGINS", "https://x, https://y", '["https://x", "https://y"]'),
+        ("KAFKA_BROKERS", "['a:9092']", '["a:9092"]'),
+        ("REDIS_NODES", "", "[]"),
+        ("NOTIFICATION_WINDOWS_S", "30,300", "[30, 300]"),
+        ("WEBHOOK_SECRETS", "whsec_guess_me", '["one", "two"]'),
+        ("TYPES", "post", '[{"name": "post"}]'),
+    ],
+)
+def test_a_list_that_is_none_is_told_how_one_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, meant: str
+) -> None:
+    monkeypatch.setenv(f"PLAUDIT_{name}", value)
+    with pytest.raises(typer.Exit) as ended:
+        load_settings()
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said == f"plaudit: PLAUDIT_{name}: must be a JSON list, e.g. {meant}\n"
+
+
+def test_every_list_has_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, field in Settings.model_fields.items():
+        if get_origin(field.annotation) is list:
+            with monkeypatch.context() as patch:
+                patch.setenv(f"PLAUDIT_{name.upper()}", "x")
+                with pytest.raises(typer.Exit):
+                    load_settings()
+            assert "must be a JSON list, e.g. [" in capsys.readouterr().err, name

@@ -44,7 +44,7 @@ def load_settings(**overrides: object) -> Settings:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
         raise fail("; ".join(lines), Exit.USAGE) from error
     except SettingsError as error:
-        raise fail(str(error), Exit.USAGE) from error
+        raise fail(str(error.__cause__ or error), Exit.USAGE) from error
     except PermissionError as error:
         where = f"{Path.cwd() / 'plaudit.toml'} cannot be read by this user"
         what = "start the command in the folder of the settings (cd /etc/plaudit), or where there are none (cd /)"
