@@ -30,6 +30,8 @@ _TOGETHER = (
 )
 _ENGINES = {"cassandra": "cassandra_hosts", "kafka": "kafka_brokers", "redis": "redis_nodes"}
 _ADDRESS = re.compile(r"\S+:\d{1,5}\Z")
+# As browsers send it (RFC 6454 section 6): lower case, no path, no port that goes without saying.
+_ORIGIN = re.compile(r"\*|null|(?!https://.*:443\Z)(?!http://.*:80\Z)[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]-]+")
 _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*[^\s?#/])?\Z")
 
 
@@ -75,7 +77,9 @@ class Settings(BaseSettings):
         "open", description="`registered` refuses taps on targets that the host app has not registered."
     )
     public_counts: bool = Field(True, description="Counts and lists of open targets need no token.")
-    cors_origins: list[str] = Field([], description='Origins whose pages may call the API, or ["*"].')
+    cors_origins: list[str] = Field(
+        [], description='Origins whose pages may call the API, each `https://host` without a slash, or ["*"].'
+    )
     rate_limit_per_s: float = Field(
         50.0, ge=0, description="Taps per second and user, in each process; 0 for no limit."
     )
@@ -291,6 +295,11 @@ class Settings(BaseSettings):
             name for name in names() if name[len(PREFIX) :].lower() not in type(self).model_fields
         }:
             raise ValueError(f"{', '.join(sorted(unknown))}: there is no such setting; see docs/settings.md")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors_origins: {origin!r} is not as browsers send it, e.g. https://example.com"
+                )
         if not all(1 <= seconds <= 86_400 for seconds in self.notification_windows_s):
             raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")
         self._whole_senders()
