@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plaudit.adapters.files import forbidden
-from plaudit.adapters.secret import SECRET_FILE
+from plaudit.adapters.secret import SECRET_FILE, kept_secret
 from plaudit.adapters.sqlite import FILE_NAME, Inspection, inspect
+from plaudit.domain.errors import PlauditError
 from plaudit.settings import Settings
 
 SAMPLE = 1_000
@@ -66,6 +67,10 @@ def tokens(settings: Settings) -> list[Finding]:
         return [Finding("tokens", "fault", kept_out)]
     if not os.path.exists(path):
         return [Finding("tokens", "note", f"no secret yet; the first start makes one in {path}")]
+    try:
+        kept_secret(settings.data)
+    except PlauditError as error:
+        return [Finding("tokens", "fault", str(error))]
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return [Finding("tokens", "fault", f"others can read {path}: chmod 600 {path}")]
     return [Finding("tokens", "ok", f"verified with the secret in {path}")]

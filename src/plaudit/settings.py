@@ -17,11 +17,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from plaudit.adapters.secret import kept_secret
+from plaudit.adapters.secret import MIN_SECRET_CHARACTERS, kept_secret
 from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue, Reaction, TargetType
 from plaudit.environment import PREFIX, Environment, names
 
-MIN_SECRET_CHARACTERS = 32
 T = TypeVar("T")
 _TOGETHER = (
     ("webhook_url", "webhook_secrets"),
@@ -370,14 +369,14 @@ class Settings(BaseSettings):
     def secret(self) -> str | None:
         """The HS256 secret: the one that is set, else the one in DATA/secret (made now if need be); None with JWKS.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, `Corrupt`.
         """
         if self.jwks is not None:
             return None
         return self.auth_secret.get_secret_value() if self.auth_secret else self.kept_secret()
 
     def kept_secret(self) -> str:
-        """The secret in DATA/secret, made at first use. Raises `Unavailable`."""
+        """The secret in DATA/secret, made at first use. Raises `Unavailable`, `Corrupt`."""
         return kept_secret(self.data)
 
 

@@ -64,6 +64,15 @@ def test_a_wrong_setting_stops_the_process_with_its_name(tmp_path: Path) -> None
         assert "Traceback" not in ended.stderr
 
 
+def test_a_secret_that_is_none_stops_the_process_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "secret").touch()
+    for command in ("serve --port 0", "token --user ann"):
+        ended = plaudit(*command.split(), cwd=tmp_path)
+        assert ended.returncode == 3
+        assert f"{tmp_path / 'data' / 'secret'} holds no secret" in ended.stderr
+
+
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as server:
         ended = plaudit("serve", "--port", "0", cwd=tmp_path, PLAUDIT_DATA=str(server.data))
