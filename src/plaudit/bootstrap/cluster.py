@@ -66,6 +66,8 @@ async def cluster(settings: Settings, roles: Sequence[Role] = ()) -> AsyncIterat
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(engines(settings, clock))
         state = await stack.enter_async_context(working(settings, held, roles, clock, metrics))
+        if "repair" not in roles:  # which does this too
+            await stack.enter_async_context(recover(settings, held, metrics))
         yield await stack.enter_async_context(_api(settings, held, state, clock, metrics))
     _raise(state)
 
@@ -98,7 +100,6 @@ async def _api(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         journal = stack.enter_context(FileJournal(settings.data))
-        await enter(recover(settings, held, metrics))
         refill = await enter(Refill(held.totals, held.lists, metrics))
         near = AgingNearCache(
             refill,
