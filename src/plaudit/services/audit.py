@@ -7,11 +7,12 @@ ledger that disagrees with itself is for a person. It is also what lets old even
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Self
 
 from plaudit.domain.errors import Corrupt, PlauditError
-from plaudit.domain.events import Committed, decode
+from plaudit.domain.events import decode
 from plaudit.ports.audit import Audit, Drift
 from plaudit.ports.log import EventLog
 from plaudit.services.background import ended
@@ -61,23 +62,13 @@ class Auditor:
             except Exception:  # it also lets old events go, which must not end
                 log.exception("the auditor failed in a way nobody foresaw and will try again")
 
-    def _decode(self, body: bytes) -> Committed | None:
-        """The event; one that cannot be read is counted and passed over, or nothing after it would ever be seen."""
-        try:
-            return decode(body)
-        except Corrupt as error:
-            self._metrics.unreadable += 1
-            log.error("an event cannot be read: %s", error)
-            return None
-
     async def look(self) -> float:
         """Look at the next events once, then let go of what has been looked at. Returns how long to rest (seconds)."""
         events = await self._events.read(CONSUMER, EVENTS_PER_LOOK)
         if not events:
             self._behind = 0
             return 0.0
-        targets = list({event.target for _, body in events if (event := self._decode(body))})
-        found = await self._audit.drift(targets, MAX_ROWS)
+        found = await self._audit.drift(list(_targets(body for _, body in events)), MAX_ROWS)
         self._count(found.compared, found.drifted)
         for target in found.large:
             if len(self._large) < LARGE_WAITING:  # else it comes again with its next event
@@ -110,3 +101,12 @@ class Auditor:
         self._metrics.drift += len(drifted)
         for drift in drifted:
             log.error("DRIFT: %s", drift)
+
+
+def _targets(bodies: Iterable[bytes]) -> set[str]:
+    """The targets of events. Those that cannot be read are passed over; the notifier, which sees all, counts them."""
+    found = set()
+    for body in bodies:
+        with suppress(Corrupt):
+            found.add(decode(body).target)
+    return found

@@ -75,16 +75,20 @@ class Notify:
         if not found:
             self._read_up_to, self._behind = asked, 0
             return False
-        turn, events, newest = Turn(), list[Committed](), 0
+        turn, events, unreadable, newest = Turn(), list[Committed](), list[Corrupt](), 0
         for _, body in found:
-            event = self._decode(body)
-            if event is not None:
-                events.append(event)
+            try:
+                events.append(event := decode(body))
                 newest = max([newest, *(transition.at for transition in event.transitions)])
+            except Corrupt as error:  # passed over, or nothing after it would ever be seen
+                unreadable.append(error)
             await turn.over()
         if await self._tell.take(events):
             return True  # somebody else was faster: read the same again
         await self._events.acknowledge(CONSUMER, found[-1][0])
+        self._metrics.unreadable += len(unreadable)  # now that they do not come again
+        for why in unreadable:
+            log.error("an event cannot be read: %s", why)
         more = len(found) == EVENTS_AT_ONCE
         self._read_up_to = max(self._read_up_to, min(newest, asked)) if more else asked
         self._behind = await self._events.behind(CONSUMER) if more else 0
@@ -93,11 +97,3 @@ class Notify:
     async def close(self) -> bool:
         """Make messages of windows that have ended by what was read; whether there may be more."""
         return await self._tell.close(min(self._read_up_to, self._clock.now_us()))
-
-    def _decode(self, body: bytes) -> Committed | None:
-        try:
-            return decode(body)
-        except Corrupt as error:
-            self._metrics.unreadable += 1
-            log.error("an event cannot be read: %s", error)
-            return None
