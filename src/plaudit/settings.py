@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     )
 
     near_cache_entries: int = Field(
-        50_000, ge=100, description="Targets kept ready in memory, about 1 KB each."
+        50_000, ge=100, description="Targets kept ready in memory, about 2 KB each."
     )
     max_waiting_taps: int = Field(20_000, ge=100, description="Taps queued before further ones get a 503.")
     max_waiting_per_target: int = Field(4_000, ge=100, description="The same for one target, or lane.")
