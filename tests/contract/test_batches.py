@@ -76,7 +76,6 @@ async def test_due_windows_come_oldest_first_and_to_one_holder(stores: Stores) -
     assert await due_targets(stores, 20) == ["b", "c"]
     assert await due_targets(stores, 30) == ["a"]
     assert await due_targets(stores, 30) == []
-    assert await stores.batches.next_due() == 10
 
 
 async def test_a_limit_is_kept_and_the_rest_comes_next(stores: Stores) -> None:

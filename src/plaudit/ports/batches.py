@@ -53,9 +53,6 @@ class Batches(Protocol):
         holder's death; then others may claim it. Whoever saves after that loses by version.
         """
 
-    async def next_due(self) -> int | None:
-        """When the next window ends, claimed or not; None if none is open."""
-
     async def forget(self, now: int, limit: int) -> int:
         """Remove up to `limit` watches without a window whose time has come; returns how many."""
 

@@ -93,12 +93,6 @@ class RedisBatches:
         }
         return [line async for line in _unpacked((target, bodies.get(target)) for _, target in due)]
 
-    async def next_due(self) -> int | None:
-        """When the next window ends."""
-        commands: list[Command] = [["ZRANGE", _due_keys(n)[0], "0", "0", "WITHSCORES"] for n in range(SHARDS)]
-        times = [time for answer in await self._session.run(commands) for _, time in _pairs(answer)]
-        return min(times, default=None)
-
     async def forget(self, now: int, limit: int) -> int:
         """Remove watches without a window whose time has come."""
         share = str(min(limit, 2 * -(-limit // SHARDS) + 8))
@@ -118,7 +112,11 @@ class RedisBatches:
         """What is due and free, the oldest first, so much of each shard."""
         looks = [_run(_DUE, _due_keys(n), str(until), str(now), str(share)) for n in range(SHARDS)]
         answers = await self._session.run(looks)
-        return sorted((time, target) for answer in answers for target, time in _pairs(answer))
+        return sorted(
+            (int(float(time)), target.decode())
+            for answer in answers
+            for target, time in zip(answer[::2], answer[1::2], strict=True)
+        )
 
 
 def _save(shard: int, changes: Sequence[Change]) -> Command:
@@ -145,14 +143,6 @@ def _due_keys(shard: int) -> list[str]:
 
 def _forget_key(shard: int) -> str:
     return f"notification_forget:{{w{shard}}}"
-
-
-def _pairs(answer: object) -> Iterable[tuple[str, int]]:
-    """(member, score) of a sorted set's answer: a flat array of a script, or a map of a command."""
-    if isinstance(answer, dict):
-        return [(member.decode(), int(score)) for member, score in answer.items()]
-    flat = list(answer)  # type: ignore[call-overload] # an array then
-    return [(member.decode(), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
 async def _unpacked(found: Iterable[tuple[str, bytes | None]]) -> AsyncIterator[tuple[str, Stored]]:

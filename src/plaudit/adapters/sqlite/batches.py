@@ -114,15 +114,6 @@ class SqliteBatches:
         self._leases.update((id_, now_s + lease_s) for id_, _ in free)
         return free
 
-    async def next_due(self) -> int | None:
-        """When the next window ends."""
-
-        def work(connection: apsw.Connection) -> int | None:
-            found = connection.execute("SELECT min(due) FROM watch WHERE due IS NOT NULL").get
-            return None if found is None else int(found)
-
-        return await self._database.read(work)
-
     async def forget(self, now: int, limit: int) -> int:
         """Remove watches without a window whose time has come."""
 
