@@ -32,7 +32,7 @@ from plaudit.ports.lists import Counters, OwnState, Reactions, Reactors
 from plaudit.ports.log import EventLog
 from plaudit.ports.notifications import Audience, Deliveries, Inbox
 from plaudit.ports.removals import Jobs, Removals
-from plaudit.ports.transfer import Copies, Intake, Source
+from plaudit.ports.transfer import Intake, Source
 
 
 async def _nothing() -> None:
@@ -58,7 +58,7 @@ class Stores:
     deliveries: Deliveries
     intake: Intake
     source: Source
-    copies: Copies
+    copies: SqliteCopies
     settle: Callable[[], Awaitable[None]] = _nothing
 
     async def tap(self, target: str, *taps: Tap) -> CellResult:

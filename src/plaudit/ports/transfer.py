@@ -1,8 +1,7 @@
-"""Moving whole installations: reactions in, everything out, and copies of the store."""
+"""Moving whole installations: reactions in, and everything out."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -58,23 +57,4 @@ class Source(Protocol):
         each target is, as far as one read holds it; where a larger one changed meanwhile, it is told of once more
         behind its reactions, with the version they may be of. Memory is bounded. Rows of erased users and deleted
         targets are left out. Raises `Unavailable`, also while iterating.
-        """
-
-
-class Copies(Protocol):
-    """Whole copies of the store, each one file."""
-
-    def backup(self, file: Path, progress: Progress) -> None:
-        """Copy the store as of one moment, also while it is being served, into a new file, verified and durable.
-
-        The file is there as a whole or not at all. Raises `Conflict` if there is one already, `Corrupt` if what was
-        read is damaged, `Unavailable` if it cannot be read or written.
-        """
-
-    def restore(self, file: Path, *, force: bool, progress: Progress) -> Path | None:
-        """Put a backup in the place of the store, with every version raised above all that was ever shown.
-
-        Durable when it returns. What was there before is kept, and its path returned. Raises `Conflict` if the store is
-        being served, or holds something and `force` is not given; `Corrupt` for a file that is no sound backup of this
-        or an earlier version; `Unavailable` if it cannot be read or written. After each of them the store is as it was.
         """

@@ -35,7 +35,7 @@ _RAISE = "UPDATE target SET seq = max(seq + 1, ?)"
 
 
 class SqliteCopies:
-    """See `plaudit.ports.transfer.Copies`."""
+    """Whole copies of the store, each one file."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
@@ -43,7 +43,11 @@ class SqliteCopies:
         self._clock = clock
 
     def backup(self, file: Path, progress: Progress) -> None:
-        """Copy the file as of one moment with SQLite's online backup."""
+        """Copy the store as of one moment, also while it is being served, into a new file, verified and durable.
+
+        The file is there as a whole or not at all. Raises `Conflict` if there is one already, `Corrupt` if what was
+        read is damaged, `Unavailable` if it cannot be read or written.
+        """
         if file.exists():
             raise Conflict(f"{file} exists; a backup never overwrites one. Name another file.")
         if not os.path.exists(self._path):
@@ -64,7 +68,12 @@ class SqliteCopies:
             return 0.0
 
     def restore(self, file: Path, *, force: bool, progress: Progress) -> Path | None:
-        """Check and prepare the copy beside the file, then put it in its place with one rename."""
+        """Put a backup in the place of the store, with every version raised above all that was ever shown.
+
+        Durable when it returns. What was there before is kept, and its path returned. Raises `Conflict` if the store is
+        being served, or holds something and `force` is not given; `Corrupt` for a file that is no sound backup of this
+        or an earlier version; `Unavailable` if it cannot be read or written. After each of them the store is as it was.
+        """
         if not file.exists():
             raise Unavailable(f"{file} does not exist.")
         try:
@@ -119,7 +128,7 @@ class SqliteCopies:
 
 @contextmanager
 def _named(path: Path, source: Path) -> Iterator[Path]:
-    """Errors around this half-made copy, as the port names them; what is left of it is removed."""
+    """Errors around this half-made copy, by our names; what is left of it is removed."""
     try:
         yield path
     except (apsw.NotADBError, apsw.CorruptError) as error:
