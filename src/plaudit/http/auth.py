@@ -58,8 +58,6 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Those it replaced: what they signed is good until it ends, or they are taken out."""
     jwks: str | None = None
     """JWK Set (RFC 7517) with RSA, P-256 or Ed25519 keys: a file path or an http(s) URL."""
-    algorithms: tuple[str, ...] = ()
-    """Narrows the algorithms; empty means those the configured keys can serve."""
     audience: str | None = None
     issuer: str | None = None
     user_claim: str = "sub"
@@ -108,9 +106,7 @@ class Authenticator:
         self._secrets = tuple(secret_key(secret) for secret in secrets)
         self._ring: KeyRing | None = None
         if config.jwks is not None:
-            self._ring = KeyRing(
-                _source(config.jwks), clock, algorithms=self._algorithms, removed=self._forget_all
-            )
+            self._ring = KeyRing(_source(config.jwks), clock, removed=self._forget_all)
         self._lifetime = AsyncExitStack()
         # Ordered, because taking the oldest out of a plain dict gets slower with each one taken.
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()
@@ -272,15 +268,9 @@ def _check_user_claim(user_claim: str) -> None:
 
 
 def _algorithms(config: AuthConfig) -> frozenset[str]:
-    served: frozenset[str] = frozenset()
-    if config.secret is not None:
-        served |= {SECRET_ALGORITHM}
-    if config.jwks is not None:
-        served |= SET_ALGORITHMS
-    chosen = frozenset(config.algorithms) or served
-    if not chosen <= served:
-        raise ValueError(f"algorithms: no key is configured for {', '.join(sorted(chosen - served))}")
-    return chosen
+    """Those that the configured keys serve."""
+    of_secret = {SECRET_ALGORITHM} if config.secret is not None else set()
+    return frozenset(of_secret | SET_ALGORITHMS if config.jwks is not None else of_secret)
 
 
 def _source(jwks: str) -> KeySource:

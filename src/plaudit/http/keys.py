@@ -236,12 +236,9 @@ class KeyRing:
     `removed` is called at once, with no await between, when a key has left the set.
     """
 
-    def __init__(
-        self, source: KeySource, clock: Clock, *, algorithms: Iterable[str], removed: Callable[[], None]
-    ) -> None:
+    def __init__(self, source: KeySource, clock: Clock, *, removed: Callable[[], None]) -> None:
         self._source = source
         self._clock = clock
-        self._algorithms = frozenset(algorithms)
         self._removed = removed
         self._keys: tuple[Key, ...] = ()
         self._flight: asyncio.Task[None] | None = None
@@ -319,10 +316,9 @@ class KeyRing:
             self._flight = None
 
     def _replace(self, keys: tuple[Key, ...]) -> None:
-        usable = tuple(key for key in keys if key.algorithm in self._algorithms)
-        gone = {key.identity for key in self._keys} - {key.identity for key in usable}
-        self._keys, self.loaded = usable, True
-        if not usable:
+        gone = {key.identity for key in self._keys} - {key.identity for key in keys}
+        self._keys, self.loaded = keys, True
+        if not keys:
             log.warning("key set: no usable key; every token that needs one is refused")
         if gone:
             self._removed()

@@ -57,7 +57,7 @@ class Removals:
 
 
 def ring_of(source: KeySource, clock: FakeClock, removed: Removals | None = None) -> KeyRing:
-    return KeyRing(source, clock, algorithms=SET_ALGORITHMS, removed=removed or Removals())
+    return KeyRing(source, clock, removed=removed or Removals())
 
 
 def names(ring: KeyRing) -> list[str]:
