@@ -29,6 +29,7 @@ from plaudit.services.publish import Publish
 log = logging.getLogger("plaudit.alter")
 
 WITHIN_S = 8.0
+BACKOFF = Backoff()
 
 
 class Change(NamedTuple):
@@ -60,16 +61,12 @@ class Alter:
         clock: Clock,
         random: Random,
         trusted: Callable[[], bool] = lambda: True,
-        backoff: Backoff = Backoff(),  # noqa: B008 - a tuple
-        within_s: float = WITHIN_S,
     ) -> None:
         self._cells = self.cells = cells
         self._publish = publish
         self._clock = clock
         self._random = random
         self._trusted = trusted
-        self._backoff = backoff
-        self._within_s = within_s
         self._tasks: set[asyncio.Task[Altered]] = set()
 
     def by_name(self, key: CellKey, users: Iterable[str] = (), cells: Cells | None = None) -> Look:
@@ -91,7 +88,7 @@ class Alter:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         try:
-            async with asyncio.timeout(2 * self._within_s):
+            async with asyncio.timeout(2 * WITHIN_S):
                 return await asyncio.shield(task)
         except TimeoutError as error:
             raise OutcomeUnknown("the commit is not published yet; that goes on") from error
@@ -112,7 +109,7 @@ class Alter:
     async def _commit(
         self, key: CellKey, cause: Cause, look: Look, decide: Decide, split_too: bool
     ) -> Altered:
-        ends_s = self._clock.monotonic_s() + self._within_s
+        ends_s = self._clock.monotonic_s() + WITHIN_S
         told: set[str] = set()
         open_: Change | None = None  # proposed, and nobody knows whether it is stored
         change: Change | None = None
@@ -138,7 +135,7 @@ class Alter:
             failures += 1
             if self._clock.monotonic_s() > ends_s:
                 raise _given_up(open_)
-            await asyncio.sleep(self._backoff.pause_s(failures, self._random))
+            await asyncio.sleep(BACKOFF.pause_s(failures, self._random))
 
     async def _decide(
         self, look: Look, decide: Decide, open_: Change | None, split_too: bool

@@ -179,9 +179,8 @@ class CellAuditor:
 class AuditWorker:
     """The auditor as a worker: for ever, at its rate, and again after whatever failed. An async context manager."""
 
-    def __init__(self, auditor: CellAuditor, task: str = "worker") -> None:
+    def __init__(self, auditor: CellAuditor) -> None:
         self._auditor = auditor
-        self._task = task
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -194,7 +193,7 @@ class AuditWorker:
     async def _run(self) -> None:
         while True:
             try:
-                await self._auditor.everything(self._task)
+                await self._auditor.everything("worker")
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("the auditor could not look and will go on from here: %s", error)
             except Exception:  # whatever it is, nobody else would look

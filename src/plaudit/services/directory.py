@@ -36,16 +36,12 @@ class CellDirectory:
         profiles: Profiles,
         marks: Marks,
         clock: Clock,
-        age_s: float = PROFILE_AGE_S,
-        entries: int = PROFILES,
     ) -> None:
         self._alter = alter
         self._follow = Follow(alter)
         self._profiles = profiles
         self._marks = marks
         self._clock = clock
-        self._age_s = age_s
-        self._entries = entries
         self._cached: OrderedDict[str, tuple[float, Profile | None]] = OrderedDict()
         self._writes = 0
         self._last_at = 0
@@ -96,7 +92,7 @@ class CellDirectory:
             for user in missing:
                 found[user] = stored.get(user)
             if writes == self._writes:  # else what was read may be older than what was put
-                self._remember(missing, stored, now_s + self._age_s)
+                self._remember(missing, stored, now_s + PROFILE_AGE_S)
         return {user: profile for user, profile in found.items() if profile is not None}
 
     def forget(self, user: str) -> None:
@@ -108,7 +104,7 @@ class CellDirectory:
         for user in users:
             self._cached[user] = until_s, stored.get(user)
             self._cached.move_to_end(user)
-        while len(self._cached) > self._entries:
+        while len(self._cached) > PROFILES:
             self._cached.popitem(last=False)
 
 

@@ -88,14 +88,10 @@ class Erased:
         marks: Marks,
         clock: Clock,
         noticed: Callable[[str], None] = lambda user: None,
-        refresh_every_s: float = REFRESH_EVERY_S,
-        stale_after_s: float = STALE_AFTER_S,
     ) -> None:
         self._marks = marks
         self._clock = clock
         self._noticed = noticed
-        self._refresh_every_s = refresh_every_s
-        self._stale_after_s = stale_after_s
         self._hashes = Hashes()
         self._read_at_us = 0  # when the last look began that worked
         self._read_at_s = float("-inf")
@@ -115,7 +111,7 @@ class Erased:
 
         Raises `Unavailable`: what is known is too old.
         """
-        if self._clock.monotonic_s() - self._read_at_s > self._stale_after_s:
+        if self._clock.monotonic_s() - self._read_at_s > STALE_AFTER_S:
             raise Unavailable("this process has not heard for too long who was erased")
         return self._hashes.among(users)
 
@@ -142,7 +138,7 @@ class Erased:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._refresh_every_s)
+            await asyncio.sleep(REFRESH_EVERY_S)
             try:
                 await self.refresh()
             except PlauditError as error:

@@ -36,13 +36,14 @@ from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
 from plaudit.services.survey import LANES_AT_ONCE, CellWork, IsSplit, Seen, Stages, Survey, each, stages_of
 
-WITHIN_S = 60.0
+WITHIN_S = 60.0  # for so long a cell is tried again before the batch fails
+BACKOFF = Backoff(cap_s=2.0)
 # Of two writes of a profile the later one stays, so that one of the host app is never hidden by one of a file.
 BEFORE_ALL_US = 1
 
 
 class CellIntake:
-    """See `plaudit.ports.transfer.Intake`. `within_s`: how long a cell is tried again before the batch fails."""
+    """See `plaudit.ports.transfer.Intake`."""
 
     def __init__(
         self,
@@ -55,8 +56,6 @@ class CellIntake:
         follow: Follow,
         clock: Clock,
         random: Random,
-        backoff: Backoff = Backoff(cap_s=2.0),  # noqa: B008 - a tuple
-        within_s: float = WITHIN_S,
     ) -> None:
         self._look = Survey(cells, roots, profiles, erased)
         self._cells = cells
@@ -67,8 +66,6 @@ class CellIntake:
         self._follow = follow
         self._clock = clock
         self._random = random
-        self._backoff = backoff
-        self._within_s = within_s
         # Split targets of which we said something that their lanes may not say yet.
         self._to_follow: set[str] = set()
 
@@ -118,7 +115,7 @@ class CellIntake:
     async def _store(self, cell: CellWork, erased: set[str], tally: Tally) -> None:
         """Take every part in, one after the other, each until it is known to be there and told."""
         todo = deque(cell.todo)
-        failures, ends_s = 0, self._clock.monotonic_s() + self._within_s
+        failures, ends_s = 0, self._clock.monotonic_s() + WITHIN_S
         error: PlauditError
         while todo:
             item = todo.popleft()
@@ -129,7 +126,7 @@ class CellIntake:
                 if await self._committed(cell.key, item, erased):
                     await self._tell(cell.key, item)
                     tally.add(item.tally)
-                    failures, ends_s = 0, self._clock.monotonic_s() + self._within_s
+                    failures, ends_s = 0, self._clock.monotonic_s() + WITHIN_S
                     continue
                 error = Unavailable("others kept committing to this target first")
             except (Unavailable, OutcomeUnknown) as failure:
@@ -141,7 +138,7 @@ class CellIntake:
             # What was planned over it does not hold any more either.
             todo = deque(map(_part, (item, *todo)))
             failures += 1
-            await asyncio.sleep(self._backoff.pause_s(failures, self._random))
+            await asyncio.sleep(BACKOFF.pause_s(failures, self._random))
 
     async def _committed(self, key: CellKey, step: Step, erased: set[str]) -> bool:
         """Whether the step's commit is made; False if it has to be planned anew. Raises `Unavailable` and
@@ -162,7 +159,7 @@ class CellIntake:
         Lanes follow a root that was registered: by us, or by who died before they did. Where nothing new is said, lanes
         that nobody wrote stay unwritten.
         """
-        failures, ends_s = 0, self._clock.monotonic_s() + self._within_s
+        failures, ends_s = 0, self._clock.monotonic_s() + WITHIN_S
         while step.header is not None:
             try:
                 await self._publish.at_once(key, step.header, step.transitions, "import", step.registration)
@@ -171,7 +168,7 @@ class CellIntake:
                 if self._clock.monotonic_s() > ends_s:
                     raise
             failures += 1
-            await asyncio.sleep(self._backoff.pause_s(failures, self._random))
+            await asyncio.sleep(BACKOFF.pause_s(failures, self._random))
         if step.part.of_root and step.part.targets:
             root = Target(step.header, step.registration)
             if key.target in self._to_follow or await self._follow.behind(key.target, root):

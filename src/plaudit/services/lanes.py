@@ -99,10 +99,9 @@ class _View(msgspec.Struct):
 class Views:
     """See the module. Bounded: what was used longest ago is forgotten first. Lives on the event loop."""
 
-    def __init__(self, cells: Cells, clock: Clock, age_s: float = VIEW_AGE_S) -> None:
+    def __init__(self, cells: Cells, clock: Clock) -> None:
         self._cells = cells
         self._clock = clock
-        self._age_s = age_s
         self.lanes: OrderedDict[str, int] = OrderedDict()
         """Over how many lanes a target is split, of those that this process knows to be."""
         self._views: OrderedDict[str, _View] = OrderedDict()
@@ -130,7 +129,7 @@ class Views:
             await asyncio.shield(self._begin(target))
             return
         now_s = view.used_s = self._clock.monotonic_s()
-        if not view.reading and view.read_s + self._age_s < now_s:
+        if not view.reading and view.read_s + VIEW_AGE_S < now_s:
             view.reading = True
             try:
                 await self._read(target)

@@ -37,7 +37,6 @@ class Sweep:
         *,
         busy_pause_s: float = BUSY_PAUSE_S,
         idle_pause_s: float = IDLE_PAUSE_S,
-        lease_s: int = LEASE_S,
     ) -> None:
         self._publish = publish
         self._debts = debts
@@ -46,7 +45,6 @@ class Sweep:
         self._random = random
         self._busy_pause_s = busy_pause_s
         self._idle_pause_s = idle_pause_s
-        self._lease_s = lease_s
         self._owed: dict[int, int] = {}  # what was open in a shard when it was last looked at
         self._unreadable: dict[int, int] = {}  # and which part of it nobody can pay
         self._task: asyncio.Task[None] | None = None
@@ -104,7 +102,7 @@ class Sweep:
         name = f"debts/{shard}"
         if not owed:
             self._unreadable.pop(shard, None)
-        if not owed or self._publish.away or not await self._leases.claim(name, self._lease_s):
+        if not owed or self._publish.away or not await self._leases.claim(name, LEASE_S):
             return 0
         paid, self._unreadable[shard] = await self._publish.sweep(shard)
         self._owed[shard] = max(0, owed - paid)

@@ -72,11 +72,6 @@ class Wording:
         self._languages = {name: _checked(name, body) for name, body in sources.items()}
         self._by_tag = {name.lower(): name for name in self._languages}
 
-    @property
-    def languages(self) -> list[str]:
-        """Their tags, sorted."""
-        return sorted(self._languages)
-
     def language(self, locale: str | None) -> str:
         """The language for a BCP 47 tag: itself, what it is a kind of (pt-BR: pt), or English."""
         parts = (locale or "").replace("-", "_").lower().split("_")

@@ -60,12 +60,11 @@ class Script:
 class Session:
     """An open client; use as an async context manager. Every call raises `Unavailable`."""
 
-    def __init__(self, config: RedisConfig, scripts: Sequence[Script] = ()) -> None:
+    def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._scripts: dict[Value, Script] = {}
         self._client: Any = None
         self._reads = Reads(self._mget, most=PER_BATCH)
-        self.know(*scripts)
 
     def know(self, *scripts: Script) -> None:
         """Scripts that commands may name by their digest."""
