@@ -127,7 +127,7 @@ async def _api(
             max_waiting_per_target=settings.max_waiting_per_target,
             deadline_s=settings.tap_deadline_s,
         )
-        split = await enter(splitting(settings, held, clock, journal, held.guard.trusted))
+        split = await enter(splitting(settings, held, clock, journal))
         hot = SplitHot(split, Heat(), clock, metrics) if settings.split == "auto" else None
         committer = CellCommitter(
             proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote, hot=hot
