@@ -8,7 +8,7 @@ from typing import Literal
 from zlib import crc32
 
 from plaudit.adapters.cassandra import CassandraIndex
-from plaudit.adapters.kafka import KafkaConsumer
+from plaudit.adapters.kafka import KafkaConsumer, KafkaQuarantine
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.events import Committed
 from plaudit.ports.consumer import Handler
@@ -82,6 +82,7 @@ async def consuming(
             ("counters", UpdateCounters(held.totals), None),
             ("index", index, index.reached),
         ]
+        quarantine = await stack.enter_async_context(KafkaQuarantine(held.kafka))
         for role, handler, reached in roles:
             distorted.append(Distorted(handler, kinds, f"{seed}/{role}"))
             consumer = await stack.enter_async_context(
@@ -93,7 +94,7 @@ async def consuming(
                 clock,
                 Metrics(),
                 role=role,
-                quarantine=held.quarantine,
+                quarantine=quarantine,
                 reached=None if suffix else reached,
             )
             task = asyncio.create_task(consume.run())

@@ -3,7 +3,6 @@
 Importing this needs the drivers of `plaudit[cluster]`.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,12 +16,11 @@ from plaudit.adapters.cassandra import (
     CassandraConfig,
     CassandraDebts,
     CassandraJobs,
-    CassandraLeases,
     CassandraLists,
     CassandraUsers,
     Session,
 )
-from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig, KafkaEvents, KafkaQuarantine
+from plaudit.adapters.kafka import KafkaConfig, KafkaEvents
 from plaudit.adapters.redis import RedisConfig, RedisIndexed, RedisMine, RedisTotals
 from plaudit.adapters.redis import Session as RedisSession
 from plaudit.domain.errors import Invalid
@@ -44,13 +42,9 @@ class Engines(NamedTuple):
     debts: CassandraDebts
     users: CassandraUsers
     jobs: CassandraJobs
-    leases: CassandraLeases
     totals: RedisTotals
     mine: RedisMine
     indexed: RedisIndexed
-    events: KafkaEvents
-    quarantine: KafkaQuarantine
-    admin: KafkaAdmin
     publish: Publish
     erased: Erased
     guard: ClockGuard
@@ -71,9 +65,7 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
         debts = await enter(CassandraDebts(session, clock))
         users = await enter(CassandraUsers(session, clock))
         jobs = await enter(CassandraJobs(session, clock))
-        leases = await enter(CassandraLeases(session, secrets.token_hex(8)))
         events = await enter(KafkaEvents(kafka))
-        quarantine = await enter(KafkaQuarantine(kafka))
         guard = await enter(ClockGuard(session, clock))
         noticed: list[Callable[[str], None]] = []
         erased = await enter(Erased(users, clock, partial(_each, noticed)))
@@ -86,13 +78,9 @@ async def engines(settings: Settings, clock: Clock) -> AsyncIterator[Engines]:
             debts=debts,
             users=users,
             jobs=jobs,
-            leases=leases,
             totals=RedisTotals(redis),
             mine=RedisMine(redis, clock),
             indexed=RedisIndexed(redis, kafka.partitions),
-            events=events,
-            quarantine=quarantine,
-            admin=KafkaAdmin(kafka),
             publish=Publish(events, debts, cells, clock),
             erased=erased,
             guard=guard,

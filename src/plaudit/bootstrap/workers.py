@@ -4,14 +4,15 @@ import asyncio
 import logging
 import math
 import random
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
-from plaudit.adapters.cassandra import CassandraCounts, CassandraIndex, CassandraSweep
+from plaudit.adapters.cassandra import CassandraCounts, CassandraIndex, CassandraLeases, CassandraSweep
 from plaudit.adapters.journal import FileJournals
-from plaudit.adapters.kafka import KafkaConsumer
+from plaudit.adapters.kafka import KafkaAdmin, KafkaConsumer, KafkaQuarantine
 from plaudit.adapters.redis import RedisKept
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import Engines, engines
@@ -20,7 +21,7 @@ from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
 from plaudit.domain.errors import PlauditError
 from plaudit.ports.clock import Clock
-from plaudit.ports.consumer import Handler
+from plaudit.ports.consumer import Handler, Quarantine
 from plaudit.services.alter import Alter
 from plaudit.services.audit_cells import AuditWorker, CellAuditor
 from plaudit.services.compare import Derived, Drift
@@ -86,17 +87,16 @@ async def working(
     """These roles, until closed: what is in hand is finished then."""
     state = Working()
     async with AsyncExitStack() as stack:
-        for role in roles:
-            if role == "audit":
-                auditor = await stack.enter_async_context(
-                    _auditor(settings, held, clock, metrics, repair=True)
-                )
-                await stack.enter_async_context(AuditWorker(auditor))
-            elif role == "repair":
-                await _repair(stack, settings, held, clock, metrics)
-            else:
+        if "audit" in roles:
+            auditor = await stack.enter_async_context(_auditor(settings, held, clock, metrics, repair=True))
+            await stack.enter_async_context(AuditWorker(auditor))
+        if "repair" in roles:
+            await _repair(stack, settings, held, clock, metrics)
+        if following := [role for role in roles if role not in {"audit", "repair"}]:
+            quarantine = await stack.enter_async_context(KafkaQuarantine(held.kafka))
+            for role in following:
                 work = await _work(stack, role, settings, held, clock, metrics)
-                await _follow(stack, state, role, work, held, clock, metrics)
+                await _follow(stack, state, role, work, held, quarantine, clock, metrics)
         try:
             yield state
         finally:
@@ -132,6 +132,7 @@ async def _follow(
     role: Role,
     work: Work,
     held: Engines,
+    quarantine: Quarantine,
     clock: Clock,
     metrics: Metrics,
 ) -> None:
@@ -142,7 +143,7 @@ async def _follow(
         clock,
         metrics,
         role=role,
-        quarantine=held.quarantine,
+        quarantine=quarantine,
         behind_s=work.behind_s,
         epoch=work.epoch,
         reached=work.reached,
@@ -159,7 +160,8 @@ async def _repair(
     """Pays what is owed to the log, finishes what killed processes with this data folder had under way, and carries out
     the jobs they left."""
     enter = stack.enter_async_context
-    await enter(Sweep(held.publish, held.debts, held.leases, metrics, random.SystemRandom()))
+    leases = await enter(CassandraLeases(held.session, secrets.token_hex(8)))
+    await enter(Sweep(held.publish, held.debts, leases, metrics, random.SystemRandom()))
     await enter(recover(settings, held, metrics))
     near = NearCache(held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts)
     post = await enter(letters(held))
@@ -197,12 +199,13 @@ async def _auditor(
 @asynccontextmanager
 async def _lag(held: Engines) -> AsyncIterator[Callable[[], float]]:
     """How far the slowest follower that an audit looks at is behind, in seconds, asked now and then."""
+    admin = KafkaAdmin(held.kafka)
     behind = math.inf  # until somebody says otherwise nothing is old enough to be held against anybody
 
     async def ask() -> None:
         nonlocal behind
         try:
-            lags = [await held.admin.lag(held.kafka.group(role)) for role in ("counters", "index")]
+            lags = [await admin.lag(held.kafka.group(role)) for role in ("counters", "index")]
             behind = max((lag.seconds for found in lags for lag in found.values()), default=0.0)
         except PlauditError as error:
             behind = math.inf

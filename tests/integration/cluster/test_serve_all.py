@@ -1,6 +1,7 @@
-"""An API process with every worker in it, as in `serve --all`, does no work twice."""
+"""An API process with every worker in it, as in `serve --all`, does no work twice and opens nothing twice."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,23 @@ def at_recovery() -> int:
     return names.count(Recover._run.__qualname__)
 
 
-@pytest.mark.parametrize("roles", [(), ("repair",), ROLES])
-async def test_one_looks_for_what_dead_processes_left(
+def producers() -> int:
+    """How many producers of Kafka this process has."""
+    return [thread.name for thread in threading.enumerate()].count("kafka-events")
+
+
+@pytest.mark.parametrize(("roles", "topics"), [((), 1), (("repair",), 1), (ROLES, 2)])
+async def test_one_looks_for_what_dead_processes_left_and_one_produces_for_each_topic(
     cassandra: Cassandra,
     kafka: Kafka,
     redis: Redis,
     tmp_path: Path,
     anyio_backend: str,
     roles: tuple[Role, ...],
+    topics: int,
 ) -> None:
     settings = Settings(data=tmp_path, **settings_of(cassandra, kafka, redis))
     await migrate(settings)
     async with cluster(settings, roles):
-        assert at_recovery() == 1
-    assert at_recovery() == 0
+        assert (at_recovery(), producers()) == (1, topics)
+    assert (at_recovery(), producers()) == (0, 0)
