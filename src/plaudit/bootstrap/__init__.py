@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from plaudit.bootstrap import notifications
 from plaudit.bootstrap.embedded import embedded
 from plaudit.bootstrap.front import Service
 from plaudit.bootstrap.moving import backup, export_file, import_file, restore
 from plaudit.bootstrap.process import configure_logging, spare_the_collector
-from plaudit.bootstrap.roles import ROLES, Role
+from plaudit.bootstrap.roles import ROLES, Role, drivers
 from plaudit.domain.errors import Invalid
 from plaudit.http.server import Limits, free_port, serve
 from plaudit.ports.notifications import Parcel
@@ -149,15 +149,3 @@ def resend(settings: Settings, numbers: Sequence[int] | None) -> int:
     with drivers():
         from plaudit.bootstrap import letters
     return asyncio.run(letters.resend(settings, numbers))
-
-
-@contextmanager
-def drivers() -> Iterator[None]:
-    """Importing what builds the cluster: its drivers are an extra. Raises `Invalid`."""
-    try:
-        yield
-    except ImportError as error:
-        raise Invalid(
-            "invalid_setting",
-            f"the cluster profile needs its drivers: pip install 'plaudit[cluster]' ({error})",
-        ) from error

@@ -9,6 +9,7 @@ from plaudit.adapters.secret import SECRET_FILE
 from plaudit.adapters.sqlite import Database, Numbers, SqliteCopies, SqliteIntake, SqlitePreview, SqliteSource
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.process import spare_the_collector
+from plaudit.bootstrap.roles import drivers
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.ports.transfer import Intake, Progress, Source
@@ -22,8 +23,6 @@ SECRET_SUFFIX = ".secret"  # noqa: S105 - the end of a file's name, not a secret
 async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
     """What takes imported records in. Raises `Conflict` if a service runs on the same file and it is no dry run."""
     if settings.clustered:
-        from plaudit.bootstrap import drivers
-
         with drivers():
             from plaudit.bootstrap import moving_cluster
         async with moving_cluster.intake(settings, dry_run=dry_run) as store:
@@ -40,8 +39,6 @@ async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
 async def source(settings: Settings) -> AsyncIterator[Source]:
     """What gives every record out."""
     if settings.clustered:
-        from plaudit.bootstrap import drivers
-
         with drivers():
             from plaudit.bootstrap import moving_cluster
         async with moving_cluster.source(settings) as everything:
