@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from plaudit.domain.errors import Invalid
-from plaudit.http import bodies
+from plaudit.http.routes import as_json, body_of
 from plaudit.services.demo import TARGETS, USERS
 from plaudit.services.viral import Viral
 
@@ -84,15 +84,14 @@ def demo_pages(made_at_us: int, mint: Mint, viral: Viral) -> Routes:
         return _file(request, found[SNIPPETS])
 
     async def go_viral(request: Request) -> Response:
-        body = await bodies.read_body(request.receive, request.headers.get("content-type", "").encode())
-        target = bodies.decode(_going, body).target
+        target = (await body_of(request, _going)).target
         if target not in open_ids:
             raise Invalid("not_found", f"The demo has no open target {target[:64]!r}.", field="target")
         started = viral.start(target)
-        return _json(viral.look(), 202 if started else 200)
+        return as_json(viral.look(), 202 if started else 200)
 
     async def look(_: Request) -> Response:
-        return _json(viral.look())
+        return as_json(viral.look())
 
     async def asset(request: Request) -> Response:
         return _file(request, _named(found, request.path_params["name"]))
@@ -104,11 +103,10 @@ def demo_pages(made_at_us: int, mint: Mint, viral: Viral) -> Routes:
         return Response(shown, media_type="application/json", headers={"cache-control": "no-cache"})
 
     async def token(request: Request) -> Response:
-        body = await bodies.read_body(request.receive, request.headers.get("content-type", "").encode())
-        user = bodies.decode(_asking, body).user
+        user = (await body_of(request, _asking)).user
         if user not in names:
             raise Invalid("not_found", f"There is no demo user {user[:64]!r}.", field="user")
-        return _json({"token": mint(user, TOKEN_TTL_S), "expires_in": TOKEN_TTL_S})
+        return as_json({"token": mint(user, TOKEN_TTL_S), "expires_in": TOKEN_TTL_S})
 
     return [
         Route("/demo", page),
@@ -150,15 +148,6 @@ def _quoting(page: File, found: Mapping[str, File]) -> File:
     """The page with the files it names."""
     text = _QUOTED.sub(lambda name: escape(found[name[1]].body.decode()), page.body.decode())
     return _made(text.encode(), page.headers["content-type"])
-
-
-def _json(document: object, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(document),
-        status,
-        media_type="application/json",
-        headers={"cache-control": "no-store"},
-    )
 
 
 def _named(found: Mapping[str, File], name: str) -> File:

@@ -1,7 +1,7 @@
 """The calls of `/api/v1/me` about notifications: inbox, settings, devices."""
 
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -10,13 +10,10 @@ from starlette.responses import Response
 from plaudit.domain.errors import Invalid
 from plaudit.http import bodies
 from plaudit.http.gate import Gate
-from plaudit.http.routes import Endpoint, timestamp
+from plaudit.http.routes import Endpoint, as_json, body_of, encode, header_of, person_of, query_of, timestamp
 from plaudit.services.mine import DeviceDescription, Entry, Mine, NotificationSettings, ReadMarks
 
-T = TypeVar("T")
-
 INBOX = "/api/v1/me/notifications"
-_encode = msgspec.json.Encoder().encode
 _marks = msgspec.json.Decoder(ReadMarks)
 _settings = msgspec.json.Decoder(NotificationSettings)
 _device = msgspec.json.Decoder(DeviceDescription)
@@ -40,7 +37,7 @@ class Me:
 
     async def notifications(self, request: Request) -> Response:
         """A page of the inbox; 304 where nothing has changed."""
-        query = bodies.parameters(request.scope["query_string"], ("cursor", "limit"))
+        query = query_of(request, "cursor", "limit")
         limit = bodies.limit_of(query.get("limit"))
         page = await self._mine.notifications(await self._user(request), query.get("cursor"), limit)
         document = {
@@ -48,7 +45,7 @@ class Me:
             "unread": page.unread,
             "next_cursor": page.next_cursor,
         }
-        body = _encode(document)
+        body = encode(document)
         etag = f'"{blake2b(body, digest_size=9).hexdigest()}"'
         headers = {"etag": etag, "cache-control": "private, no-cache"}
         if etag in request.headers.get("if-none-match", ""):
@@ -58,51 +55,36 @@ class Me:
     async def read_notifications(self, request: Request) -> Response:
         """Mark messages as read."""
         user = await self._user(request)
-        return _json({"unread": await self._mine.mark_read(user, await _body(request, _marks))})
+        query_of(request)
+        return as_json({"unread": await self._mine.mark_read(user, await body_of(request, _marks))})
 
     async def notification_settings(self, request: Request) -> Response:
         """What the user wishes, or to replace it."""
         user = await self._user(request)
+        query_of(request)
         if request.method == "PUT":
-            return _json(await self._mine.put_settings(user, await _body(request, _settings)))
-        bodies.parameters(request.scope["query_string"], ())
-        return _json(await self._mine.settings(user))
+            return as_json(await self._mine.put_settings(user, await body_of(request, _settings)))
+        return as_json(await self._mine.settings(user))
 
     async def devices(self, request: Request) -> Response:
         """Register a device, or forget one."""
         user = await self._user(request)
         if request.method == "DELETE":
-            device_id = bodies.parameters(request.scope["query_string"], ("device_id",)).get("device_id")
+            device_id = query_of(request, "device_id").get("device_id")
             if not device_id:
                 raise Invalid("missing_parameter", "Name the device: device_id=…", field="device_id")
-            return _json({"removed": await self._mine.remove_device(user, device_id)})
-        device = await self._mine.add_device(user, await _body(request, _device))
+            return as_json({"removed": await self._mine.remove_device(user, device_id)})
+        query_of(request)
+        device = await self._mine.add_device(user, await body_of(request, _device))
         registered_at = timestamp(device.registered_at)
-        return _json({"device_id": device.id, "kind": device.kind, "registered_at": registered_at})
+        return as_json({"device_id": device.id, "kind": device.kind, "registered_at": registered_at})
 
     async def _user(self, request: Request) -> str:
-        who = await self._gate.principal(_header(request, "authorization"))
-        user = self._gate.acting(who, _header(request, "plaudit-user"))
+        who = await self._gate.principal(header_of(request, "authorization"))
+        user = self._gate.acting(who, header_of(request, "plaudit-user"))
         if request.method not in {"GET", "HEAD"}:
             self._gate.limit(who, user)
         return user
-
-
-async def _body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    bodies.parameters(request.scope["query_string"], ())
-    body = await bodies.read_body(request.receive, _header(request, "content-type"))
-    decoded = bodies.decode(decoder, body)
-    bodies.refuse_doubled(body)
-    return decoded
-
-
-def _header(request: Request, name: str) -> bytes | None:
-    value = request.headers.get(name)
-    return None if value is None else value.encode("latin-1")
-
-
-def _json(document: object) -> Response:
-    return Response(_encode(document), headers={"cache-control": "no-store"}, media_type="application/json")
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
@@ -115,7 +97,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "text": entry.text,
         "total": message.total,
         "reactions": entry.reactions,
-        "sample": [{"id": u.id, "name": u.name, "avatar_url": u.avatar_url} for u in entry.sample],
+        "sample": [person_of(user) for user in entry.sample],
         "at": timestamp(message.at),
         "read": message.read,
     }

@@ -38,7 +38,7 @@ class TargetList(msgspec.Struct, forbid_unknown_fields=True):
     target_ids: list[str | int]
 
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 _target_list = msgspec.json.Decoder(TargetList)
 _target = msgspec.json.Decoder(TargetDescription)
 _user = msgspec.json.Decoder(UserDescription)
@@ -73,78 +73,78 @@ class Api:
         who, user = await self._asking(request)
         feed = await self._read.feed(who, user, wanted)
         targets = {id_: _item(id_, item, own=feed.own) for id_, item in feed.items.items()}
-        return _json({"targets": targets, "degraded": feed.degraded})
+        return as_json({"targets": targets, "degraded": feed.degraded})
 
     async def mine(self, request: Request) -> Response:
         """The user's own reactions on up to 100 targets."""
         wanted = await _wanted(request)
-        who = await self._gate.principal(_header(request, "authorization"))
-        user = self._gate.acting(who, _header(request, "plaudit-user"))
+        who = await self._gate.principal(header_of(request, "authorization"))
+        user = self._gate.acting(who, header_of(request, "plaudit-user"))
         mine = await self._read.mine(who, user, wanted)
-        return _json({"reactions": mine.reactions, "degraded": mine.degraded})
+        return as_json({"reactions": mine.reactions, "degraded": mine.degraded})
 
     async def one(self, request: Request) -> Response:
         """One target of a feed."""
-        _query(request)
+        query_of(request)
         target = ids.target_id(request.path_params["target_id"])
         who, user = await self._asking(request)
         feed = await self._read.feed(who, user, [target], field="target_id")
         item = _item(target, feed.items[target], own=feed.own)
-        return _json({"target_id": target, **item, "degraded": feed.degraded})
+        return as_json({"target_id": target, **item, "degraded": feed.degraded})
 
     async def reactors(self, request: Request) -> Response:
         """A page of those who reacted to a target."""
-        query = _query(request, "type", "cursor", "limit")
+        query = query_of(request, "type", "cursor", "limit")
         target = ids.target_id(request.path_params["target_id"])
         limit = bodies.limit_of(query.get("limit"))
         who, _ = await self._asking(request)
         page = await self._read.reactors(who, target, query.get("type"), query.get("cursor"), limit)
         reactors = [
-            {"user": _person(user), "reaction": reaction, "reacted_at": timestamp(at)}
+            {"user": person_of(user), "reaction": reaction, "reacted_at": timestamp(at)}
             for user, reaction, at in page.reactors
         ]
-        return _json({"reactors": reactors, "next_cursor": page.next_cursor, "total": page.total})
+        return as_json({"reactors": reactors, "next_cursor": page.next_cursor, "total": page.total})
 
     async def reacted(self, request: Request) -> Response:
         """A page of what the user reacted to."""
-        query = _query(request, "cursor", "limit")
+        query = query_of(request, "cursor", "limit")
         limit = bodies.limit_of(query.get("limit"))
-        who = await self._gate.principal(_header(request, "authorization"))
-        user = self._gate.acting(who, _header(request, "plaudit-user"))
+        who = await self._gate.principal(header_of(request, "authorization"))
+        user = self._gate.acting(who, header_of(request, "plaudit-user"))
         page = await self._read.reacted(user, query.get("cursor"), limit)
         reactions = [
             {"target_id": target, "reaction": reaction, "reacted_at": timestamp(at)}
             for target, reaction, at in page.reactions
         ]
-        return _json({"reactions": reactions, "next_cursor": page.next_cursor})
+        return as_json({"reactions": reactions, "next_cursor": page.next_cursor})
 
     async def target(self, request: Request) -> Response:
         """Register, show or delete a target."""
-        _query(request)
-        await self._gate.service(_header(request, "authorization"))
+        query_of(request)
+        await self._gate.service(header_of(request, "authorization"))
         target = ids.target_id(request.path_params["target_id"])
         if request.method == "DELETE":
             return _begun(request, await self._remove.delete_target(target))
         if request.method == "PUT":
-            stored = await self._describe.target(target, await _body(request, _target))
+            stored = await self._describe.target(target, await body_of(request, _target))
         else:
             stored = await self._describe.registered(target)
-        return _json({"target_id": target, **stored})
+        return as_json({"target_id": target, **stored})
 
     async def user(self, request: Request) -> Response:
         """Describe or erase a user."""
-        _query(request)
-        await self._gate.service(_header(request, "authorization"))
+        query_of(request)
+        await self._gate.service(header_of(request, "authorization"))
         user = ids.user_id(request.path_params["user_id"])
         if request.method == "DELETE":
             return _begun(request, await self._remove.erase_user(user))
-        description = await self._describe.user(user, await _body(request, _user))
-        return _json({"user_id": user, **description})
+        description = await self._describe.user(user, await body_of(request, _user))
+        return as_json({"user_id": user, **description})
 
     async def job(self, request: Request) -> Response:
         """How a deletion or erasure goes, and then its receipt."""
-        _query(request)
-        await self._gate.service(_header(request, "authorization"))
+        query_of(request)
+        await self._gate.service(header_of(request, "authorization"))
         job = await self._remove.job(request.path_params["job_id"])
         if job is None:
             raise Invalid("job_not_found", "There is no job with this id.", field="job_id")
@@ -152,10 +152,10 @@ class Api:
 
     async def _asking(self, request: Request) -> tuple[Principal | None, str | None]:
         """Who asks and for which user, where neither is needed."""
-        who = await self._gate.maybe(_header(request, "authorization"))
+        who = await self._gate.maybe(header_of(request, "authorization"))
         if who is None:
             return None, None
-        return who, self._gate.maybe_acting(who, _header(request, "plaudit-user"))
+        return who, self._gate.maybe_acting(who, header_of(request, "plaudit-user"))
 
 
 class Calls(Protocol):
@@ -221,29 +221,33 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 async def _wanted(request: Request) -> list[str]:
     if request.method == "POST":
-        _query(request)
-        return bodies.target_ids((await _body(request, _target_list)).target_ids)
-    return bodies.split_ids(_query(request, "target_ids").get("target_ids"))
+        query_of(request)
+        return bodies.target_ids((await body_of(request, _target_list)).target_ids)
+    return bodies.split_ids(query_of(request, "target_ids").get("target_ids"))
 
 
-async def _body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    body = await bodies.read_body(request.receive, _header(request, "content-type"))
+async def body_of(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """What a request sends. Raises `Invalid`."""
+    body = await bodies.read_body(request.receive, header_of(request, "content-type"))
     decoded = bodies.decode(decoder, body)
     bodies.refuse_doubled(body)
     return decoded
 
 
-def _query(request: Request, *known: str) -> dict[str, str]:
+def query_of(request: Request, *known: str) -> dict[str, str]:
+    """The parameters of a request. Raises `Invalid` for those that are not known."""
     return bodies.parameters(request.scope["query_string"], known)
 
 
-def _header(request: Request, name: str) -> bytes | None:
+def header_of(request: Request, name: str) -> bytes | None:
+    """The header as it was sent."""
     value = request.headers.get(name)
     return None if value is None else value.encode("latin-1")
 
 
-def _json(document: object, status: int = 200) -> Response:
-    return Response(_encode(document), status, {"cache-control": "no-store"}, media_type="application/json")
+def as_json(document: object, status: int = 200) -> Response:
+    """An answer that nobody keeps."""
+    return Response(encode(document), status, {"cache-control": "no-store"}, media_type="application/json")
 
 
 def _item(target: str, item: FeedItem, *, own: bool) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def _item(target: str, item: FeedItem, *, own: bool) -> dict[str, Any]:
         shown["reaction"] = item.reaction
     shown["summary"] = {
         "text": summary.text,
-        "sample": [_person(person) for person in summary.sample],
+        "sample": [person_of(person) for person in summary.sample],
         "others": summary.others,
     }
     shown["closed"] = item.shown.closed
@@ -261,7 +265,8 @@ def _item(target: str, item: FeedItem, *, own: bool) -> dict[str, Any]:
     return shown
 
 
-def _person(user: User) -> dict[str, str | None]:
+def person_of(user: User) -> dict[str, str | None]:
+    """A user as shown."""
     return {"id": user.id, "name": user.name, "avatar_url": user.avatar_url}
 
 
@@ -287,7 +292,7 @@ def _job(job: Job, status: int = 200) -> Response:
         "removed": job.removed,
         "note": job.note,
     }
-    return _json(document, status)
+    return as_json(document, status)
 
 
 def timestamp(at_us: int) -> str:
