@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from tests.support.server import ServerProcess
 
@@ -25,15 +25,6 @@ PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta name="v
   document.documentElement.style.colorScheme = "{scheme}";
   document.querySelector("plaudit-bell").token = async (how) => {{ window.asked.push(how); return "{token}"; }};
 </script></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=chromium, args=args)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

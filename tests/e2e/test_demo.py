@@ -1,7 +1,6 @@
 """The demo page in a real Chromium, against a real server."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from plaudit.services.demo import TARGETS, USERS
 from plaudit.services.viral import TAPS
@@ -27,15 +26,6 @@ AXE = Path(__file__).parents[1] / "widget" / "node_modules" / "axe-core" / "axe.
 RULES = "['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']"
 
 Open = Callable[..., Visit]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=chromium, args=args)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

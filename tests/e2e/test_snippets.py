@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from tests.conftest import missing
 from tests.support.server import ServerProcess
@@ -74,13 +74,11 @@ def test_a_token_signed_by_the_snippet_is_accepted(
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ["page.txt", "renew.txt"])
-def test_a_page_made_of_the_snippet_takes_a_tap(server: ServerProcess, chromium: str, name: str) -> None:
+def test_a_page_made_of_the_snippet_takes_a_tap(server: ServerProcess, browser: Browser, name: str) -> None:
     token = server.token("snippet-user")
     html = snippet(name).replace("THE_TOKEN_OF_THIS_USER", token)
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=chromium, args=args)
-        page = browser.new_page()
+    with browser.new_context() as context:
+        page = context.new_page()
         page.route("**/my-page", lambda route: route.fulfill(body=html, content_type="text/html"))
         page.route("**/plaudit-token", lambda route: route.fulfill(body=token))
         page.goto(f"{server.url}/my-page")
@@ -92,7 +90,6 @@ def test_a_page_made_of_the_snippet_takes_a_tap(server: ServerProcess, chromium:
             " return bar.counts?.version > version && !bar.pending; }",
             arg=before,
         )
-        browser.close()
 
 
 def test_every_snippet_is_on_the_page_as_it_is(server: ServerProcess) -> None:
@@ -104,11 +101,8 @@ def test_every_snippet_is_on_the_page_as_it_is(server: ServerProcess) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_copies(server: ServerProcess, chromium: str) -> None:
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=chromium, args=args)
-        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+def test_the_page_copies(server: ServerProcess, browser: Browser) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
         page = context.new_page()
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text))
@@ -118,4 +112,3 @@ def test_the_page_copies(server: ServerProcess, chromium: str) -> None:
         page.get_by_role("button", name="Copied").wait_for()
         assert page.evaluate("navigator.clipboard.readText()") == snippet("page.txt")
         assert complaints == []
-        browser.close()

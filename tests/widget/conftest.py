@@ -1,13 +1,12 @@
-"""Node and what npm installed, each of which may be missing on a laptop; a browser, and a service with some users."""
+"""Node and what npm installed, each of which may be missing on a laptop, and a service with some users."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.conftest import missing
 from tests.support.api import fresh
@@ -30,16 +29,6 @@ def packages(node: str) -> Path:
     assert node
     folder = HERE / "node_modules"
     return folder if (folder / "fast-check").is_dir() else missing("tests/widget/node_modules", HINT)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One Chromium for the tests of a module; each has a context of its own. Its event loop must end before others."""
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=chromium, args=args)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")

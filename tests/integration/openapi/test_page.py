@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.http.calls import CALLS
@@ -100,19 +100,19 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1440])
-def test_a_browser_shows_it_without_a_complaint(page: str, width: int, chromium: str, tmp_path: Path) -> None:
+def test_a_browser_shows_it_without_a_complaint(
+    page: str, width: int, browser: Browser, tmp_path: Path
+) -> None:
     """Nothing is wider than the screen, the policy forbids nothing that is there, and a link leads to its code."""
     file = tmp_path / "docs.html"
     file.write_text(page, encoding="utf-8")
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 780})
+    with browser.new_context(viewport={"width": width, "height": 780}) as context:
+        tab = context.new_page()
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.goto(f"{file.as_uri()}#error-target_closed")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate("getComputedStyle(document.querySelector('.panel')).overflow") == "hidden"
         assert tab.locator("#error-target_closed").is_visible()
-        browser.close()
     assert complaints == []
