@@ -6,7 +6,7 @@ Prometheus text format when asked for. `METRICS` is the table that docs/metrics.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -20,6 +20,11 @@ class Definition(NamedTuple):
     kind: Literal["counter", "gauge", "histogram"]
     label: str | None
     help: str
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of its labels."""
+        return self.label.split(", ") if self.label else []
 
 
 METRICS = (
@@ -193,7 +198,7 @@ METRICS = (
         "plaudit_dead_letters", "gauge", None, "Pushes that were given up. See `plaudit notifications`."
     ),
 )
-_BY_NAME = {definition.name: definition for definition in METRICS}
+_GAUGES = {definition.name for definition in METRICS if definition.kind == "gauge"}
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 TAPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -225,12 +230,15 @@ class Histogram:
 
 
 class Metrics:
-    """What this process counts. Only the event loop writes here."""
+    """What this process counts. Only the event loop writes here.
+
+    Each counter and histogram of the table is kept under its name without `plaudit_`, by its label if it has one.
+    """
 
     def __init__(self) -> None:
         self.taps: dict[str, int] = {}
         self.requests: dict[int, int] = {}
-        self.seconds: dict[str, Histogram] = {}
+        self.request_seconds: dict[str, Histogram] = {}
         self.commits = 0
         self.commits_refused = 0
         self.splits = 0
@@ -242,17 +250,16 @@ class Metrics:
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
-        self.unreadable = 0
+        self.unreadable_events = 0
         self.drift = 0
         self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}
         self.pushes: dict[str, int] = {}
-        self.gauges: dict[str, Callable[[], float]] = {}
         self.events_consumed: dict[str, int] = {}
         self.events_quarantined: dict[str, int] = {}
         self.consumer_retries: dict[str, int] = {}
         self.consumer_replays: dict[str, int] = {}
-        self._labelled: dict[str, list[Callable[[], Mapping[tuple[str, ...], float]]]] = {}
+        self._gauges: dict[str, list[Callable[[], Mapping[tuple[str, ...], float]]]] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -264,9 +271,9 @@ class Metrics:
     def answered(self, call: str, status: int, seconds: float) -> None:
         """Count an answered request."""
         self.requests[status] = self.requests.get(status, 0) + 1
-        histogram = self.seconds.get(call)
+        histogram = self.request_seconds.get(call)
         if histogram is None:
-            histogram = self.seconds[call] = Histogram(SECONDS)
+            histogram = self.request_seconds[call] = Histogram(SECONDS)
         histogram.observe(seconds)
 
     def committed(self, cells: int, taps: int) -> None:
@@ -315,73 +322,54 @@ class Metrics:
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Have `read` called whenever metrics are asked for."""
-        if _BY_NAME[name].kind != "gauge":
-            raise ValueError(f"{name} is not a gauge")
-        self.gauges[name] = read
+        _check_gauge(name)
+        self._gauges[name] = [lambda: {(): read()}]
 
     def labelled(self, name: str, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
         """Have `read` called whenever metrics are asked for: a value for each combination of the gauge's labels.
         Several may be read for one name; their labels must differ."""
-        if _BY_NAME[name].kind != "gauge":
-            raise ValueError(f"{name} is not a gauge")
-        self._labelled.setdefault(name, []).append(read)
+        _check_gauge(name)
+        self._gauges.setdefault(name, []).append(read)
 
     def render(self) -> bytes:
         """The Prometheus text exposition format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What the Prometheus client asks a collector."""
-        yield self._counter("plaudit_taps", self.taps)
-        yield self._counter(
-            "plaudit_requests", {str(status): count for status, count in self.requests.items()}
-        )
-        yield self._counter("plaudit_commits", {"": self.commits})
-        yield self._counter("plaudit_stream_events", {"": self.stream_events})
-        yield self._counter("plaudit_stream_slow", {"": self.stream_slow})
-        yield self._counter("plaudit_commits_refused", {"": self.commits_refused})
-        yield self._counter("plaudit_splits", {"": self.splits})
-        yield self._counter("plaudit_refills", {"": self.refills})
-        yield self._counter("plaudit_degraded_reads", {"": self.degraded_reads})
-        yield self._counter("plaudit_recovered", {"": self.recovered})
-        yield self._counter("plaudit_debts_paid", {"": self.debts_paid})
-        yield self._counter("plaudit_unreadable_events", {"": self.unreadable})
-        yield self._counter("plaudit_events_consumed", self.events_consumed)
-        yield self._counter("plaudit_events_quarantined", self.events_quarantined)
-        yield self._counter("plaudit_consumer_retries", self.consumer_retries)
-        yield self._counter("plaudit_consumer_replays", self.consumer_replays)
-        yield self._counter("plaudit_audited", {"": self.audited})
-        yield self._counter("plaudit_drift", {"": self.drift})
-        yield self._counter("plaudit_derived_drift", self.derived_drift)
-        yield self._counter("plaudit_notifications", self.notifications)
-        yield self._counter("plaudit_pushes", self.pushes)
-        yield self._histogram("plaudit_request_seconds", self.seconds)
-        yield self._histogram("plaudit_batch_taps", {"": self.batch_taps})
-        for name, read in self.gauges.items():
-            yield GaugeMetricFamily(name, _BY_NAME[name].help, value=read())
+        """What the Prometheus client asks a collector: the table, but for gauges that nobody set here."""
+        for definition in METRICS:
+            if definition.kind == "counter":
+                yield self._counter(definition)
+            elif definition.kind == "histogram":
+                yield self._histogram(definition)
+            elif definition.name in self._gauges:
+                yield self._gauge(definition)
 
-        for name, reads in self._labelled.items():
-            family = GaugeMetricFamily(
-                name, _BY_NAME[name].help, labels=(_BY_NAME[name].label or "").split(", ")
-            )
-            for labels, value in (pair for one in reads for pair in one().items()):
+    def _counter(self, definition: Definition) -> Metric:
+        family = CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
+        for label, value in self._kept(definition).items():
+            family.add_metric([str(label)], value)
+        return family
+
+    def _histogram(self, definition: Definition) -> Metric:
+        family = HistogramMetricFamily(definition.name, definition.help, labels=definition.labels)
+        for label, value in self._kept(definition).items():
+            family.add_metric([str(label)], value.buckets(), value.sum)
+        return family
+
+    def _gauge(self, definition: Definition) -> Metric:
+        family = GaugeMetricFamily(definition.name, definition.help, labels=definition.labels)
+        for read in self._gauges[definition.name]:
+            for labels, value in read().items():
                 family.add_metric(labels, value)
-            yield family
-
-    def _counter(self, name: str, values: dict[str, int]) -> Metric:
-        definition = _BY_NAME[name]
-        family = CounterMetricFamily(
-            name, definition.help, labels=[definition.label] if definition.label else []
-        )
-        for label, value in values.items():
-            family.add_metric([label] if definition.label else [], value)
         return family
 
-    def _histogram(self, name: str, values: dict[str, Histogram]) -> Metric:
-        definition = _BY_NAME[name]
-        family = HistogramMetricFamily(
-            name, definition.help, labels=[definition.label] if definition.label else []
-        )
-        for label, value in values.items():
-            family.add_metric([label] if definition.label else [], value.buckets(), value.sum)
-        return family
+    def _kept(self, definition: Definition) -> dict[Any, Any]:
+        """What is counted under the name of this metric, by its label."""
+        kept = getattr(self, definition.name.removeprefix("plaudit_"))
+        return kept if definition.label else {"": kept}
+
+
+def _check_gauge(name: str) -> None:
+    if name not in _GAUGES:
+        raise ValueError(f"{name} is not a gauge")

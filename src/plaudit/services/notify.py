@@ -86,7 +86,7 @@ class Notify:
         if await self._tell.take(events):
             return True  # somebody else was faster: read the same again
         await self._events.acknowledge(CONSUMER, found[-1][0])
-        self._metrics.unreadable += len(unreadable)  # now that they do not come again
+        self._metrics.unreadable_events += len(unreadable)  # now that they do not come again
         for why in unreadable:
             log.error("an event cannot be read: %s", why)
         more = len(found) == EVENTS_AT_ONCE

@@ -71,7 +71,7 @@ async def test_an_event_that_cannot_be_read_is_passed_over_and_counted_once(
                 with pytest.raises(Unavailable):
                     await read_again()
             await read_again()
-        assert (metrics.unreadable, metrics.audited) == (1, 2)  # the second one, twice
+        assert (metrics.unreadable_events, metrics.audited) == (1, 2)  # the second one, twice
         assert await stores.log.read("somebody new", 10) == []
 
 
