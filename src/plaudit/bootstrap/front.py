@@ -27,8 +27,8 @@ from plaudit.ports.transfer import Intake
 from plaudit.services.cursor import Cursors
 from plaudit.services.demo import GRANT, Demo
 from plaudit.services.describe import Describe
-from plaudit.services.mine import Mine
 from plaudit.services.near import NearCache
+from plaudit.services.owner import Owner
 from plaudit.services.react import Commits, React
 from plaudit.services.read import Read
 from plaudit.services.remove import Remove
@@ -102,8 +102,8 @@ async def front(
         metrics.gauge("plaudit_stream_listeners", lambda: len(streams))
         metrics.gauge("plaudit_jwks_age_seconds", lambda: authenticator.keys_age_s)
         metrics.gauge("plaudit_writable", lambda: float(back.writable() is None))
-        mine = Mine(back.inbox, back.audience, directory, catalogue, cursors, back.wording, clock)
-        api = starlette_app([Api(gate, read, back.remove, describe), Me(gate, mine)], more, metrics)
+        owner = Owner(back.inbox, back.audience, directory, catalogue, cursors, back.wording, clock)
+        api = starlette_app([Api(gate, read, back.remove, describe), Me(gate, owner)], more, metrics)
         app = App(TapCall(gate, react, metrics), CountsCall(gate, near, read, metrics), stream, api)
 
         async def drain() -> None:

@@ -11,7 +11,7 @@ from plaudit.domain.errors import Invalid
 from plaudit.http import bodies
 from plaudit.http.gate import Gate
 from plaudit.http.routes import Endpoint, as_json, body_of, encode, header_of, person_of, query_of, timestamp
-from plaudit.services.mine import DeviceDescription, Entry, Mine, NotificationSettings, ReadMarks
+from plaudit.services.owner import DeviceDescription, Entry, NotificationSettings, Owner, ReadMarks
 
 INBOX = "/api/v1/me/notifications"
 _marks = msgspec.json.Decoder(ReadMarks)
@@ -22,9 +22,9 @@ _device = msgspec.json.Decoder(DeviceDescription)
 class Me:
     """What belongs to the user who asks. Writes count against the user's rate."""
 
-    def __init__(self, gate: Gate, mine: Mine) -> None:
+    def __init__(self, gate: Gate, owner: Owner) -> None:
         self._gate = gate
-        self._mine = mine
+        self._owner = owner
 
     def routes(self) -> list[tuple[str, list[str], Endpoint]]:
         """Every call as (path, methods, endpoint)."""
@@ -39,7 +39,7 @@ class Me:
         """A page of the inbox; 304 where nothing has changed."""
         query = query_of(request, "cursor", "limit")
         limit = bodies.limit_of(query.get("limit"))
-        page = await self._mine.notifications(await self._user(request), query.get("cursor"), limit)
+        page = await self._owner.notifications(await self._user(request), query.get("cursor"), limit)
         document = {
             "notifications": [_entry(entry) for entry in page.entries],
             "unread": page.unread,
@@ -56,15 +56,15 @@ class Me:
         """Mark messages as read."""
         user = await self._user(request)
         query_of(request)
-        return as_json({"unread": await self._mine.mark_read(user, await body_of(request, _marks))})
+        return as_json({"unread": await self._owner.mark_read(user, await body_of(request, _marks))})
 
     async def notification_settings(self, request: Request) -> Response:
         """What the user wishes, or to replace it."""
         user = await self._user(request)
         query_of(request)
         if request.method == "PUT":
-            return as_json(await self._mine.put_settings(user, await body_of(request, _settings)))
-        return as_json(await self._mine.settings(user))
+            return as_json(await self._owner.put_settings(user, await body_of(request, _settings)))
+        return as_json(await self._owner.settings(user))
 
     async def devices(self, request: Request) -> Response:
         """Register a device, or forget one."""
@@ -73,9 +73,9 @@ class Me:
             device_id = query_of(request, "device_id").get("device_id")
             if not device_id:
                 raise Invalid("missing_parameter", "Name the device: device_id=…", field="device_id")
-            return as_json({"removed": await self._mine.remove_device(user, device_id)})
+            return as_json({"removed": await self._owner.remove_device(user, device_id)})
         query_of(request)
-        device = await self._mine.add_device(user, await body_of(request, _device))
+        device = await self._owner.add_device(user, await body_of(request, _device))
         registered_at = timestamp(device.registered_at)
         return as_json({"device_id": device.id, "kind": device.kind, "registered_at": registered_at})
 

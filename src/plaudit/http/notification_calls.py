@@ -6,7 +6,7 @@ import msgspec
 
 from plaudit.http.call import Answer, Call
 from plaudit.http.schemas import Json, as_object, nullable, refine, schema
-from plaudit.services.mine import (
+from plaudit.services.owner import (
     MAX_IDS,
     MAX_TOKEN,
     MAX_UNREAD,

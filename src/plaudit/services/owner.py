@@ -1,4 +1,4 @@
-"""Mine: what a user is told, what they wish of it, and the devices it is pushed to."""
+"""Owner: what owners were told, what they wish of it, and the devices it is pushed to."""
 
 import base64
 import binascii
@@ -88,8 +88,8 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
-class Mine:
-    """What belongs to the user who asks."""
+class Owner:
+    """What users ask for as owners, each about themselves."""
 
     def __init__(
         self,
