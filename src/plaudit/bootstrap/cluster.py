@@ -33,9 +33,9 @@ from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
 from plaudit.services.refill import Refill
+from plaudit.services.reread import Reread
 from plaudit.services.root_users import RootUsers
 from plaudit.services.split import SplitHot
-from plaudit.services.watch import Watch
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
@@ -111,7 +111,7 @@ async def _api(
             degraded=lambda: refill.degraded,
             busy=lambda: refill.busy,
         )
-        await enter(Watch(near))
+        await enter(Reread(near))
         own = await enter(Own(held.mine, held.indexed, held.lists, near, clock))
         metrics.gauge("plaudit_own_state_away", lambda: own.away)
         chance = random.SystemRandom()

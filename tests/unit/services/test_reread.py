@@ -1,4 +1,4 @@
-"""Watch: what is watched is read again and again, in bounded rounds."""
+"""Reread: what is watched is read again and again, in bounded rounds."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.errors import Unavailable
 from plaudit.services.aging import AgingNearCache
-from plaudit.services.watch import Watch
+from plaudit.services.reread import Reread
 from tests.support.clock import ManualClock
 from tests.support.redis import state
 from tests.support.totals import SlowLedger
@@ -29,7 +29,7 @@ async def test_a_round_reads_what_is_watched_in_one_read_and_notes_what_changed(
     world.near.watched |= {"a", "b"}
     world.store.now["b"] = state(2, 2)
     world.clock.advance(0.25)
-    await Watch(world.near).round()
+    await Reread(world.near).round()
     assert [sorted(ids) for ids in world.store.reads[1:]] == [["a", "b"]]
     changed = world.near.take_changed()
     assert "b" in changed
@@ -40,13 +40,13 @@ async def test_what_somebody_else_has_just_read_is_not_read_again() -> None:
     world = World()
     world.near.watched.add("a")
     await world.near.load(["a"])
-    await Watch(world.near).round()
+    await Reread(world.near).round()
     assert len(world.store.reads) == 1
 
 
 async def test_nothing_watched_reads_nothing() -> None:
     world = World()
-    await Watch(world.near).round()
+    await Reread(world.near).round()
     assert world.store.reads == []
 
 
@@ -54,12 +54,12 @@ async def test_where_too_many_are_watched_they_have_their_turns() -> None:
     world = World()
     all_ = {f"t{n}" for n in range(250)}
     world.near.watched |= all_
-    watch = Watch(world.near, per_round=120)
+    reread = Reread(world.near, per_round=120)
     seen: list[str] = []
     for n, size in enumerate([120, 120, 10]):
         world.clock.advance(0.25)
         world.store.reads.clear()
-        await watch.round()
+        await reread.round()
         read = [id_ for ids in world.store.reads for id_ in ids]
         assert len(read) == size, f"round {n}"
         assert max(len(ids) for ids in world.store.reads) <= 100
@@ -71,8 +71,8 @@ async def test_it_goes_on_after_a_failure_and_says_so_once(caplog: pytest.LogCap
     world = World()
     world.near.watched.add("a")
     world.store.error = Unavailable("no quorum")
-    with caplog.at_level(logging.WARNING, "plaudit.watch"):
-        async with Watch(world.near, every_s=0.001):
+    with caplog.at_level(logging.WARNING, "plaudit.reread"):
+        async with Reread(world.near, every_s=0.001):
             await until(lambda: len(world.store.reads) > 3, "it goes on")
             world.store.error = None
             await until(lambda: world.near.take_changed() == {"a"}, "it reads again")

@@ -1,4 +1,4 @@
-"""Watch: what streams listen to is read again every quarter of a second, so that they hear of other processes' commits.
+"""Reread: what streams listen to is read anew every quarter of a second, so that they hear of what others commit.
 
 One read of many targets at a time, and a bounded number a round: where more are watched than that, each has its turn in
 a later round. Knows neither streams nor stores: the near cache says what is watched, and notes what has changed.
@@ -14,14 +14,14 @@ from plaudit.domain.errors import PlauditError
 from plaudit.services.background import ended
 from plaudit.services.near import NearCache
 
-log = logging.getLogger("plaudit.watch")
+log = logging.getLogger("plaudit.reread")
 
 EVERY_S = 0.25
 PER_READ = 100  # more would hold the loop up for too long at once
 PER_ROUND = 2000  # at which a round takes a few hundredths of a second
 
 
-class Watch:
+class Reread:
     """See the module. An async context manager; reads as long as it is open."""
 
     def __init__(self, near: NearCache, *, per_round: int = PER_ROUND, every_s: float = EVERY_S) -> None:
@@ -63,6 +63,6 @@ class Watch:
                     log.warning("watched targets cannot be read: %s", error)
                 self._failing = True
             except Exception:  # a fault with one target must not silence all
-                log.exception("a round of the watch failed in a way nobody foresaw")
+                log.exception("a round of reading failed in a way nobody foresaw")
             else:
                 self._failing = False
