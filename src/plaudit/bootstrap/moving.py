@@ -55,7 +55,7 @@ async def import_file(
     dry_run: bool = False,
     on_error: OnError = "stop",
     reject: Callable[[bytes], object],
-    look: Callable[[int, int], None],
+    look: Progress,
 ) -> Report:
     """Import a file. `look` gets how many bytes are read, of how many. Raises `PlauditError`."""
     spare_the_collector()

@@ -7,10 +7,10 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from plaudit.ports.transfer import Progress
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.compare import Drift
 from plaudit.services.rebuild import Rebuild
-from plaudit.services.walk import Look
 from plaudit.services.warm import PER_S, Warm
 from plaudit.settings import Settings
 
@@ -27,7 +27,7 @@ class Tools(NamedTuple):
     """
 
     settings: Callable[[], Settings]
-    going_on: Callable[[str], AbstractContextManager[Look]]
+    going_on: Callable[[str], AbstractContextManager[Progress]]
     say: Callable[[str], None]
     fault: Callable[[str], typer.Exit]
     usage: Callable[[str], typer.Exit]
@@ -151,7 +151,7 @@ def _add_warm(cli: typer.Typer, tools: Tools) -> None:
 
 
 async def _audit(
-    parts: AbstractAsyncContextManager[CellAuditor], target: str | None, look: Look
+    parts: AbstractAsyncContextManager[CellAuditor], target: str | None, look: Progress
 ) -> tuple[int, int]:
     async with parts as auditor:
         if target is not None:
@@ -161,13 +161,13 @@ async def _audit(
         return auditor.audited, auditor.unsettled
 
 
-async def _rebuild(parts: AbstractAsyncContextManager[Rebuild], look: Look, *, anew: bool) -> Rebuild:
+async def _rebuild(parts: AbstractAsyncContextManager[Rebuild], look: Progress, *, anew: bool) -> Rebuild:
     async with parts as rebuild:
         await rebuild.run(look, anew=anew)
         return rebuild
 
 
-async def _warm(parts: AbstractAsyncContextManager[Warm], look: Look, *, anew: bool) -> Warm:
+async def _warm(parts: AbstractAsyncContextManager[Warm], look: Progress, *, anew: bool) -> Warm:
     async with parts as warm:
         await warm.run(look, anew=anew)
         return warm

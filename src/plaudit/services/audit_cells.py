@@ -21,12 +21,12 @@ from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
 from plaudit.ports.sweep import Indexed, Places, Sweep
+from plaudit.ports.transfer import Progress
 from plaudit.services.background import ended
 from plaudit.services.compare import ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
 from plaudit.services.lanes import SplitCells
 from plaudit.services.leftovers import Leftovers
 from plaudit.services.publish import Publish
-from plaudit.services.walk import Look as Progress
 from plaudit.services.walk import Throttle, Walk
 from plaudit.telemetry import Metrics
 

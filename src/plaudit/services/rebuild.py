@@ -22,8 +22,9 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.own import Indexed
 from plaudit.ports.sweep import Emptying, Places, Sweep
 from plaudit.ports.totals import Totals
+from plaudit.ports.transfer import Progress
 from plaudit.services.lanes import headers, taken_over
-from plaudit.services.walk import Look, Throttle, Walk
+from plaudit.services.walk import Throttle, Walk
 
 TASK = "rebuild"
 ROWS_PER_S = 20_000.0
@@ -61,7 +62,7 @@ class Rebuild:
         self.entries = 0
         self.unreadable: list[str] = []
 
-    async def run(self, look: Look = lambda _done, _total: None, *, anew: bool = False) -> None:
+    async def run(self, look: Progress = lambda _done, _total: None, *, anew: bool = False) -> None:
         """Empty and fill; with `anew` from the start although an earlier run was interrupted.
 
         Raises `Unavailable`: run it again, it goes on from there. `Conflict`: somebody follows the log into the lists;

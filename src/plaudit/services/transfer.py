@@ -25,7 +25,7 @@ from plaudit.domain.transfer import (
     csv_line,
     json_line,
 )
-from plaudit.ports.transfer import Batch, Intake, Source
+from plaudit.ports.transfer import Batch, Intake, Progress, Source
 from plaudit.services.describe import check_profile, check_title
 
 Format = Literal["jsonl", "csv"]
@@ -170,7 +170,7 @@ class Export:
         self.records = 0
         self.unknown = 0
 
-    async def run(self, write: Callable[[bytes], object], look: Callable[[int, int], None]) -> None:
+    async def run(self, write: Callable[[bytes], object], look: Progress) -> None:
         """Write everything. `look` gets how many records are written, of about how many. Raises `Unavailable`."""
         async with self._source.records() as (total, pages):
             if self._csv:

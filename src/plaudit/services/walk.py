@@ -7,10 +7,10 @@ from typing import TypeVar
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.clock import Clock
 from plaudit.ports.sweep import FIRST_TOKEN, LAST_TOKEN, Places
+from plaudit.ports.transfer import Progress
 
 T = TypeVar("T")
 
-Look = Callable[[int, int], None]  # how much is done, of how much
 Page = Callable[[int, int, int], Awaitable[list[tuple[int, T]]]]
 
 # Part of what is stored: another number, and every place that was kept means something else.
@@ -45,7 +45,10 @@ class Walk:
         self._task = task
 
     async def run(
-        self, page: "Page[T]", visit: Callable[[T], Awaitable[None]], look: Look = lambda _done, _total: None
+        self,
+        page: "Page[T]",
+        visit: Callable[[T], Awaitable[None]],
+        look: Progress = lambda _done, _total: None,
     ) -> None:
         """Visit everything that `page` finds, each at least once, from where the task was; then it begins anew.
 
@@ -61,7 +64,7 @@ class Walk:
         self,
         page: "Page[T]",
         visit: Callable[[Sequence[T]], Awaitable[None]],
-        look: Look = lambda _done, _total: None,
+        look: Progress = lambda _done, _total: None,
     ) -> None:
         """As `run`, with what is found together."""
         reached = await self._places.reached(self._task)

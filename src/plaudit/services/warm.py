@@ -15,7 +15,8 @@ from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.ports.sweep import Places
 from plaudit.ports.totals import Totals
-from plaudit.services.walk import Look, Throttle, Walk
+from plaudit.ports.transfer import Progress
+from plaudit.services.walk import Throttle, Walk
 
 TASK = "warm"
 AT_ONCE = 50  # targets read from the ledger together
@@ -49,7 +50,7 @@ class Warm:
         self.there = 0
         self.brought = 0
 
-    async def run(self, look: Look = lambda _done, _total: None, *, anew: bool = False) -> None:
+    async def run(self, look: Progress = lambda _done, _total: None, *, anew: bool = False) -> None:
         """Bring them; with `anew` from the start although an earlier run was interrupted.
 
         Raises `Unavailable`: run it again, it goes on from there.

@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from plaudit.adapters.system import SystemClock
 from plaudit.cli.cluster import Report, Tools, add_commands
+from plaudit.ports.transfer import Progress
 from plaudit.services.audit_cells import CellAuditor
 from plaudit.services.rebuild import Rebuild
-from plaudit.services.walk import Look
 from plaudit.services.warm import Warm
 from plaudit.settings import Settings
 from tests.engines.cassandra import Cassandra
@@ -34,7 +34,7 @@ def looks() -> list[tuple[int, int]]:
 @pytest.fixture
 def run(cassandra: Cassandra, redis: Redis, looks: list[tuple[int, int]]) -> Run:
     @contextmanager
-    def going_on(_: str) -> Iterator[Look]:
+    def going_on(_: str) -> Iterator[Progress]:
         yield lambda *look: looks.append(look)
 
     @asynccontextmanager
