@@ -321,6 +321,8 @@ class Settings(BaseSettings):
         for name in _ENGINES.values():
             if there and name not in there:
                 raise ValueError(f"{name}: needed with {there[0]}, or none of them for the embedded profile")
+        if self.split == "auto" and not there:
+            raise ValueError("cassandra_hosts: needed with split; in the embedded profile nothing is split")
         if there and self.jwks is not None and self.cursor_secret is None:
             raise ValueError("cursor_secret: needed with jwks in the cluster, the same for all processes")
         for name in ("kafka_brokers", "redis_nodes"):

@@ -21,6 +21,7 @@ HOSTS = {**CASSANDRA, **KAFKA, **REDIS}
         ({**CASSANDRA, **KAFKA}, "redis_nodes"),
         ({**CASSANDRA, **REDIS}, "kafka_brokers"),
         ({**KAFKA, **REDIS}, "cassandra_hosts"),
+        ({"split": "auto"}, "cassandra_hosts: needed with split"),
         ({**HOSTS, "jwks": "keys.json"}, "cursor_secret"),
         ({**HOSTS, "kafka_brokers": ["10.0.0.1"]}, "kafka_brokers"),
         ({**HOSTS, "redis_nodes": ["10.0.0.1:x"]}, "redis_nodes"),
