@@ -175,3 +175,10 @@ def test_every_suppressed_finding_has_a_reason_beside_it() -> None:
         for found in SUPPRESSION.finditer(line)
         if not re.search(r"\w{2,}", found["rest"])
     ] == [], "write the reason after the code"
+
+
+def test_every_port_is_in_the_table_of_what_fulfils_it() -> None:
+    page = (ROOT / "docs" / "architecture-cluster.md").read_text(encoding="utf-8")
+    table = page.partition("| port | embedded | cluster |")[2].partition("\n\n")[0]
+    ports = {path.stem for path in (SRC / "ports").glob("*.py")} - {"__init__"}
+    assert ports - set(re.findall(r"`(\w+)`", table)) == set()
