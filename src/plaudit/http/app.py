@@ -1,18 +1,15 @@
 """The ASGI application: the hot calls and the stream in front, Starlette behind them, CORS around them if it is set."""
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 
 from plaudit.http.bodies import Receive, Scope, Send
 from plaudit.http.hot import COUNTS, TAP, CountsCall, TapCall, answer_problem, refuse_method
-from plaudit.http.problems import problem
+from plaudit.http.problems import failure_of
 from plaudit.http.stream import STREAM, StreamCall
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-log = logging.getLogger("plaudit.http")
 
 PREFLIGHT_MAX_AGE_S = 7200
 
@@ -33,9 +30,8 @@ class App:
             return
         try:
             await self._route(scope, receive, send)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            await answer_problem(send, problem("internal", "The log of the server has the details."))
+        except Exception as error:  # of what no call counts; each of those answers its own failures
+            await answer_problem(send, failure_of(error, scope))
 
     def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path, method = scope["path"], scope["method"]

@@ -13,7 +13,7 @@ import msgspec
 
 from plaudit.domain import ids
 from plaudit.domain.cell import Verb
-from plaudit.domain.errors import Invalid, PlauditError
+from plaudit.domain.errors import Invalid
 from plaudit.domain.principal import Principal
 from plaudit.http.bodies import (
     Patience,
@@ -27,7 +27,7 @@ from plaudit.http.bodies import (
     split_ids,
 )
 from plaudit.http.gate import Gate
-from plaudit.http.problems import Headers, Problem, problem, problem_of
+from plaudit.http.problems import Headers, Problem, failure_of, problem
 from plaudit.services.near import NearCache, Shown
 from plaudit.services.react import React, Reacted
 from plaudit.services.read import Read
@@ -73,13 +73,13 @@ class TapCall:
         started = perf_counter()
         try:
             reacted, target = await self._tap(scope, receive)
-        except PlauditError as error:
-            failure = problem_of(error)
+            body = _tap_body(target, reacted)
+        except Exception as error:
+            failure = failure_of(error, scope)
             self._metrics.tap(failure.code)
             await answer_problem(send, failure)
             self._metrics.answered("tap", failure.status, perf_counter() - started)
             return
-        body = _tap_body(target, reacted)
         headers: Headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -166,23 +166,26 @@ class CountsCall:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for counts."""
         started = perf_counter()
+        try:
+            status, headers, body = await self._answer(scope)
+        except Exception as error:
+            _, status, headers, body = failure_of(error, scope)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        self._metrics.answered("counts", status, perf_counter() - started)
+
+    async def _answer(self, scope: Scope) -> tuple[int, Headers, bytes]:
         authorization = known_etag = None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
             elif name == b"if-none-match":
                 known_etag = value
-        try:
-            # Before anything is read: who is let past a limit for those without a token has to have a good one.
-            who = await self._gate.maybe(authorization) if authorization is not None else None
-            found, public = self._cached(scope["query_string"])
-            if found is None:
-                found, public = await self._load(scope["query_string"], who)
-        except PlauditError as error:
-            failure = problem_of(error)
-            await answer_problem(send, failure)
-            self._metrics.answered("counts", failure.status, perf_counter() - started)
-            return
+        # Before anything is read: who is let past a limit for those without a token has to have a good one.
+        who = await self._gate.maybe(authorization) if authorization is not None else None
+        found, public = self._cached(scope["query_string"])
+        if found is None:
+            found, public = await self._load(scope["query_string"], who)
         members = b",".join([shown.member for shown in found])
         degraded = self._near.degraded()
         body = b'{"counts":{%b},"degraded":%b}' % (members, b"true" if degraded else b"false")
@@ -202,9 +205,7 @@ class CountsCall:
             del headers[:2]
         if scope["method"] == "HEAD":
             body = b""
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-        self._metrics.answered("counts", status, perf_counter() - started)
+        return status, headers, body
 
     def _etag(self, found: Sequence[Shown], *, degraded: bool) -> bytes:
         """A tag of the versions, the catalogue and `degraded`, which say what the body is; a digest of the body costs

@@ -1,8 +1,10 @@
 """Errors as RFC 9457 problem details. `CODES` is the closed table of stable codes; docs/errors.md is made from it."""
 
+import logging
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +18,8 @@ from plaudit.domain.errors import (
     Unavailable,
 )
 from plaudit.http.auth import Denied
+
+log = logging.getLogger("plaudit.http")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -107,6 +111,14 @@ def problem(code: str, detail: str, *, field: str | None = None, headers: Header
         (b"cache-control", b"no-store"),
     ]
     return Problem(code, status, common + (headers or []), body)
+
+
+def failure_of(error: Exception, scope: Mapping[str, Any]) -> Problem:
+    """The answer to whatever a call raised. What nobody foresaw goes into the log, and its caller is told no more."""
+    if isinstance(error, PlauditError):
+        return problem_of(error)
+    log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+    return problem("internal", "The log of the server has the details.")
 
 
 _CHALLENGE: Headers = [(b"www-authenticate", Denied("token_missing", "").challenge.encode())]

@@ -1,7 +1,6 @@
 """All calls but the two hot ones, on Starlette."""
 
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
@@ -19,14 +18,12 @@ from plaudit.domain.errors import Invalid, PlauditError
 from plaudit.domain.principal import Principal
 from plaudit.http import bodies
 from plaudit.http.gate import Gate
-from plaudit.http.problems import Problem, problem, problem_of
+from plaudit.http.problems import Problem, failure_of, problem, problem_of
 from plaudit.ports.removals import Job
 from plaudit.services.describe import Describe, TargetDescription, UserDescription
 from plaudit.services.read import FeedItem, Read, User
 from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics
-
-log = logging.getLogger("plaudit.http")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
@@ -190,11 +187,8 @@ def timed(endpoint: Endpoint, metrics: Metrics) -> Endpoint:
         started = perf_counter()
         try:
             response = await endpoint(request)
-        except PlauditError as error:
-            response = _respond(problem_of(error))
-        except Exception:  # here and not in `App`: Starlette would have sent its own answer by then
-            log.exception("%s %s failed", request.method, request.scope["path"])
-            response = _respond(problem("internal", "The log of the server has the details."))
+        except Exception as error:  # here and not in `App`: Starlette would have sent its own answer by then
+            response = _respond(failure_of(error, request.scope))
         metrics.answered(call, response.status_code, perf_counter() - started)
         return response
 

@@ -9,12 +9,11 @@ import asyncio
 from time import perf_counter
 from typing import NamedTuple
 
-from plaudit.domain.errors import PlauditError
 from plaudit.domain.principal import Principal
 from plaudit.http.bodies import Receive, Scope, Send, parameters, split_ids
 from plaudit.http.gate import Gate
 from plaudit.http.hot import answer_problem
-from plaudit.http.problems import Headers, problem_of
+from plaudit.http.problems import Headers, failure_of
 from plaudit.ports.clock import Clock
 from plaudit.services.near import NearCache, Shown
 from plaudit.services.read import Read
@@ -63,8 +62,8 @@ class StreamCall:
         started = perf_counter()
         try:
             listener, who = await self._open(scope)
-        except PlauditError as error:
-            failure = problem_of(error)
+        except Exception as error:
+            failure = failure_of(error, scope)
             await answer_problem(send, failure)
             self._metrics.answered("stream", failure.status, perf_counter() - started)
             return

@@ -110,6 +110,29 @@ async def test_failures_have_a_code_and_tell_no_secrets(
         assert ("retry-after" in answer.headers) == (code != "internal")
 
 
+async def test_failures_that_nobody_foresaw_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or no alert would see a mistake of ours."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    async with open_api(tmp_path) as api:
+        monkeypatch.setattr(Committer, "submit", fail)
+        monkeypatch.setattr("plaudit.services.near.NearCache.load", fail)
+        body = {"target_id": "t", "reaction_type": "like"}
+        await api.call("POST", REACTIONS, headers=api.bearer("ann"), json=body, status=500)
+        for path in (COUNTS, f"{REACTIONS}/stream", FEED):
+            await api.call("GET", f"{path}?target_ids=t", status=500)
+        text = (await api.call("GET", "/metrics")).text
+        assert metric(text, 'plaudit_taps_total{outcome="internal"}') == 1
+        assert metric(text, 'plaudit_requests_total{status="500"}') == 4
+        for call in ("tap", "counts", "stream", "feed"):
+            assert metric(text, f'plaudit_request_seconds_count{{call="{call}"}}') == 1
+    assert caplog.text.count("RuntimeError: a mistake of ours") == 4
+
+
 @pytest.mark.parametrize("first", [[], [{"type": "http.request", "body": b"{", "more_body": True}]])
 async def test_a_body_that_does_not_come_is_not_waited_for(
     api: Api, monkeypatch: pytest.MonkeyPatch, first: list[dict[str, Any]]
