@@ -118,6 +118,13 @@ METRICS = (
         "Seconds since the keys of `PLAUDIT_JWKS` were last read (600 at most if all is well); 0 without. Alert if it "
         "grows.",
     ),
+    Definition(
+        "plaudit_damaged_reads",
+        "counter",
+        None,
+        "Reads of the file that found it damaged: what needs that place fails, and all else goes on. `plaudit doctor` "
+        "says more. Alert above 0.",
+    ),
     Definition("plaudit_stream_listeners", "gauge", None, "Open streams."),
     Definition("plaudit_stream_events", "counter", None, "Events sent to all streams together."),
     Definition(
@@ -247,6 +254,7 @@ class Metrics:
         self.batch_taps = Histogram(TAPS)
         self.refills = 0
         self.degraded_reads = 0
+        self.damaged_reads = 0
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
@@ -275,6 +283,10 @@ class Metrics:
         if histogram is None:
             histogram = self.request_seconds[call] = Histogram(SECONDS)
         histogram.observe(seconds)
+
+    def found_damage(self) -> None:
+        """Count a read that found the file damaged."""
+        self.damaged_reads += 1
 
     def committed(self, cells: int, taps: int) -> None:
         """Count one transaction."""

@@ -48,7 +48,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
         numbers = Numbers(database)
         lists = SqliteLists(database)
         near = NearCache(lists, catalogue, entries=settings.near_cache_entries, public=settings.public_counts)
-        database.landed_late = near.forget_all
+        database.landed_late, database.found_damage = near.forget_all, metrics.found_damage
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
         committer = _committer(settings, SqliteLedger(database, clock, rules, numbers), near, clock, metrics)
         remove = Remove(

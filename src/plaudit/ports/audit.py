@@ -31,11 +31,12 @@ class Audit(Protocol):
     async def drift(self, targets: Sequence[str], max_rows: int) -> Compared:
         """Compare those of `targets` with at most `max_rows` rows.
 
-        Header and rows of a target are read in one snapshot, so traffic cannot look like drift. Raises `Unavailable`.
+        Header and rows of a target are read in one snapshot, so traffic cannot look like drift. Raises `Unavailable`,
+        and `Corrupt` where one of them cannot be read.
         """
 
     async def drift_of_large(self, target: str, within_s: float) -> Drift | None:
         """Compare one target, however many rows it has, without keeping other readers waiting.
 
-        Raises `Overloaded` if that takes longer, and `Unavailable`.
+        Raises `Overloaded` if that takes longer, `Unavailable` and `Corrupt`.
         """

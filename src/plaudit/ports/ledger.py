@@ -41,10 +41,10 @@ class Ledger(Protocol):
     async def commit(self, work: Sequence[CellTaps]) -> list[CellResult]:
         """Fold and store the taps of these cells (each once), durably, one commit per cell.
 
-
         Atomicity: per cell, header and rows and event together; here also over all cells of one call. Order: calls
         are applied in the order made. Idempotence: by operation id, within a row's memory. Returns one result per
         cell, in order; a tap of an erased user is `Refused("user_erased")`.
 
-        Raises `Unavailable`: nothing of this call was stored. `OutcomeUnknown`: all of it or nothing was.
+        Raises `Unavailable`: nothing of this call was stored. `Corrupt`: the same, and what one of the cells needs
+        cannot be read. `OutcomeUnknown`: all of it or nothing was.
         """

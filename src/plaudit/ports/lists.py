@@ -2,7 +2,7 @@
 
 All reads see whole commits, but for the two lists of the cluster profile, which trail the ledger: who is switching may
 stand in them under the reaction before, or for a moment under none. None of them waits for the writer. Each raises
-`Unavailable` when the store cannot be read.
+`Unavailable` when the store cannot be read, and `Corrupt` when a place in it cannot.
 """
 
 from collections.abc import Sequence

@@ -173,11 +173,15 @@ class Committer:
         try:
             results = await self._ledger.commit(work)
         except Corrupt as error:
-            log.exception("a batch of %s cells cannot be stored", len(batch))
             if len(batch) == 1:
+                log.error("taps on %s cannot be stored: %s", batch[0][0], error)
                 return [error]
             # One cell that cannot be read must not take the others with it; nothing of the batch was stored.
-            return [(await self._commit_cells([cell]))[0] for cell in batch]
+            middle = len(batch) // 2
+            return [
+                *await self._commit_cells(batch[:middle]),
+                *await self._commit_cells(batch[middle:]),
+            ]
         except PlauditError as error:
             return [error] * len(batch)
         except Exception as error:

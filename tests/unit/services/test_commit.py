@@ -112,6 +112,16 @@ async def test_one_cell_that_cannot_be_read_does_not_take_the_others_with_it() -
     await bench.committer.drain()
 
 
+async def test_a_cell_that_cannot_be_read_is_found_in_few_commits() -> None:
+    bench = Bench()
+    bench.ledger.corrupt = {"t77"}
+    futures = [bench.tap(f"t{n}", "alice") for n in range(256)]
+    bench.ledger.let(100)
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, Corrupt)] == [77]
+    assert len(bench.ledger.calls) == 1 + 2 * 8
+
+
 async def test_taps_of_one_turn_of_the_loop_ride_together() -> None:
     bench = Bench()
     for n in range(10):

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import apsw
+import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database, close, connect
-from plaudit.domain.errors import Overloaded, Unavailable
+from plaudit.adapters.sqlite.work import failure_of
+from plaudit.domain.errors import Corrupt, Overloaded
 from plaudit.ports.audit import Compared, Drift
 
 _COUNT = "SELECT reaction, count(*) FROM reaction_row WHERE target = ? GROUP BY reaction"
@@ -40,6 +42,9 @@ class SqliteAudit:
         counting = asyncio.get_running_loop().run_in_executor(None, self._count, target, within_s, gone)
         try:
             return await asyncio.shield(counting)
+        except Corrupt:
+            self._database.found_damage()
+            raise
         finally:
             gone.set()  # where the caller was cancelled: nobody may hold the file when it is closed
             await asyncio.wait([counting], timeout=LET_GO_WITHIN_S)
@@ -54,8 +59,8 @@ class SqliteAudit:
                 close(connection)
         except apsw.InterruptError as error:
             raise Overloaded(f"the rows of {target} cannot be counted in {within_s:.0f} s") from error
-        except apsw.Error as error:
-            raise Unavailable(f"the database cannot be read: {error}") from error
+        except (apsw.Error, msgspec.MsgspecError) as error:
+            raise failure_of(error) from error
         return drifted[0] if drifted else None
 
 

@@ -23,7 +23,7 @@ import apsw
 import msgspec
 
 from plaudit.adapters.files import give, trouble
-from plaudit.adapters.sqlite.work import Work
+from plaudit.adapters.sqlite.work import Work, failure_of
 from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
 T = TypeVar("T")
@@ -46,9 +46,7 @@ FOLD_AGAIN = 4
 
 # A COMMIT that failed with one of these wrote no complete commit frame: the frames are written in order and the last
 # one carries the mark. Any other failure of COMMIT (fsync above all) leaves it unknown.
-_NOT_COMMITTED = frozenset(
-    {apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_READONLY, apsw.SQLITE_BUSY}
-)
+_NOT_COMMITTED = {apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_READONLY, apsw.SQLITE_BUSY}
 
 log = logging.getLogger("plaudit.sqlite")
 
@@ -81,7 +79,8 @@ class Database:
         # it changes nothing else. Else a crash could bring back what somebody was told is not there.
         self._fence = False
         self.landed_late: Callable[[], None] = lambda: None
-        """Called on the event loop when a write ends whose caller was told that nobody knows."""
+        self.found_damage: Callable[[], None] = lambda: None
+        """Called on the event loop: a write has ended whose caller was told that nobody knows; a place is damaged."""
         self._restarting = False
         self.generation = 0  # changes with every new writer connection: what the old one learnt is void
 
@@ -126,9 +125,9 @@ class Database:
     async def write(self, work: Callable[[apsw.Connection], T], *, patient: bool = False) -> T:
         """Run `work` in one durable transaction on the writer thread, after everything handed over before.
 
-        Raises `Unavailable` (rolled back) or `OutcomeUnknown`, and `Overloaded` (never begun) where too much waits or
-        it was not begun in time; errors of Plaudit's own roll back and pass through. `patient` is who hands over one
-        piece of work at a time and watches the clock alone: for him there is always room, and no deadline.
+        Raises `Unavailable` or `Corrupt` (rolled back) or `OutcomeUnknown`, and `Overloaded` (never begun) where too
+        much waits or it was not begun in time; errors of Plaudit's own roll back and pass through. `patient` is who
+        hands over one piece of work at a time and watches the clock alone: for him there is always room, no deadline.
         """
         if self._closing.is_set():
             raise Unavailable("the database is closed")
@@ -137,10 +136,10 @@ class Database:
             raise Overloaded("Too many writes are waiting for the database; try again in a moment.")
         handed: Work[T] = Work(lambda: self._transact(work), self.landed_late)
         self._inbox.put(handed)
-        return await handed.done(None if patient else ANSWER_WITHIN_S)
+        return await self._done(handed, patient=patient)
 
     async def read(self, work: Callable[[apsw.Connection], T], *, patient: bool = False) -> T:
-        """Run `work` on a read connection in a thread of its own. Raises `Unavailable` or `Overloaded`.
+        """Run `work` on a read connection in a thread of its own. Raises `Unavailable`, `Corrupt` or `Overloaded`.
 
         Each statement sees one state of the file; work that needs one state over several begins a transaction.
         `patient` is as for `write`: who was not answered in time would only have the same read a second time.
@@ -151,12 +150,19 @@ class Database:
             raise Overloaded("Too many reads are waiting for the database; try again in a moment.")
         with self._counting:
             self._reads += 1
-        handed: Work[T] = Work(lambda: self._read(work), _nobody)
+        handed: Work[T] = Work(lambda: self._read(work), lambda: None)
         self._readers.submit(self._read_counted, handed)
         try:
-            return await handed.done(None if patient else ANSWER_WITHIN_S)
+            return await self._done(handed, patient=patient)
         except (Overloaded, OutcomeUnknown):
             raise Unavailable("the disk did not answer in time") from None
+
+    async def _done(self, handed: Work[T], *, patient: bool) -> T:
+        try:
+            return await handed.done(None if patient else ANSWER_WITHIN_S)
+        except Corrupt:
+            self.found_damage()
+            raise
 
     def _read_counted(self, handed: Work[T]) -> None:
         """Who goes away leaves it in the queue, where it counts until a thread has come by."""
@@ -174,10 +180,8 @@ class Database:
                 self._local.connection = connection
                 self._read_connections.append(connection)
             return work(connection)
-        except apsw.Error as error:
-            raise Unavailable(f"the database cannot be read: {error}") from error
-        except msgspec.MsgspecError as error:
-            raise Corrupt(f"the database holds what Plaudit does not write: {error}") from error
+        except (apsw.Error, msgspec.MsgspecError) as error:
+            raise failure_of(error) from error
 
     def _write_forever(self) -> None:
         while (run := self._inbox.get()) is not None:
@@ -192,12 +196,13 @@ class Database:
             if self._fence:
                 self._writer.pragma("user_version", self._writer.pragma("user_version"))
             result = work(self._writer)
-        except apsw.Error as error:
-            self._after_failure(error)
-            raise Unavailable(f"the database cannot be written: {error}") from error
-        except msgspec.MsgspecError as error:
-            self._roll_back()
-            raise Corrupt(f"the database holds what Plaudit does not write: {error}") from error
+        except (apsw.Error, msgspec.MsgspecError) as error:
+            failure = failure_of(error)
+            if isinstance(failure, Corrupt) and self._writer is not None and self._writer.in_transaction:
+                self._roll_back()  # one place is damaged; the next transaction may go by others
+            else:
+                self._after_failure(error)
+            raise failure from error
         except BaseException:
             self._roll_back()
             raise
@@ -208,13 +213,13 @@ class Database:
             self._after_failure(error)
             codes = {getattr(error, "result", None), getattr(error, "extendedresult", None)}
             if codes & _NOT_COMMITTED:
-                raise Unavailable(f"the database cannot be written: {error}") from error
+                raise Unavailable(f"the database cannot be used: {error}") from error
             raise OutcomeUnknown(f"the disk did not confirm a commit: {error}") from error
         self.writable = True
         self._fence = False
         return result
 
-    def _after_failure(self, error: apsw.Error) -> None:
+    def _after_failure(self, error: Exception) -> None:
         """Start again on a new connection: after an I/O error nothing the old one remembers is to be relied on."""
         if self.writable:
             log.error("writing failed; taps are refused until it works again: %s", error)
@@ -314,10 +319,6 @@ class Database:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _nobody() -> None:
-    """Is told when a read ends late."""
 
 
 def connect(path: Path, flags: int, vfs: str | None = None) -> apsw.Connection:

@@ -10,7 +10,10 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError
+import apsw
+import msgspec
+
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, PlauditError, Unavailable
 
 T = TypeVar("T")
 
@@ -69,3 +72,10 @@ class Work(Generic[T]):
             self._late()
         if not isinstance(error, PlauditError):
             log.error("work on the file failed after its caller had gone", exc_info=error)
+
+
+def failure_of(error: apsw.Error | msgspec.MsgspecError) -> PlauditError:
+    """What an error means to whoever asked, where nothing was committed."""
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | msgspec.MsgspecError):
+        return Corrupt(f"the database is damaged, or holds what Plaudit does not write: {error}")
+    return Unavailable(f"the database cannot be used: {error}")
