@@ -142,6 +142,17 @@ async def test_saves_at_once_over_one_version_are_won_by_one(stores: Stores) -> 
     assert await stores.batches.load(["a"]) == {"a": Stored(watch(winner), 1)}
 
 
+async def test_windows_that_end_late_are_found_claimed_or_not(stores: Stores) -> None:
+    await own(stores, *"abcd")
+    await stores.batches.save([change("a", due=5), change("b", due=HOUR), change("c", due=7), change("d")])
+    assert await due_targets(stores, 6) == ["a"]
+    found = await stores.batches.ending_after(4, 10)
+    assert dict(found) == await stores.batches.load(["a", "b", "c"])
+    assert [target for target, _ in await stores.batches.ending_after(7, 10)] == ["b"]
+    assert await stores.batches.ending_after(HOUR, 10) == []
+    assert len(await stores.batches.ending_after(4, 2)) == 2
+
+
 async def test_only_watches_without_a_window_are_forgotten(stores: Stores) -> None:
     await own(stores, "a", "b", "c")
     await stores.batches.save(

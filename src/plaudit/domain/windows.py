@@ -6,6 +6,9 @@ taken back in between was never there, a switch is no second reaction.
 
 `Watch` is what is remembered of one target between events. Events apply if newer by `seq` (and taps by their own time),
 so lost, doubled and replayed ones converge, and a window that is replayed has the same collapse id.
+
+Times of a target only grow: after a clock was ahead, its taps carry times of the future until that has come. What is
+more than a minute ahead counts as made now, and no window that such a clock opened is waited for.
 """
 
 import base64
@@ -28,6 +31,8 @@ LATE = 24 * 3600 * SECOND  # older taps are nobody's news
 GUARD = (
     600 * SECOND
 )  # so long a watch stays to recognise replayed events, when it has nothing else to remember
+AHEAD = MINUTE  # clocks may differ by so much; what is further ahead was written by one that was wrong
+QUIET_FOR = 25 * 3600 * SECOND  # quiet hours are of one day, on which a clock may be put back
 SAMPLE = 20
 COLLAPSE_ID_LENGTH = 32  # what a Web Push topic may have (RFC 8030, 5.4); APNs would take 64 bytes
 _NOTIFY = frozenset({"tap", "late"})
@@ -174,13 +179,13 @@ def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
     return Draft(draft.window, total, split, tuple(sample)) if total else None
 
 
-def retold(watch: Watch, told: Watch, pace: Pace) -> Watch:
+def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
     """The watch without what its owner was told by a message that it does not know of, because the store forgot it,
     whoever made it died, or taps came meanwhile: `told` is the watch as the last message left it. The same object if
     it knows of that.
 
     Who has not been told of stays, in a window that is named by the first of them, and is as long as any that follows
-    that message.
+    that message. `now` is microseconds UTC.
     """
     if told.message_at <= watch.message_at:
         return watch
@@ -197,8 +202,8 @@ def retold(watch: Watch, told: Watch, pace: Pace) -> Watch:
     news = [seen.at for seen in seen.values() if seen.now and not seen.before]
     if not news:
         return _ended(after)
-    opened_at = min(news)
-    level, closes_at = _begun(after, opened_at, pace)
+    opened_at = _by_now(min(news), now)
+    level, closes_at = _begun(after, opened_at, now, pace)
     # By how much the counts grew says nothing now: it has those in it who were told of.
     window = Window(opened_at, max(window.closes_at, closes_at), window.minute, window.taps, seen, False)
     return msgspec.structs.replace(after, window=window, level=level)
@@ -209,6 +214,23 @@ def postpone(watch: Watch, until: int) -> Watch:
     if watch.window is None or watch.window.closes_at >= until:
         return watch
     return msgspec.structs.replace(watch, window=msgspec.structs.replace(watch.window, closes_at=until))
+
+
+def latest_end(now: int, pace: Pace) -> int:
+    """When any window that is open ends at the latest, in microseconds UTC; a later end was set by a clock that was
+    ahead."""
+    return now + max(*pace.windows_s, pace.busy_window_s) * SECOND + QUIET_FOR
+
+
+def on_time(watch: Watch, now: int, pace: Pace) -> Watch:
+    """The watch whose window ends now if a clock that was ahead opened or postponed it; the same object if none did."""
+    window = watch.window
+    if window is None or (window.opened_at <= now + AHEAD and window.closes_at <= latest_end(now, pace)):
+        return watch
+    opened_at = min(window.opened_at, now)
+    return msgspec.structs.replace(
+        watch, window=msgspec.structs.replace(window, opened_at=opened_at, closes_at=now)
+    )
 
 
 def forget_at(watch: Watch, now: int, pace: Pace) -> int:
@@ -230,7 +252,7 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
     if event.cause == "erase":
         watch = _forget(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
-        watch = _unshared(watch)
+        watch = _unshared(on_time(watch, now, pace))
         for transition in event.transitions:
             if transition.user != owner:
                 watch = _tap(watch, transition, now, pace)
@@ -257,9 +279,9 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     window, before = watch.window, _before(tap)
     if window is None:
         if not before and tap.after and now - LATE < tap.at and not _told(watch, tap.user, now):
-            return _opened(watch, tap, pace)
+            return _opened(watch, tap, now, pace)
         return watch
-    minute = max(0, tap.at - window.opened_at) // MINUTE
+    minute = max(0, _by_now(tap.at, now) - window.opened_at) // MINUTE
     taps = 1 + (window.taps if minute == window.minute else 0)
     closes_at, more, seen = window.closes_at, window.more, window.seen
     if taps > pace.busy_taps:
@@ -277,15 +299,23 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     return Watch(watch.cells, window, watch.level, watch.message_at, watch.told)
 
 
-def _opened(watch: Watch, tap: Transition, pace: Pace) -> Watch:
-    level, closes_at = _begun(watch, tap.at, pace)
-    window = Window(tap.at, closes_at, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
+def _opened(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
+    opened_at = _by_now(tap.at, now)
+    level, closes_at = _begun(watch, opened_at, now, pace)
+    window = Window(opened_at, closes_at, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
     return Watch(watch.cells, window, level, watch.message_at, watch.told)
 
 
-def _begun(watch: Watch, opened_at: int, pace: Pace) -> tuple[int, int]:
+def _by_now(at: int, now: int) -> int:
+    """When something was done, by our clock where its own was ahead. Else by its own: what is replayed names the same
+    window."""
+    return at if at <= now + AHEAD else now
+
+
+def _begun(watch: Watch, opened_at: int, now: int, pace: Pace) -> tuple[int, int]:
     """The level of a window that opens then, and when it ends."""
-    calm = not watch.message_at or opened_at - watch.message_at >= pace.calm_s * SECOND
+    since = opened_at - watch.message_at
+    calm = not watch.message_at or since >= pace.calm_s * SECOND or watch.message_at > now + AHEAD
     level = 0 if calm else watch.level
     return level, opened_at + pace.windows_s[min(level, len(pace.windows_s) - 1)] * SECOND
 

@@ -53,6 +53,9 @@ class Batches(Protocol):
         holder's death; then others may claim it. Whoever saves after that loses by version.
         """
 
+    async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:
+        """Up to `limit` watches whose windows end after `due`, claimed or not; found without going through others."""
+
     async def forget(self, now: int, limit: int) -> int:
         """Remove up to `limit` watches without a window whose time has come; returns how many."""
 

@@ -22,7 +22,7 @@ log = logging.getLogger("plaudit.notify")
 SECOND = 1_000_000
 TRIES = 20
 RETRY_S = 1.0
-FORGET_EVERY_S = 60.0
+TIDY_EVERY_S = 60.0
 GRACE_S = 2.0
 SILENT_S = 3.0  # without events so long none come again
 ROUND_S = 10.0  # then there is time for other things, though there is more to close
@@ -93,17 +93,17 @@ class Notifier:
                 raise failed
 
     async def _run(self) -> None:
-        forget_s = 0.0
+        tidy_s = 0.0
         while True:
             try:
                 more = await self.close()
                 if more:
                     await self._close_all()
-                if self._clock.monotonic_s() >= forget_s:
-                    if await self._tell.forget():
+                if self._clock.monotonic_s() >= tidy_s:
+                    if await self._tell.tidy():
                         more = True
                     else:
-                        forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
+                        tidy_s = self._clock.monotonic_s() + TIDY_EVERY_S
                 await asyncio.sleep(0 if more else self._every_s)
             except PlauditError as error:
                 log.warning("windows wait and will be closed: %s", error)

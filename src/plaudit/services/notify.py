@@ -22,7 +22,7 @@ log = logging.getLogger("plaudit.notify")
 CONSUMER = "notify"
 EVENTS_AT_ONCE = 2_000
 RETRY_S = 1.0
-FORGET_EVERY_S = 60.0
+TIDY_EVERY_S = 60.0
 
 
 class Notify:
@@ -51,15 +51,15 @@ class Notify:
         await ended(self._task)
 
     async def _run(self) -> None:
-        forget_s = 0.0
+        tidy_s = 0.0
         while True:
             try:
                 more = await self.follow()
                 more |= await self.close()
-                if not more and self._clock.monotonic_s() >= forget_s:
-                    more = await self._tell.forget()
+                if not more and self._clock.monotonic_s() >= tidy_s:
+                    more = await self._tell.tidy()
                     if not more:
-                        forget_s = self._clock.monotonic_s() + FORGET_EVERY_S
+                        tidy_s = self._clock.monotonic_s() + TIDY_EVERY_S
                 await asyncio.sleep(0 if more else self._every_s)
             except PlauditError as error:
                 log.warning("notifications wait and will go on: %s", error)

@@ -27,6 +27,8 @@ from plaudit.domain.windows import (
     collapse_id,
     follow,
     forget_at,
+    latest_end,
+    on_time,
     postpone,
     retold,
 )
@@ -42,7 +44,7 @@ log = logging.getLogger("plaudit.notify")
 
 SAVED_USERS_AT_ONCE = 5_000  # to pack so many takes 1 ms, and half as much again to hand them over
 CLOSED_AT_ONCE = 100  # and half as many saved: a tap may wait behind one such transaction
-FORGOTTEN_AT_ONCE = 500
+TIDIED_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
 LEASE_S = 30.0
 
@@ -143,7 +145,7 @@ class Tell:
             target = targets.get(name, Target())
             owner, registration, watch = owner_of(target), target.registration, stored.watch
             if name in told:
-                watch = retold(watch, told[name], self._pace)
+                watch = retold(watch, told[name], now, self._pace)
             if watch.window is not None and watch.window.closes_at > until:
                 changes.append(
                     self._change(name, stored, watch)
@@ -165,9 +167,14 @@ class Tell:
         await self._tell(ready, changes, now, turn)
         return True
 
-    async def forget(self) -> bool:
-        """Remove some watches that have nothing to remember any more; whether there may be more."""
-        return await self._batches.forget(self._clock.now_us(), FORGOTTEN_AT_ONCE) > 0
+    async def tidy(self) -> bool:
+        """End some windows that a clock which was ahead made end too late, and remove some watches that have nothing to
+        remember any more; whether there may be more."""
+        now = self._clock.now_us()
+        late = await self._batches.ending_after(latest_end(now, self._pace), TIDIED_AT_ONCE)
+        hastened = [self._change(name, s, on_time(s.watch, now, self._pace)) for name, s in late]
+        await self._save(hastened, Turn())
+        return await self._batches.forget(now, TIDIED_AT_ONCE) > 0 or bool(late)
 
     async def _tell(self, ready: Sequence[_Ready], changes: list[Change], now: int, turn: "Turn") -> None:
         messages = await self._checked(ready, now)

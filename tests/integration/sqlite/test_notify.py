@@ -268,6 +268,37 @@ async def test_a_watch_that_cannot_be_read_does_not_hold_up_the_others(
     assert [found.target for found in await inbox(stores)] == ["bad", "good"]
 
 
+async def test_a_tap_while_the_clock_is_wrong_does_not_silence_the_owner(
+    stores: Stores, clock: ManualClock
+) -> None:
+    """Every tap of that target is later than the one before it, until the time has come."""
+    await own(stores, "t", "alone")
+    notify, right = notifier(stores, clock), clock.now_us()
+    clock.advance(10 * DAY_S)
+    for target in ("t", "alone"):
+        await stores.tap(target, set_to("ann", LIKE))
+    await settle(notify)
+    clock.step_to(right)
+    clock.advance(5)
+    await stores.tap("t", set_to("bob", LIKE))
+    await settle(notify)
+    assert [found.total for found in await inbox(stores)] == [2], "at once: its time is over, or not known"
+    assert await notify._tell.tidy()
+    await settle(notify)
+    assert [found.target for found in await inbox(stores)] == ["alone", "t"], "without another tap"
+    assert not await notify._tell.tidy()
+    for user, length_s in (("cid", 300), ("dan", 1800)):
+        clock.advance(1)
+        await stores.tap("t", set_to(user, LIKE))
+        await settle(notify)
+        clock.advance(length_s - 1)
+        await settle(notify)
+        before = len(await inbox(stores))
+        clock.advance(2)
+        await settle(notify)
+        assert len(await inbox(stores)) == before + 1
+
+
 async def test_two_notifiers_never_tell_twice(opened: Database, clock: ManualClock) -> None:
     """Leases of two processes do not know each other here; versions do."""
     first, second = stores_on(opened, clock), stores_on(opened, clock)
@@ -312,13 +343,13 @@ async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock
 async def test_it_forgets_a_bounded_number_at_once(
     stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tell, "FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr(tell, "TIDIED_AT_ONCE", 2)
     names = [f"t{n}" for n in range(5)]
     await own(stores, *names)
     await stores.batches.save([Change(name, 0, Watch(), None, clock.now_us()) for name in names])
     left = list[int]()
     async with asyncio.timeout(10):
-        while await notifier(stores, clock)._tell.forget():
+        while await notifier(stores, clock)._tell.tidy():
             left.append(len(await stores.batches.load(names)))
     assert left == [3, 1, 0]
 

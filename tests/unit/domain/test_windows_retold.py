@@ -18,7 +18,7 @@ def test_who_was_told_of_is_not_told_of_again() -> None:
     watched = Watched()
     watched.react("ann")
     after = told(watched)
-    again = retold(watched.watch, after, Pace())
+    again = retold(watched.watch, after, watched.now, Pace())
     assert again == after
     assert close(again, OWNER, watched.now)[0] is None
 
@@ -29,7 +29,7 @@ def test_who_came_later_is_told_of_in_a_window_of_their_own() -> None:
     after = told(watched)
     watched.react("bob")
     assert watched.watch.window is not None
-    again = retold(watched.watch, after, Pace())
+    again = retold(watched.watch, after, watched.now, Pace())
     draft, last = close(again, OWNER, watched.now)
     assert draft is not None
     assert (draft.total, draft.sample) == (1, (("bob", 1),))
@@ -58,7 +58,19 @@ def test_a_watch_that_knows_stays_as_it_is() -> None:
     watched = Watched()
     watched.react("ann")
     after = told(watched)
-    assert retold(after, after, Pace()) is after
-    assert retold(UNSEEN, UNSEEN, Pace()) is UNSEEN
+    assert retold(after, after, watched.now, Pace()) is after
+    assert retold(UNSEEN, UNSEEN, 1, Pace()) is UNSEEN
     older = msgspec.structs.replace(after, message_at=1)
-    assert retold(after, older, Pace()) is after
+    assert retold(after, older, watched.now, Pace()) is after
+
+
+def test_who_came_by_a_clock_that_was_ahead_waits_as_long_as_anybody() -> None:
+    watched = Watched()
+    watched.react("ann")
+    after = told(watched)
+    right = watched.now
+    watched.now += 24 * 3600 * SECOND
+    watched.react("bob")
+    again = retold(watched.watch, after, right, Pace())
+    assert again.window is not None
+    assert again.window.opened_at == right

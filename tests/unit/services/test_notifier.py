@@ -94,7 +94,7 @@ class Many:
             raise Unavailable("once")
         return True
 
-    async def forget(self) -> bool:
+    async def tidy(self) -> bool:
         """Nothing to forget."""
         return False
 
@@ -117,7 +117,7 @@ class Endless:
         await asyncio.sleep(0)
         return True
 
-    async def forget(self) -> bool:
+    async def tidy(self) -> bool:
         self.forgotten_after.append(self.closed)
         self.lots -= 1
         if not self.lots:

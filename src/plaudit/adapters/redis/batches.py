@@ -93,20 +93,27 @@ class RedisBatches:
         }
         return [line async for line in _unpacked((target, bodies.get(target)) for _, target in due)]
 
+    async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:
+        """Watches whose windows end later than that."""
+        keys = [_due_keys(n)[0] for n in range(SHARDS)]
+        return list((await self.load(await self._between(keys, f"({due}", "+inf", limit))).items())
+
     async def forget(self, now: int, limit: int) -> int:
         """Remove watches without a window whose time has come."""
-        share = str(min(limit, 2 * -(-limit // SHARDS) + 8))
-        looks: list[Command] = [
-            ["ZRANGEBYSCORE", _forget_key(n), "-inf", str(now), "LIMIT", "0", share] for n in range(SHARDS)
-        ]
-        found = [target.decode() for answer in await self._session.run(looks) for target in answer]
+        found = await self._between([_forget_key(n) for n in range(SHARDS)], "-inf", str(now), limit)
         gone = await self._session.run(
             [
                 _run(_FORGET, [watch_key(target), _forget_key(shard_of(target))], target, str(now))
-                for target in found[:limit]
+                for target in found
             ]
         )
         return sum(gone)
+
+    async def _between(self, keys: Sequence[str], least: str, most: str, limit: int) -> list[str]:
+        """Targets with such a time in these sorted sets, one of each shard; an equal share of each."""
+        share = str(min(limit, 2 * -(-limit // SHARDS) + 8))
+        looks: list[Command] = [["ZRANGEBYSCORE", key, least, most, "LIMIT", "0", share] for key in keys]
+        return [target.decode() for answer in await self._session.run(looks) for target in answer][:limit]
 
     async def _due(self, until: int, now: int, share: int) -> list[tuple[int, str]]:
         """What is due and free, the oldest first, so much of each shard."""

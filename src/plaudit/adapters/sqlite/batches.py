@@ -48,6 +48,12 @@ SELECT json_group_array(json_array(id, version, state)) FROM (
     WHERE w.due <= ?1 ORDER BY w.due LIMIT ?2)
 """
 
+_ENDING_AFTER = """
+SELECT json_group_array(json_array(id, version, state)) FROM (
+    SELECT t.id, w.version, hex(w.state) AS state FROM watch AS w CROSS JOIN target AS t ON t.no = w.target
+    WHERE w.due > ?1 LIMIT ?2)
+"""
+
 _FORGET = """
 DELETE FROM watch WHERE target IN (SELECT target FROM watch WHERE due IS NULL AND forget_at <= ?1 LIMIT ?2)
 """
@@ -113,6 +119,15 @@ class SqliteBatches:
         free = [(id_, stored) for id_, stored in found if id_ not in self._leases]  # claimed meanwhile
         self._leases.update((id_, now_s + lease_s) for id_, _ in free)
         return free
+
+    async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:
+        """Watches whose windows end later than that."""
+
+        def work(connection: apsw.Connection) -> list[tuple[str, Stored]]:
+            found = _loaded.decode(connection.execute(_ENDING_AFTER, (due, limit)).get)
+            return [(id_, _stored(id_, version, state)) for id_, version, state in found]
+
+        return await self._database.read(work)
 
     async def forget(self, now: int, limit: int) -> int:
         """Remove watches without a window whose time has come."""
