@@ -133,7 +133,14 @@ METRICS = (
         None,
         "Turns of streams that had not taken their last event: they get the newest one later, and none in between.",
     ),
-    Definition("plaudit_events_behind", "gauge", None, "Events the slowest consumer has not acknowledged."),
+    Definition(
+        "plaudit_events_behind",
+        "gauge",
+        None,
+        "Events kept because the slowest consumer, the auditor or the notifier, has not acknowledged them some seconds "
+        "after they came; +Inf where nobody knows. Of more than 10,000 transactions at least so many. Up to 1,000 are "
+        "normal under load. Alert if it stays above.",
+    ),
     Definition(
         "plaudit_unreadable_events", "counter", None, "Events this version fails to read. Alert above 0."
     ),
@@ -193,7 +200,12 @@ METRICS = (
         "Windows that ended, by what came of them: `told`, `muted` by the owner's wish, `nothing` left to tell. "
         "`unowned`: taps on targets without an owner.",
     ),
-    Definition("plaudit_notifier_behind", "gauge", None, "Events the notifier has not taken in yet."),
+    Definition(
+        "plaudit_notifier_behind",
+        "gauge",
+        None,
+        "The same of the notifier alone: owners are not told of them yet. Alert if it stays above 0.",
+    ),
     Definition(
         "plaudit_pushes",
         "counter",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from plaudit.adapters.sqlite import log
 from plaudit.domain.cell import Transition
 from plaudit.domain.events import decode
 from tests.support.clock import ManualClock
@@ -122,3 +123,34 @@ async def test_positions_go_on_after_everything_was_trimmed(stores: Stores) -> N
     [(position, body)] = await stores.log.read("x", 10)
     assert position > last
     assert decode(body).target == "t3"
+
+
+async def test_how_far_a_consumer_is_behind_can_be_asked_of_each_and_of_the_slowest(stores: Stores) -> None:
+    async def behind(consumer: str | None) -> int:
+        return await stores.log.behind(consumer, await stores.log.end())
+
+    await commits(stores, 2)
+    assert await behind(None) == 2, "nobody is known, and it is all kept"
+    await stores.ledger.commit([cell(f"u{n}", toggle("ann")) for n in range(4)])
+    positions = [position for position, _ in await stores.log.read("x", 10)]
+    await stores.log.acknowledge("x", positions[3])
+    await stores.log.acknowledge("y", positions[0])
+    assert [await behind(who) for who in ("x", "y", "new", None)] == [2, 5, 6, 5]
+    earlier = await stores.log.end()
+    await commits(stores, 3, 2)
+    assert [await stores.log.behind(who, earlier) for who in ("x", "y", None)] == [2, 5, 5]
+    assert await behind("x") == 5
+    await stores.log.trim(10)
+    assert [await behind(who) for who in ("x", "y", None)] == [5, 8, 8]
+    await stores.log.acknowledge("x", await stores.log.end())
+    assert await behind("x") == 0
+    assert await stores.log.behind("x", 0) == 0
+
+
+async def test_of_very_many_events_at_least_so_many_are_told(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "LINES_COUNTED", 2)
+    for n in range(4):
+        await stores.ledger.commit([cell(f"t{n}-{m}", toggle("ann")) for m in range(3)])
+    assert await stores.log.behind("x", await stores.log.end()) == 3 + 3 + 1 + 1

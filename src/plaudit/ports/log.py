@@ -16,8 +16,9 @@ class EventLog(Protocol):
     async def trim(self, limit: int) -> int:
         """Forget about `limit` events that every known consumer has acknowledged; returns how many. 0: none is left."""
 
-    async def behind(self, consumer: str) -> int:
-        """How many events this consumer has not acknowledged."""
+    async def behind(self, consumer: str | None, end: int) -> int:
+        """How many events up to the position `end` this consumer has not acknowledged; None: the known one that has
+        acknowledged least. Of very many, at least so many."""
 
     async def end(self) -> int:
         """The position of the newest event; 0 if there never was one."""

@@ -16,6 +16,7 @@ from plaudit.domain.events import decode
 from plaudit.ports.audit import Audit, Drift
 from plaudit.ports.log import EventLog
 from plaudit.services.background import ended
+from plaudit.services.behind import Behind
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.audit")
@@ -38,13 +39,14 @@ class Auditor:
         self._events = events
         self._metrics = metrics
         self._every_s = every_s
-        self._behind = 0
+        self._kept = Behind(events, None, metrics, "plaudit_events_behind")
         self._large: dict[str, None] = {}  # the oldest first
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._metrics.gauge("plaudit_events_behind", lambda: self._behind)
-        self._tasks = [asyncio.create_task(self._run(look)) for look in (self.look, self.look_at_large)]
+        await self._events.acknowledge(CONSUMER, 0)  # from now on the log keeps what we have not seen
+        runs = (self._run(self.look), self._run(self.look_at_large), self._kept.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -66,7 +68,6 @@ class Auditor:
         """Look at the next events once, then let go of what has been looked at. Returns how long to rest (seconds)."""
         events = await self._events.read(CONSUMER, EVENTS_PER_LOOK)
         if not events:
-            self._behind = 0
             return 0.0
         found = await self._audit.drift(list(_targets(body for _, body in events)), MAX_ROWS)
         self._count(found.compared, found.drifted)
@@ -74,9 +75,9 @@ class Auditor:
             if len(self._large) < LARGE_WAITING:  # else it comes again with its next event
                 self._large.setdefault(target)
         await self._events.acknowledge(CONSUMER, events[-1][0])
-        self._behind = await self._events.behind(CONSUMER)
-        if self._behind > MAX_BEHIND:  # too busy to look at everything
-            await self._events.acknowledge(CONSUMER, await self._events.end())
+        end = await self._events.end()
+        if await self._events.behind(CONSUMER, end) > MAX_BEHIND:  # too busy to look at everything
+            await self._events.acknowledge(CONSUMER, end)
         while await self._events.trim(TRIM_AT_ONCE):
             pass
         return 0.0

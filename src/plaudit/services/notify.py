@@ -14,6 +14,7 @@ from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.log import EventLog
 from plaudit.services.background import ended
+from plaudit.services.behind import Behind
 from plaudit.services.tell import Tell, Turn
 from plaudit.telemetry import Metrics
 
@@ -36,19 +37,19 @@ class Notify:
         self._clock = clock
         self._metrics = metrics
         self._every_s = every_s
+        self._behind = Behind(events, CONSUMER, metrics, "plaudit_notifier_behind")
         self._read_up_to = 0
-        self._behind = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         await self._events.acknowledge(CONSUMER, 0)  # from now on the log keeps what we have not seen
-        self._metrics.gauge("plaudit_notifier_behind", lambda: self._behind)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(run) for run in (self._run(), self._behind.run())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop between two steps; the next start goes on."""
-        await ended(self._task)
+        for task in self._tasks:
+            await ended(task)
 
     async def _run(self) -> None:
         tidy_s = 0.0
@@ -73,7 +74,7 @@ class Notify:
         asked = self._clock.now_us()
         found = await self._events.read(CONSUMER, EVENTS_AT_ONCE)
         if not found:
-            self._read_up_to, self._behind = asked, 0
+            self._read_up_to = asked
             return False
         turn, events, unreadable, newest = Turn(), list[Committed](), list[Corrupt](), 0
         for _, body in found:
@@ -91,7 +92,6 @@ class Notify:
             log.error("an event cannot be read: %s", why)
         more = len(found) == EVENTS_AT_ONCE
         self._read_up_to = max(self._read_up_to, min(newest, asked)) if more else asked
-        self._behind = await self._events.behind(CONSUMER) if more else 0
         return more
 
     async def close(self) -> bool:

@@ -333,11 +333,11 @@ async def test_the_log_waits_for_the_notifier(stores: Stores, clock: ManualClock
     await stores.tap("t", set_to("ann", LIKE))
     auditor = Auditor(Fine(), stores.log, Metrics())
     await auditor.look()
-    assert await stores.log.behind("notify") == 2
+    assert await stores.log.behind("notify", await stores.log.end()) == 2
     await settle(notifier(stores, clock))
     await stores.tap("t", set_to("bob", LIKE))
     await auditor.look()
-    assert await stores.log.behind("notify") == 1
+    assert await stores.log.behind("notify", await stores.log.end()) == 1
 
 
 async def test_it_forgets_a_bounded_number_at_once(

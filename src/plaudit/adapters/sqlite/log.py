@@ -31,9 +31,14 @@ DELETE FROM event WHERE no <= (
 RETURNING events
 """
 
-_BEHIND = (
-    "SELECT coalesce(sum(events - max(0, min(events, ?2 + 1 - no * ?1))), 0) FROM event WHERE no >= ?2 / ?1"
-)
+_LEAST = "SELECT coalesce(min(position), -1) FROM consumer"
+
+# The first `?4` lines by the events in them, the others as one event each: there may be millions.
+_BEHIND = """
+SELECT coalesce(sum(events - max(0, min(events, ?2 + 1 - no * ?1))), 0) + coalesce(?3 / ?1 - max(no), 0)
+FROM (SELECT no, events FROM event WHERE no BETWEEN ?2 / ?1 AND ?3 / ?1 ORDER BY no LIMIT ?4)
+"""
+LINES_COUNTED = 10_000
 
 
 class SqliteLog:
@@ -73,12 +78,13 @@ class SqliteLog:
 
         return await self._database.write(work)
 
-    async def behind(self, consumer: str) -> int:
-        """How many events this consumer has not acknowledged."""
+    async def behind(self, consumer: str | None, end: int) -> int:
+        """How many events up to there this consumer, or the slowest one, has not acknowledged."""
+        asked = (_LEAST, ()) if consumer is None else (_ACKNOWLEDGED, (consumer,))
 
         def work(connection: apsw.Connection) -> int:
-            seen = connection.execute(_ACKNOWLEDGED, (consumer,)).get
-            return int(connection.execute(_BEHIND, (EVENTS_PER_LINE, seen)).get)
+            seen = connection.execute(*asked).get
+            return int(connection.execute(_BEHIND, (EVENTS_PER_LINE, seen, end, LINES_COUNTED)).get)
 
         return await self._database.read(work)
 
