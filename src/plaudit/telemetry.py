@@ -166,7 +166,8 @@ METRICS = (
         "plaudit_events_quarantined",
         "counter",
         "role",
-        "Cluster: events that could not be read or handled and were put aside. Alert above 0.",
+        "Events that could not be read or handled and were put aside; in the embedded profile targets and windows too. "
+        "Alert above 0.",
     ),
     Definition(
         "plaudit_consumer_retries",
@@ -332,9 +333,9 @@ class Metrics:
         """Count events that a worker of this role handled."""
         self.events_consumed[role] = self.events_consumed.get(role, 0) + count
 
-    def quarantined(self, role: str) -> None:
-        """Count an event put aside."""
-        self.events_quarantined[role] = self.events_quarantined.get(role, 0) + 1
+    def quarantined(self, role: str, count: int = 1) -> None:
+        """Count what was put aside."""
+        self.events_quarantined[role] = self.events_quarantined.get(role, 0) + count
 
     def retried(self, role: str) -> None:
         """Count a batch of events that failed and comes again."""

@@ -25,7 +25,7 @@ from tests.support.stores import Stores, sqlite_stores
 LATER_S = 31  # windows of 30 s have ended by then, and so have claims
 
 
-class Died(Exception):
+class Died(BaseException):
     """A process ends here."""
 
 

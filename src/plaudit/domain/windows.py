@@ -153,14 +153,20 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
         split = _grown(watch.cells.values(), split)
     total = sum(split.values())
     if not total:
-        return None, msgspec.structs.replace(_ended(watch), told=told)
+        return None, msgspec.structs.replace(ended(watch), told=told)
     for _, user, _ in reversed(live):
         told.pop(user, None)
         told[user] = now // SECOND
     told = dict(list(told.items())[-TOLD:])
     sample = tuple((user, code) for _, user, code in live[:SAMPLE])
-    after = msgspec.structs.replace(_ended(watch), level=watch.level + 1, message_at=now, told=told)
+    after = msgspec.structs.replace(ended(watch), level=watch.level + 1, message_at=now, told=told)
     return Draft(window.opened_at, total, split, sample), after
+
+
+def ended(watch: Watch) -> Watch:
+    """The watch without its window. Of the cells only what recognises repeated events stays."""
+    cells = {bucket: CellCounts(cell.seq, None, ()) for bucket, cell in watch.cells.items()}
+    return Watch(cells, None, watch.level, watch.message_at, watch.told) if watch.window else watch
 
 
 def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
@@ -201,7 +207,7 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
     seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
     news = [seen.at for seen in seen.values() if seen.now and not seen.before]
     if not news:
-        return _ended(after)
+        return ended(after)
     opened_at = _by_now(min(news), now)
     level, closes_at = _begun(after, opened_at, now, pace)
     # By how much the counts grew says nothing now: it has those in it who were told of.
@@ -248,7 +254,7 @@ def collapse_id(target: str, owner: str, window: int) -> str:
 
 def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
     if event.cause == "delete":
-        return _ended(watch)
+        return ended(watch)
     if event.cause == "erase":
         watch = _forget(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
@@ -318,12 +324,6 @@ def _begun(watch: Watch, opened_at: int, now: int, pace: Pace) -> tuple[int, int
     calm = not watch.message_at or since >= pace.calm_s * SECOND or watch.message_at > now + AHEAD
     level = 0 if calm else watch.level
     return level, opened_at + pace.windows_s[min(level, len(pace.windows_s) - 1)] * SECOND
-
-
-def _ended(watch: Watch) -> Watch:
-    """Without its window. Of the cells only what recognises repeated events stays."""
-    cells = {bucket: CellCounts(cell.seq, None, ()) for bucket, cell in watch.cells.items()}
-    return Watch(cells, None, watch.level, watch.message_at, watch.told) if watch.window else watch
 
 
 def _forget(watch: Watch, users: Iterable[str]) -> Watch:

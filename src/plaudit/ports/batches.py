@@ -2,8 +2,9 @@
 
 Fits one value with a version in any store that can compare and set: a row, or a value in Redis with a sorted set of due
 times in the same slot. The rules are in `plaudit.domain.windows`; a store knows none of them. All methods raise
-`Unavailable` and, where they write, `OutcomeUnknown`. A store that tells them apart means by the first that nothing
-happened; where none of it is the only copy, the first may stand for both. Load again and do it again: versions tell.
+`Unavailable`, `Corrupt` where a place cannot be read, and, where they write, `OutcomeUnknown`. A store that tells the
+first from the last means by it that nothing happened; where none of it is the only copy, the first may stand for both.
+Load again and do it again: versions tell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +50,9 @@ class Batches(Protocol):
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
         """Up to `limit` watches whose windows ended by `until`, the oldest first, for the caller alone for `lease_s`.
 
-        Found without going through the others. A claim ends with the window (see `save`), after `lease_s`, or with its
-        holder's death; then others may claim it. Whoever saves after that loses by version.
+        Found without going through the others. Those that cannot be read are left out, after a `Corrupt` that tells of
+        them. A claim ends with the window (see `save`), after `lease_s`, or with its holder's death; then others may
+        claim it. Whoever saves after that loses by version.
         """
 
     async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:

@@ -8,7 +8,10 @@ class EventLog(Protocol):
     acknowledges sees the same events again."""
 
     async def read(self, consumer: str, limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` (position, encoded event) after what this consumer acknowledged, oldest first."""
+        """Up to `limit` (position, encoded event) after what this consumer acknowledged, oldest first.
+
+        What cannot be read comes as an event that nobody can decode; where many may be lost, after one `Corrupt`.
+        """
 
     async def acknowledge(self, consumer: str, position: int) -> None:
         """This consumer is done with everything up to `position` (inclusive). Never moves back."""

@@ -15,6 +15,7 @@ from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import decode
 from plaudit.ports.audit import Audit, Drift
 from plaudit.ports.log import EventLog
+from plaudit.services.aside import Aside
 from plaudit.services.background import ended
 from plaudit.services.behind import Behind
 from plaudit.telemetry import Metrics
@@ -39,6 +40,7 @@ class Auditor:
         self._events = events
         self._metrics = metrics
         self._every_s = every_s
+        self._aside = Aside[str]("audit", lambda target: f"target {target}", metrics)
         self._kept = Behind(events, None, metrics, "plaudit_events_behind")
         self._large: dict[str, None] = {}  # the oldest first
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,18 +71,30 @@ class Auditor:
         events = await self._events.read(CONSUMER, EVENTS_PER_LOOK)
         if not events:
             return 0.0
-        found = await self._audit.drift(list(_targets(body for _, body in events)), MAX_ROWS)
+        try:
+            if targets := list(_targets(body for _, body in events)):
+                await self._aside.sift(targets, self._compare)
+            await self._events.acknowledge(CONSUMER, events[-1][0])
+        except Exception:
+            await self._let_go()
+            raise
+        await self._let_go()
+        return 0.0
+
+    async def _compare(self, targets: Sequence[str]) -> None:
+        found = await self._audit.drift(targets, MAX_ROWS)
         self._count(found.compared, found.drifted)
         for target in found.large:
             if len(self._large) < LARGE_WAITING:  # else it comes again with its next event
                 self._large.setdefault(target)
-        await self._events.acknowledge(CONSUMER, events[-1][0])
+
+    async def _let_go(self) -> None:
+        """Of what everybody has seen; and who cannot look at everything, for whatever reason, has some kept at most."""
         end = await self._events.end()
-        if await self._events.behind(CONSUMER, end) > MAX_BEHIND:  # too busy to look at everything
+        if await self._events.behind(CONSUMER, end) > MAX_BEHIND:
             await self._events.acknowledge(CONSUMER, end)
         while await self._events.trim(TRIM_AT_ONCE):
             pass
-        return 0.0
 
     async def look_at_large(self) -> float:
         """Compare the large target that waits for longest, if there is one. Returns how long to rest (seconds)."""

@@ -7,12 +7,14 @@ it simply goes on.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Self
 
 from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.clock import Clock
 from plaudit.ports.log import EventLog
+from plaudit.services.aside import Aside
 from plaudit.services.background import ended
 from plaudit.services.behind import Behind
 from plaudit.services.tell import Tell, Turn
@@ -38,7 +40,9 @@ class Notify:
         self._metrics = metrics
         self._every_s = every_s
         self._behind = Behind(events, CONSUMER, metrics, "plaudit_notifier_behind")
+        self._aside = Aside[str]("notify", lambda target: f"events of {target}", metrics)
         self._read_up_to = 0
+        self._tidy_s = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -52,22 +56,27 @@ class Notify:
             await ended(task)
 
     async def _run(self) -> None:
-        tidy_s = 0.0
         while True:
-            try:
-                more = await self.follow()
-                more |= await self.close()
-                if not more and self._clock.monotonic_s() >= tidy_s:
-                    more = await self._tell.tidy()
-                    if not more:
-                        tidy_s = self._clock.monotonic_s() + TIDY_EVERY_S
-                await asyncio.sleep(0 if more else self._every_s)
-            except PlauditError as error:
-                log.warning("notifications wait and will go on: %s", error)
-                await asyncio.sleep(RETRY_S)
-            except Exception:
-                log.exception("notifications wait and will go on")
-                await asyncio.sleep(RETRY_S)
+            more = failed = False
+            for step in (self.follow, self.close, self._tidy):  # none of them waits for one that fails
+                try:
+                    more |= await step()
+                except PlauditError as error:
+                    failed = True
+                    log.warning("notifications wait and will go on: %s", error)
+                except Exception:
+                    failed = True
+                    log.exception("notifications wait and will go on")
+            await asyncio.sleep(RETRY_S if failed else 0 if more else self._every_s)
+
+    async def _tidy(self) -> bool:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._tidy_s:
+            return False
+        self._tidy_s = now_s + TIDY_EVERY_S
+        if more := await self._tell.tidy():
+            self._tidy_s = now_s
+        return more
 
     async def follow(self) -> bool:
         """Take the next events into watches; whether there are more."""
@@ -76,15 +85,24 @@ class Notify:
         if not found:
             self._read_up_to = asked
             return False
-        turn, events, unreadable, newest = Turn(), list[Committed](), list[Corrupt](), 0
+        turn, by_target, unreadable, newest = Turn(), dict[str, list[Committed]](), list[Corrupt](), 0
         for _, body in found:
             try:
-                events.append(event := decode(body))
+                event = decode(body)
+                by_target.setdefault(event.target, []).append(event)
                 newest = max([newest, *(transition.at for transition in event.transitions)])
             except Corrupt as error:  # passed over, or nothing after it would ever be seen
                 unreadable.append(error)
             await turn.over()
-        if await self._tell.take(events):
+        lost = False
+
+        async def take(targets: Sequence[str]) -> None:
+            nonlocal lost
+            lost |= await self._tell.take(event for target in targets for event in by_target[target])
+
+        if by_target:
+            await self._aside.sift(list(by_target), take)
+        if lost:
             return True  # somebody else was faster: read the same again
         await self._events.acknowledge(CONSUMER, found[-1][0])
         self._metrics.unreadable_events += len(unreadable)  # now that they do not come again

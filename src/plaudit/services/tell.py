@@ -25,6 +25,7 @@ from plaudit.domain.windows import (
     checked,
     close,
     collapse_id,
+    ended,
     follow,
     forget_at,
     latest_end,
@@ -38,6 +39,7 @@ from plaudit.ports.directory import Directory, Profile
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters, Reactions
 from plaudit.ports.notifications import Address, Audience, Channel, Device, Inbox, Notification
+from plaudit.services.aside import Aside
 from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.notify")
@@ -96,6 +98,7 @@ class Tell:
         self._channels = frozenset(channels)
         self._made = made
         self._at_once = at_once
+        self._aside = Aside[tuple[str, Stored]]("notify", lambda due: f"the window of {due[0]}", metrics)
 
     async def take(self, events: Iterable[Committed]) -> bool:
         """Fold these events into watches and save those that changed; whether any had been changed by others
@@ -129,8 +132,12 @@ class Tell:
     async def close(self, until: int) -> bool:
         """Make messages of windows that ended by `until` (microseconds UTC); whether there may be more."""
         due = await self._batches.claim(until, LEASE_S, self._at_once)
-        if not due:
-            return False
+        if due and (untold := await self._aside.sift(due, lambda some: self._end(some, until))):
+            await self._save([self._change(name, s, ended(s.watch)) for name, s in untold], Turn())
+        return bool(due)
+
+    async def _end(self, due: Sequence[tuple[str, Stored]], until: int) -> None:
+        """Make messages of these windows, but those that turn out to be open for longer."""
         names = [name for name, _ in due]
         targets, told = await asyncio.gather(self._counters.targets(names), self._recalled(names))
         owners = sorted({owner for target in targets.values() if (owner := owner_of(target))})
@@ -165,7 +172,6 @@ class Tell:
             else:
                 ready.append(_Ready(name, registration, owner, draft))
         await self._tell(ready, changes, now, turn)
-        return True
 
     async def tidy(self) -> bool:
         """End some windows that a clock which was ahead made end too late, and remove some watches that have nothing to

@@ -1,30 +1,37 @@
 """A page of the file that cannot be read: what needs it fails and says so, and everything else goes on."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from plaudit.adapters.sqlite import inspect
+from plaudit.adapters.sqlite import Database, inspect
+from plaudit.domain.errors import Corrupt
+from plaudit.services import notify as service
+from plaudit.telemetry import Metrics
 from tests.support.api import REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
-from tests.support.stores import sqlite_stores
-from tests.support.taps import toggle
+from tests.support.notifying import OWNER, notifier, own, settle
+from tests.support.scraped import value
+from tests.support.stores import Stores, sqlite_stores, stores_on
+from tests.support.taps import LIKE, set_to, toggle
+from tests.support.wait import happens
 
 GOOD = tuple(f"good{n}" for n in range(30))
-USERS = 60  # of each target: more than a page of rows
 
 
 async def fill(folder: Path, *targets: str) -> None:
-    """Targets with pages of rows of their own, and a file that was closed."""
+    """Targets with pages of rows of their own, two hundred each, and a file that was closed."""
     async with sqlite_stores(folder, ManualClock()) as stores:
         for target in targets:
-            await stores.tap(target, *(toggle(f"{target}-u{n}") for n in range(USERS)))
+            for n in range(100, 300, 100):
+                await stores.tap(target, *(toggle(f"{target}-u{m}") for m in range(n, n + 100)))
 
 
 async def put(api: Api, target: str, status: int) -> str:
-    headers = api.host | {"Plaudit-User": f"{target}-u30"}
+    headers = api.host | {"Plaudit-User": f"{target}-u200"}
     body = {"target_id": target, "reaction_type": "love"}
     answer = await api.call("PUT", REACTIONS, headers=headers, json=body, status=status)
     if status == 500:
@@ -36,7 +43,7 @@ async def test_taps_on_other_targets_are_stored_and_the_damage_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(tmp_path, *GOOD[:15], "bad", *GOOD[15:])
-    damage(tmp_path / "plaudit.db", "reaction_row", b"bad-u30")
+    damage(tmp_path / "plaudit.db", "reaction_row", b"bad-u200")
     async with open_api(tmp_path) as api:
         for _ in range(3):
             await asyncio.gather(put(api, "bad", 500), *(put(api, target, 200) for target in GOOD))
@@ -50,3 +57,102 @@ async def test_taps_on_other_targets_are_stored_and_the_damage_is_counted(
     assert "taps on bad cannot be stored" in caplog.text
     assert "taps are refused until it works again" not in caplog.text
     assert inspect(tmp_path, 10, 10, 1.0).fault, "the doctor sees it, to whom the alert sends people"
+
+
+WATCHED = tuple(f"watched{n}" for n in range(60))
+
+
+async def told(stores: Stores) -> set[str]:
+    return {message.target for message in await stores.inbox.page(OWNER, None, 100)}
+
+
+async def open_windows(folder: Path) -> ManualClock:
+    """Sixty targets of one owner, each with a window and more rows than a page holds; the file is closed."""
+    clock = ManualClock()
+    async with sqlite_stores(folder, clock) as stores:
+        await own(stores, *WATCHED)
+        notify = notifier(stores, clock)
+        for target in WATCHED:
+            await stores.tap(target, *(set_to(f"{target}-u{n}", LIKE) for n in range(60)))
+        await settle(notify)
+    return clock
+
+
+@pytest.mark.parametrize("table", ["watch", "reaction_row"])
+async def test_owners_of_other_targets_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    """The notifier as it runs: what it has taken in is to be told, and what comes is to be taken in."""
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    clock = await open_windows(tmp_path)
+    damage(tmp_path / "plaudit.db", table, b"watched30-u59")
+    clock.advance(31)
+    metrics = Metrics()
+    async with Database(tmp_path) as database:
+        database.found_damage = metrics.found_damage
+        stores = stores_on(database, clock)
+        async with notifier(stores, clock, metrics=metrics):
+
+            async def others_told() -> bool:
+                return len(await told(stores)) >= len(WATCHED) - 5
+
+            await happens(others_told, "messages of all but a page of watches")
+            assert "watched30" not in await told(stores)
+            for target in WATCHED:
+                with suppress(Corrupt):  # where its row would be
+                    await stores.tap(target, set_to("late", LIKE))
+
+            async def all_taken() -> bool:
+                return await stores.log.behind("notify", await stores.log.end()) == 0
+
+            await happens(all_taken, "the end of the log")
+            clock.advance(301)
+            await stores.tap("watched0", set_to("later", LIKE))
+
+            async def told_again() -> bool:
+                return len(await stores.inbox.page(OWNER, None, 500)) >= 2 * (len(WATCHED) - 5)
+
+            await happens(told_again, "the next messages of the others")
+    assert metrics.damaged_reads > 0
+    if table == "watch":
+        assert "quarantined events of watched30: Corrupt" in caplog.text
+        assert caplog.text.count("cannot be read; its owner is not told") >= 1
+    else:
+        assert "quarantined the window of watched30: Corrupt" in caplog.text
+    assert value(metrics, "plaudit_events_quarantined_total", role="notify") >= 1
+
+
+@pytest.mark.parametrize("what", ["a line", "a page"])
+async def test_events_behind_damaged_ones_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    clock, metrics = ManualClock(), Metrics()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await own(stores, *WATCHED)
+        for target in WATCHED:
+            await stores.tap(target, set_to(f"{target}-fan", LIKE))
+    if what == "a page":
+        damage(tmp_path / "plaudit.db", "event", b"watched30-fan")
+    async with Database(tmp_path) as database:
+        if what == "a line":
+            sql = "UPDATE event SET bodies = x'c1' WHERE instr(bodies, 'watched30-fan')"
+            await database.write(lambda connection: connection.execute(sql).fetchall())
+        stores = stores_on(database, clock)
+        async with notifier(stores, clock, metrics=metrics):
+            await happens(lambda: taken(stores), "the end of the log")
+            clock.advance(31)
+            await stores.tap("watched0", set_to("late", LIKE))
+
+            async def others_told() -> bool:
+                return len(await told(stores)) >= len(WATCHED) - (1 if what == "a line" else 25)
+
+            await happens(others_told, "messages of all whose events can be read")
+        assert {"watched0", "watched59"} <= await told(stores)
+        assert "watched30" not in await told(stores)
+    assert metrics.unreadable_events == 1
+
+
+async def taken(stores: Stores) -> bool:
+    """Whether the notifier has acknowledged everything."""
+    return await stores.log.read("notify", 1) == []

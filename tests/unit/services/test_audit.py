@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -11,10 +12,11 @@ from plaudit.adapters.sqlite import Database, SqliteAudit, inspect
 from plaudit.adapters.sqlite import audit as counting
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.audit import Compared, Drift
-from plaudit.services import audit
+from plaudit.services import aside, audit
 from plaudit.services.audit import Auditor
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
+from tests.support.damage import damage
 from tests.support.notifying import notifier
 from tests.support.stores import Stores, stores_on
 from tests.support.taps import toggle
@@ -25,6 +27,7 @@ from tests.support.wait import happens
 async def auditing(folder: Path) -> AsyncIterator[tuple[Stores, Auditor, Metrics]]:
     async with Database(folder) as database:
         stores, metrics = stores_on(database, ManualClock()), Metrics()
+        await stores.log.acknowledge(audit.CONSUMER, 0)  # as it does at its start
         yield stores, Auditor(SqliteAudit(database), stores.log, metrics), metrics
 
 
@@ -139,13 +142,17 @@ async def test_large_targets_that_wait_to_be_compared_are_bounded(
         assert metrics.audited == 2
 
 
-async def test_no_failure_ends_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_failure_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(aside, "PAUSE_S", 0.0)
+
     class Broken:
         calls = 0
 
         async def drift(self, targets: object, max_rows: int) -> Compared:
             self.calls += 1
-            if self.calls == 1:
+            if self.calls <= 3:
                 raise RuntimeError("a mistake of ours")
             return Compared(1, [], [])
 
@@ -161,6 +168,35 @@ async def test_no_failure_ends_it(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
             await happens(let_go, "the end of what was looked at")
         assert "a mistake of ours" in caplog.text
+
+
+async def test_a_target_that_cannot_be_read_is_put_aside_and_the_others_are_compared(tmp_path: Path) -> None:
+    async with auditing(tmp_path) as (stores, _, _):
+        for target in ("a", "bad", "b"):
+            for n in range(100, 300, 100):  # more than two pages
+                await stores.tap(target, *(toggle(f"{target}-u{m}") for m in range(n, n + 100)))
+    damage(tmp_path / "plaudit.db", "reaction_row", b"bad-u200")
+    async with auditing(tmp_path) as (stores, auditor, metrics):
+        await auditor.look()
+        assert (metrics.audited, metrics.drift, metrics.events_quarantined["audit"]) == (2, 0, 1)
+        assert await stores.log.read("somebody new", 10) == []
+
+
+async def test_an_auditor_that_cannot_look_at_anything_does_not_have_all_events_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_BEHIND", 3)
+
+    async def fail(*_: object) -> None:
+        raise Unavailable("this read always fails")
+
+    async with auditing(tmp_path) as (stores, auditor, _):
+        monkeypatch.setattr(auditor, "_audit", SimpleNamespace(drift=fail))
+        for n in range(5):
+            await stores.tap(f"t{n}", toggle("ann"))
+            with pytest.raises(Unavailable):
+                await auditor.look()
+        assert len(await stores.log.read("somebody new", 10)) == 1
 
 
 @pytest.mark.parametrize(("within_s", "compared", "drifted", "uncounted"), [(10.0, 3, 1, 0), (0.0, 1, 0, 2)])

@@ -45,8 +45,15 @@ LEFT JOIN watch AS w ON w.target = t.no
 _DUE = """
 SELECT json_group_array(json_array(id, version, state)) FROM (
     SELECT t.id, w.version, hex(w.state) AS state FROM watch AS w CROSS JOIN target AS t ON t.no = w.target
-    WHERE w.due <= ?1 ORDER BY w.due LIMIT ?2)
+    WHERE w.due <= ?1 AND w.target NOT IN (SELECT value FROM json_each(?3)) ORDER BY w.due LIMIT ?2)
 """
+
+# The index alone.
+_DUE_NUMBERS = "SELECT target FROM watch WHERE due <= ?1 ORDER BY due LIMIT ?2"
+
+_ONE = (
+    "SELECT t.id, hex(w.state) FROM watch AS w CROSS JOIN target AS t ON t.no = w.target WHERE w.target = ?"
+)
 
 _ENDING_AFTER = """
 SELECT json_group_array(json_array(id, version, state)) FROM (
@@ -66,6 +73,7 @@ class SqliteBatches:
         self._database = database
         self._clock = clock
         self._leases: dict[str, float] = {}  # target -> when it ends, in monotonic seconds
+        self._damaged: frozenset[int] = frozenset()  # numbers of targets whose watches cannot be read
 
     async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
         """Those that are stored."""
@@ -105,13 +113,19 @@ class SqliteBatches:
         return lost
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
-        """Watches whose windows have ended, but those that are claimed."""
+        """Watches whose windows have ended, but those that are claimed. Raises `Corrupt` once for damaged ones; from
+        then on they are left out."""
         now_s = self._clock.monotonic_s()
         self._leases = {target: end for target, end in self._leases.items() if end > now_s}
         leased = frozenset(self._leases)
 
         def work(connection: apsw.Connection) -> list[tuple[str, Stored]]:
-            found = _loaded.decode(connection.execute(_DUE, (until, limit + len(leased))).get)
+            most, damaged = limit + len(leased), self._damaged
+            try:
+                found = _loaded.decode(connection.execute(_DUE, (until, most, _encode(damaged).decode())).get)
+            except apsw.CorruptError:
+                self._damaged = damaged | _unreadable(connection, until, most + len(damaged))
+                raise
             free = [line for line in found if line[0] not in leased][:limit]
             return [(id_, _stored(id_, version, state)) for id_, version, state in free]
 
@@ -141,6 +155,21 @@ class SqliteBatches:
             return connection.changes()
 
         return await self._database.write(work) if await self._database.read(look) else 0
+
+
+def _unreadable(connection: apsw.Connection, until: int, limit: int) -> set[int]:
+    """The numbers of those that are due and cannot be read."""
+    found = set()
+    for (no,) in connection.execute(_DUE_NUMBERS, (until, limit)):
+        try:
+            connection.execute(_ONE, (no,)).fetchall()
+        except apsw.CorruptError:
+            found.add(no)
+            log.error(
+                "the watch of target no. %s cannot be read; its owner is not told until a backup is restored",
+                no,
+            )
+    return found
 
 
 def _stored(target: str, version: int, state: str) -> Stored:

@@ -15,6 +15,10 @@ _ACKNOWLEDGED = "SELECT coalesce((SELECT position FROM consumer WHERE name = ?),
 
 _READ = "SELECT no, bodies FROM event WHERE no >= ? ORDER BY no"
 
+_NEXT = "SELECT no FROM event WHERE no >= ? ORDER BY no LIMIT 1"
+
+_NEWEST = "SELECT seq FROM sqlite_sequence WHERE name = 'event'"
+
 _ACKNOWLEDGE = """
 INSERT INTO consumer (name, position) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)
@@ -46,18 +50,28 @@ class SqliteLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._goes_on: dict[
+            int, int
+        ] = {}  # after which position a place is damaged, and the last position in it
 
     async def read(self, consumer: str, limit: int) -> list[tuple[int, bytes]]:
-        """Events this consumer has not acknowledged, oldest first."""
+        """Events this consumer has not acknowledged, oldest first. Of a line that cannot be read nobody knows them: it
+        comes as one event that cannot be read either, and so do lines in a damaged place, once that has been told."""
 
         def work(connection: apsw.Connection) -> list[tuple[int, bytes]]:
             seen = connection.execute(_ACKNOWLEDGED, (consumer,)).get
+            if seen in self._goes_on:
+                return [(self._goes_on[seen], b"")]
             found: list[tuple[int, bytes]] = []
-            for no, bodies in connection.execute(_READ, (seen // EVENTS_PER_LINE,)):
-                first = no * EVENTS_PER_LINE
-                found += [(at, body) for at, body in enumerate(_bodies.decode(bodies), first) if at > seen]
-                if len(found) >= limit:
-                    break
+            try:
+                for no, bodies in connection.execute(_READ, (seen // EVENTS_PER_LINE,)):
+                    found += [(at, body) for at, body in _events(no, bodies) if at > seen]
+                    if len(found) >= limit:
+                        break
+            except apsw.CorruptError:
+                if not found:
+                    self._goes_on[seen] = _beyond(connection, seen)
+                    raise
             return found[:limit]
 
         return await self._database.read(work)
@@ -92,7 +106,29 @@ class SqliteLog:
         """The position of the newest event, or a little beyond."""
 
         def work(connection: apsw.Connection) -> int:
-            no = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").get
+            no = connection.execute(_NEWEST).get
             return 0 if no is None else int(no) * EVENTS_PER_LINE + EVENTS_PER_LINE - 1
 
         return await self._database.read(work)
+
+
+def _events(no: int, bodies: bytes) -> list[tuple[int, bytes]]:
+    """The events of a line by position."""
+    first = no * EVENTS_PER_LINE
+    try:
+        return list(enumerate(_bodies.decode(bodies), first))
+    except msgspec.MsgspecError:
+        return [(first + EVENTS_PER_LINE - 1, b"")]
+
+
+def _beyond(connection: apsw.Connection, seen: int) -> int:
+    """The last position before the next line that can be read, or before the end: found by ever larger steps."""
+    newest = int(connection.execute(_NEWEST).get or 0)
+    no, step = seen // EVENTS_PER_LINE + 2, 1
+    while no <= newest:
+        try:
+            found = connection.execute(_NEXT, (no,)).get
+            return (no if found is None else int(found)) * EVENTS_PER_LINE - 1
+        except apsw.CorruptError:
+            no, step = no + step, 2 * step
+    return newest * EVENTS_PER_LINE + EVENTS_PER_LINE - 1

@@ -1,0 +1,109 @@
+"""What fails alone is put aside, and nothing else."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from plaudit.domain.errors import Corrupt, Overloaded, Unavailable
+from plaudit.services import aside as service
+from plaudit.services.aside import MOST, Aside
+from plaudit.telemetry import Metrics
+from tests.support.scraped import value
+
+
+@pytest.fixture(autouse=True)
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it paused, which takes no time."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await sleep(0)
+
+    monkeypatch.setattr("plaudit.services.aside.asyncio.sleep", noted)
+    return pauses
+
+
+class Work:
+    """Numbers, some of which cannot be handled."""
+
+    def __init__(self, fails: Callable[[int], bool], error: type[Exception] = Corrupt) -> None:
+        self.fails = fails
+        self.error = error
+        self.done: list[int] = []
+        self.calls = 0
+        self.metrics = Metrics()
+        self.aside = Aside[int]("audit", lambda n: f"number {n}", self.metrics)
+
+    async def handle(self, items: Sequence[int]) -> None:
+        self.calls += 1
+        if any(map(self.fails, items)):
+            raise self.error("not this one")
+        self.done += items
+
+    async def sift(self, items: Sequence[int]) -> list[int]:
+        return await self.aside.sift(items, self.handle)
+
+    @property
+    def quarantined(self) -> float:
+        return value(self.metrics, "plaudit_events_quarantined_total", role="audit")
+
+
+async def test_where_all_works_nothing_is_searched_for() -> None:
+    work = Work(lambda _: False)
+    assert await work.sift(range(1000)) == []
+    assert (work.calls, work.quarantined) == (1, 0), "the series is there before anything is counted"
+
+
+@pytest.mark.parametrize("error", [Corrupt, RuntimeError])
+async def test_what_fails_alone_is_named_counted_and_put_aside(
+    error: type[Exception], caplog: pytest.LogCaptureFixture, paused: list[float]
+) -> None:
+    work = Work(lambda n: n in (3, 700), error)
+    assert await work.sift(range(1000)) == [3, 700]
+    assert sorted(work.done) == [n for n in range(1000) if n not in (3, 700)]
+    assert work.calls < 60
+    assert work.quarantined == 2
+    assert paused == ([service.PAUSE_S] * 4 if error is RuntimeError else []), "a damaged place stays so"
+    assert f"audit: quarantined number 700: {error.__name__}: not this one" in caplog.text
+
+
+async def test_who_works_at_the_third_try_is_not_put_aside() -> None:
+    left = [2]
+
+    def fails(_: int) -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    assert await Work(fails).sift([1]) == []
+
+
+@pytest.mark.parametrize("error", [Unavailable, Overloaded, TimeoutError])
+async def test_what_is_away_is_waited_for(error: type[Exception]) -> None:
+    work = Work(lambda n: n == 3, error)
+    with pytest.raises(error):
+        await work.sift(range(10))
+    assert work.quarantined == 0
+
+
+async def test_where_nothing_works_for_long_it_is_more_likely_us() -> None:
+    broken = Work(lambda _: True)
+    with pytest.raises(Corrupt):
+        await broken.sift(range(10_000))
+    assert broken.quarantined == 0
+    assert broken.calls < 5 * MOST
+    for n in range(MOST):
+        assert await broken.sift([n]) == [n]
+    for _ in range(3):
+        with pytest.raises(Corrupt):
+            await broken.sift([MOST])
+    assert broken.quarantined == MOST
+    broken.fails = lambda n: n == MOST
+    assert await broken.sift([MOST, MOST + 1]) == [MOST], "and once something works it goes on"
+
+
+async def test_many_are_put_aside_as_long_as_anything_works() -> None:
+    work = Work(lambda n: n > 0)
+    assert await work.sift(range(1000)) == list(range(1, 1000))
