@@ -4,11 +4,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plaudit.telemetry import Metrics
 
-Series = tuple[str, frozenset[tuple[str, str]]]
+Labels = frozenset[tuple[str, str]]
+Scrape = dict[tuple[str, Labels], float]  # by name and labels
 
 
-def scraped(metrics: Metrics) -> dict[Series, float]:
-    """The value of every series, by its name and its labels."""
+def scraped(metrics: Metrics) -> Scrape:
+    """The value of every series."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(metrics.render().decode())
