@@ -30,23 +30,86 @@ def test_hover_opens_and_leaving_closes(board: Open, target: str) -> None:
     picker(one, target).wait_for(state="hidden")
 
 
-def test_a_long_press_opens_and_is_no_tap(board: Open, target: str) -> None:
-    one = board(has_touch=True, is_mobile=True, viewport={"width": 360, "height": 640})
-    one.open([target], "alice").ready()
-    box = one.main(target).bounding_box()
+class Finger:
+    """One finger on the screen of a phone. The page is long enough to be scrolled."""
+
+    def __init__(self, one: Board) -> None:
+        one.page.evaluate("document.body.style.minHeight = '3000px'")
+        self.page = one.page
+        self.session = one.context.new_cdp_session(one.page)
+        self.at = (0.0, 0.0)
+
+    def down(self, on: Locator) -> None:
+        self.at = middle(on)
+        self.send("touchStart")
+
+    def slide(self, to: tuple[float, float], steps: int = 10) -> None:
+        (x, y), (to_x, to_y) = self.at, to
+        for step in range(1, steps + 1):
+            self.at = (x + (to_x - x) * step / steps, y + (to_y - y) * step / steps)
+            self.send("touchMove")
+            self.page.wait_for_timeout(16)
+
+    def up(self) -> None:
+        self.send("touchEnd")
+
+    def send(self, kind: str) -> None:
+        points = [] if kind == "touchEnd" else [{"x": self.at[0], "y": self.at[1]}]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def middle(of: Locator) -> tuple[float, float]:
+    box = of.bounding_box()
     assert box
-    finger = one.context.new_cdp_session(one.page)
-    point = {"x": box["x"] + 20, "y": box["y"] + 20}
-    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
-    picker(one, target).wait_for()
-    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    one.page.wait_for_timeout(100)
-    assert one.shown(target)["own"] is None
-    one.bar(target).locator(".choice[aria-label=Wow]").tap()
-    one.until(target, "wow", 1)
-    one.main(target).tap()
-    one.until(target, None, 0)
-    assert not picker(one, target).is_visible(), "a short tap is a tap"
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture
+def phone(board: Open, target: str) -> Board:
+    one = board(has_touch=True, is_mobile=True, viewport={"width": 360, "height": 640})
+    return one.open([target], "alice").ready()
+
+
+def test_a_long_press_opens_and_is_no_tap(phone: Board, target: str) -> None:
+    finger = Finger(phone)
+    finger.down(phone.main(target))
+    picker(phone, target).wait_for()
+    finger.up()
+    phone.page.wait_for_timeout(100)
+    assert phone.shown(target)["own"] is None
+    phone.bar(target).locator(".choice[aria-label=Wow]").tap()
+    phone.until(target, "wow", 1)
+    phone.main(target).tap()
+    phone.until(target, None, 0)
+    assert not picker(phone, target).is_visible(), "a short tap is a tap"
+
+
+def test_after_a_long_press_one_may_slide_onto_a_choice(phone: Board, target: str) -> None:
+    finger = Finger(phone)
+    finger.down(phone.main(target))
+    picker(phone, target).wait_for()
+    wow = phone.bar(target).locator(".choice[aria-label=Wow]")
+    finger.slide(middle(wow))
+    assert phone.page.evaluate("scrollY") == 0
+    assert wow.locator(".tip").evaluate("tip => getComputedStyle(tip).opacity") == "1", "it says what it is"
+    finger.up()
+    phone.until(target, "wow", 1)
+    assert not picker(phone, target).is_visible()
+    phone.main(target).press("Enter")
+    phone.until(target, None, 0)
+
+
+def test_a_long_press_that_ends_elsewhere_leaves_the_picker(phone: Board, target: str) -> None:
+    finger = Finger(phone)
+    finger.down(phone.main(target))
+    picker(phone, target).wait_for()
+    x, y = finger.at
+    finger.slide((x, y + 60))
+    finger.up()
+    assert picker(phone, target).is_visible()
+    assert phone.page.evaluate("scrollY") == 0
+    phone.main(target).press("Enter")
+    phone.until(target, "like", 1)
 
 
 def test_the_keyboard_reaches_everything(board: Open, target: str) -> None:

@@ -1,6 +1,7 @@
 /**
  * The picker of a bar: every reaction that may be given, above everything else on the page. Opens on hover, a long
- * press, an arrow key or its button; closes with Escape, a choice, or when pointer and focus are elsewhere.
+ * press, an arrow key or its button; closes with Escape, a choice, or when pointer and focus are elsewhere. A finger
+ * that opened it may slide to its choice.
  */
 
 import { button, emoji, make, setAttribute } from "./dom.js";
@@ -24,9 +25,10 @@ const SHEET = sheetOf(`
   border-radius:9px;background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;
   pointer-events:none;opacity:0}
 :dir(rtl)>.tip{translate:50% -4px}
-.choice:is(:hover,:focus-visible) .tip{opacity:1}
+.choice:is(:hover,:focus-visible,.under) .tip{opacity:1}
+.choice.under .emoji{transform:scale(1.25) translateY(-3px)}
 @media(hover:hover){.choice:hover .emoji{transform:scale(1.25) translateY(-3px)}}
-@media(prefers-reduced-motion:reduce){.choice:hover .emoji{transform:none}}
+@media(prefers-reduced-motion:reduce){.choice:is(:hover,.under) .emoji{transform:none}}
 @media(forced-colors:active){.choice[aria-pressed=true]{background:Highlight;forced-color-adjust:none}
   .tip{border:1px solid}}
 `);
@@ -68,11 +70,20 @@ export class Picker {
       this.#longPressed = false;
       if (pointerType === "mouse") return clearTimeout(this.#timer);
       this.#later(() => {
-        this.#longPressed = true;
         this.open(false);
+        this.#longPressed = open === this;
       }, LONG_PRESS_MS);
     });
     for (const type of ["pointerup", "pointercancel"]) react.addEventListener(type, () => clearTimeout(this.#timer));
+    // After a long press the finger may slide onto a choice and let go there, and the page stays where it is.
+    react.addEventListener("touchmove", (event) => {
+      if (!this.#longPressed) return;
+      event.preventDefault();
+      this.#under(event.targetTouches[0]);
+    }, { passive: false });
+    for (const type of ["touchend", "touchcancel"]) {
+      react.addEventListener(type, (event) => this.#longPressed && this.#letGo(/** @type {TouchEvent} */ (event)));
+    }
     react.addEventListener("contextmenu", (event) => this.#longPressed && event.preventDefault());
     split.addEventListener("keydown", (event) => this.#key(event));
     split.addEventListener("focusout", ({ relatedTarget }) => {
@@ -86,6 +97,25 @@ export class Picker {
     this.#longPressed = false;
     if (!took) this.close();
     return took;
+  }
+
+  /** The long press is over: what is under the finger is chosen. @param {TouchEvent} event */
+  #letGo(event) {
+    this.#longPressed = false;
+    const choice = this.#under(event.changedTouches[0]);
+    choice?.classList.remove("under");
+    if (event.type === "touchcancel") return;
+    event.preventDefault(); // no click comes
+    choice?.click();
+  }
+
+  /** Marks the choice at this point. @param {Touch} touch */
+  #under({ clientX, clientY }) {
+    const root = /** @type {ShadowRoot} */ (this.split.getRootNode());
+    const there = root.elementFromPoint(clientX, clientY);
+    const found = this.#choices.find((choice) => choice.contains(there));
+    for (const choice of this.#choices) choice.classList.toggle("under", choice === found);
+    return found;
   }
 
   /** Opens it, or closes it. @param {boolean} focus whether the keyboard goes there */
@@ -159,6 +189,7 @@ export class Picker {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
+    this.#longPressed = false; // a pen may leave without a click
     const { key } = event;
     const forward = this.split.matches(":dir(rtl)") ? "ArrowLeft" : "ArrowRight";
     const arrow = key.startsWith("Arrow");
