@@ -15,6 +15,13 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Board]
 
+CHAT = """() => {
+  globalThis.chat = document.createElement("div");
+  chat.style.cssText = "block-size: 60px; overflow: auto";
+  for (let line = 0; line < 50; line += 1) chat.append(Object.assign(document.createElement("p"), {textContent: line}));
+  document.body.append(chat);
+  document.body.style.minHeight = "2000px";
+}"""
 FOCUSED = "bar => bar.shadowRoot.activeElement?.ariaLabel"
 
 
@@ -174,6 +181,61 @@ def test_one_picker_at_a_time_and_a_press_elsewhere_closes(board: Open) -> None:
     picker(one, targets[0]).wait_for()
     one.bar(targets[0]).locator(".more").click()
     picker(one, targets[0]).wait_for(state="hidden")
+
+
+def test_a_click_on_the_button_keeps_what_hovering_opened(board: Open, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    more = one.bar(target).locator(".more")
+    more.hover()
+    picker(one, target).wait_for()
+    more.click()
+    assert picker(one, target).is_visible()
+    more.click()
+    picker(one, target).wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("keyboard", [False, True])
+def test_what_scrolls_elsewhere_leaves_it_open(board: Open, target: str, keyboard: bool) -> None:
+    one = board(viewport={"width": 800, "height": 500}).open([target], "alice").ready()
+    one.page.evaluate(CHAT)
+    if keyboard:
+        one.main(target).press("ArrowDown")
+    else:
+        one.bar(target).locator(".more").click()
+    picker(one, target).wait_for()
+    one.page.evaluate("chat.scrollTop = 100")
+    one.page.wait_for_timeout(100)
+    assert picker(one, target).is_visible()
+    one.page.evaluate("scrollTo(0, 20)")
+    picker(one, target).wait_for(state="hidden")
+
+
+def test_it_closes_when_the_box_around_the_bar_scrolls(board: Open, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.page.evaluate("""() => {
+      const around = document.querySelector("main");
+      around.style.cssText = "block-size: 250px; overflow: auto";
+      around.append(Object.assign(document.createElement("div"), {style: "block-size: 900px"}));
+    }""")
+    one.bar(target).locator(".more").click()
+    picker(one, target).wait_for()
+    one.page.evaluate("document.querySelector('main').scrollTop = 20")
+    picker(one, target).wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("place", ["html", "plaudit-bar"])
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_it_is_at_its_bar_under_zoom(board: Open, target: str, place: str, direction: str) -> None:
+    one = board(viewport={"width": 1200, "height": 700}, reduced_motion="reduce")
+    one.open([target], "alice", direction=direction).ready()
+    one.page.evaluate("place => { document.querySelector(place).style.zoom = 1.5; }", place)
+    one.bar(target).locator(".more").click()
+    box, bar = picker(one, target).bounding_box(), one.bar(target).locator(".split").bounding_box()
+    assert box
+    assert bar
+    assert abs(box["y"] + box["height"] - bar["y"]) < 1, "just above it"
+    edge = 0 if direction == "ltr" else 1
+    assert abs(box["x"] + edge * box["width"] - bar["x"] - edge * bar["width"]) < 1
 
 
 @pytest.mark.parametrize("count", [1, 15])

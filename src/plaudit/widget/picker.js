@@ -42,6 +42,10 @@ export class Picker {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #longPressed = false;
+  /** Whether nobody asked for it: a pointer passed by. */
+  #hovered = false;
+  /** Where the bar was when it opened. */
+  #at = "";
   /** @type {HTMLButtonElement[]} */
   #choices = [];
   #box = make("div", { part: "picker", class: "picker", id: "picker", role: "toolbar", popover: "manual" });
@@ -61,7 +65,11 @@ export class Picker {
     split.append(this.#box);
     /** @type {ShadowRoot} */ (split.getRootNode()).adoptedStyleSheets.push(SHEET);
     split.addEventListener("pointerenter", ({ pointerType }) => {
-      if (pointerType === "mouse") this.#later(() => this.open(false), HOVER_MS);
+      if (pointerType !== "mouse") return;
+      this.#later(() => {
+        this.#hovered = open !== this;
+        this.open(false);
+      }, HOVER_MS);
     });
     split.addEventListener("pointerleave", ({ pointerType }) => {
       if (pointerType === "mouse") this.#later(() => this.#box.matches(":focus-within") || this.close(), LEAVE_MS);
@@ -118,10 +126,14 @@ export class Picker {
     return found;
   }
 
-  /** Opens it, or closes it. @param {boolean} focus whether the keyboard goes there */
+  /**
+   * Opens it, or closes it. What only hovering opened stays: that is what the click was for.
+   * @param {boolean} focus whether the keyboard goes there
+   */
   toggle(focus) {
-    if (open === this) this.close();
+    if (open === this && !this.#hovered) this.close();
     else this.open(focus);
+    this.#hovered = false;
   }
 
   /** @param {boolean} focus whether the keyboard goes there */
@@ -178,13 +190,25 @@ export class Picker {
 
   /** Above the bar, below it where there is no room, and inside the window. */
   #place() {
-    const { style, offsetWidth: width, offsetHeight: height } = this.#box;
+    const zoom = this.#box.currentCSSZoom ?? 1; // what is measured is on the screen, what is set is before the zoom
+    const [width, height] = [this.#box.offsetWidth * zoom, this.#box.offsetHeight * zoom];
     const bar = this.split.getBoundingClientRect();
     const room = document.documentElement.clientWidth - width - EDGE_PX;
     const start = this.split.matches(":dir(rtl)") ? bar.right - width : bar.left;
     const above = bar.top - height;
-    style.left = `${Math.max(EDGE_PX, Math.min(start, room))}px`;
-    style.top = `${above < 4 * EDGE_PX ? bar.bottom : above}px`;
+    this.#box.style.left = `${Math.max(EDGE_PX, Math.min(start, room)) / zoom}px`;
+    this.#box.style.top = `${(above < 4 * EDGE_PX ? bar.bottom : above) / zoom}px`;
+    this.#at = this.#where();
+  }
+
+  #where() {
+    const { x, y } = this.split.getBoundingClientRect();
+    return `${x} ${y}`;
+  }
+
+  /** Something scrolled: the bar, or what is elsewhere on the page. */
+  scrolled() {
+    if (this.#where() !== this.#at) this.close();
   }
 
   /** @param {KeyboardEvent} event */
@@ -219,6 +243,6 @@ const outside = {
     open?.close();
   },
   pointerdown: (event) => open?.has(event.composedPath()) || open?.close(),
-  scroll: () => open?.close(),
+  scroll: () => open?.scrolled(),
   resize: () => open?.close(),
 };
