@@ -202,3 +202,10 @@ class Service:
         counts = item["counts"]
         reactions = {name: count for name, count in counts["reactions"].items() if count}
         return {"own": item["reaction"], "total": counts["total"], "reactions": reactions}
+
+
+def middle(of: Locator) -> tuple[float, float]:
+    """Where one would press it."""
+    box = of.bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

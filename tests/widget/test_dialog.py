@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route
 
-from tests.widget.board import Board, Service
+from tests.widget.board import Board, Service, middle
 
 pytestmark = pytest.mark.browser
 
@@ -156,3 +156,46 @@ def test_a_stranger_may_look(board: Open, service: Service, target: str) -> None
     one = board().open([target]).ready()
     open_dialog(one, target)
     one.wait(lambda: one.bar(target).locator(".name").all_inner_texts() == ["\u2068Bob Okafor\u2069"])
+
+
+def test_two_clicks_open_one_dialog_however_slow_it_comes(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target)
+    one = board()
+    held: list[Route] = []
+    one.page.route("**/dialog.js", lambda route: held.append(route))
+    one.open([target], "alice").ready()
+    count = one.bar(target).locator(".count")
+    count.click()
+    one.wait(lambda: len(held) == 1)
+    count.click()
+    held[0].continue_()
+    dialogs = one.bar(target).locator("dialog")
+    dialogs.first.wait_for()
+    one.page.wait_for_timeout(100)
+    assert dialogs.count() == 1
+    one.page.keyboard.press("Escape")
+    dialogs.first.wait_for(state="detached")
+    x, y = middle(count)
+    one.page.mouse.dblclick(x, y, delay=30)
+    dialogs.first.wait_for()
+    one.page.wait_for_timeout(100)
+    assert dialogs.count() == 1, "the second click of two is not one beside it"
+    one.page.mouse.click(3, 3)
+    dialogs.first.wait_for(state="detached")
+
+
+def test_a_selection_that_ends_beside_the_dialog_leaves_it(
+    board: Open, service: Service, target: str
+) -> None:
+    service.tap("bob", target)
+    one = board().open([target], "alice").ready()
+    open_dialog(one, target)
+    name = one.bar(target).locator(".reactor:not(.ghost) .name")
+    name.wait_for()
+    x, y = middle(name)
+    one.page.mouse.move(x, y)
+    one.page.mouse.down()
+    one.page.mouse.move(5, y, steps=4)
+    one.page.mouse.up()
+    one.page.wait_for_timeout(100)
+    assert one.bar(target).locator("dialog").count() == 1

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator
 
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
-from tests.widget.board import Board
+from tests.widget.board import Board, middle
 
 pytestmark = pytest.mark.browser
 
@@ -63,12 +63,6 @@ class Finger:
     def send(self, kind: str) -> None:
         points = [] if kind == "touchEnd" else [{"x": self.at[0], "y": self.at[1]}]
         self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-
-def middle(of: Locator) -> tuple[float, float]:
-    box = of.bounding_box()
-    assert box
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 @pytest.fixture

@@ -55,9 +55,9 @@ const SHEET = sheetOf(`
 /** @typedef {{user: import("./state.js").User, reaction: string, reacted_at: string}} Reactor */
 /** @typedef {{session: Session, target: string, words: import("./texts.js").Words, pictures: string[]}} About */
 
-/** Opens the list. @param {HTMLElement} bar gets the dialog @param {About} about */
+/** Opens the list, once. @param {HTMLElement} bar gets the dialog @param {About} about */
 export function openDialog(bar, about) {
-  new Dialog(bar, about).open();
+  if (!bar.querySelector("dialog")) new Dialog(bar, about).open();
 }
 
 class Dialog {
@@ -100,7 +100,12 @@ class Dialog {
       this.#growing.disconnect();
       this.box.remove();
     });
-    this.box.addEventListener("click", ({ target }) => target === this.box && this.box.close()); // beside the box
+    // A click beside the box; not a selection that ends there, nor the second half of the double click that opened it.
+    let pressed = false;
+    this.box.addEventListener("pointerdown", ({ target }) => { pressed = target === this.box; });
+    this.box.addEventListener("click", ({ target, detail }) => {
+      if (target === this.box && pressed && detail < 2) this.box.close();
+    });
     // As high as the list will be, so that nothing jumps when it comes.
     this.box.style.setProperty("--rows", String(Math.max(4, this.#shown().total)));
     this.bar.append(this.box);
