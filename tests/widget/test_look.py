@@ -86,6 +86,28 @@ def test_what_is_touched_is_big_enough_and_inside(board: Open, liked: list[str],
         one.page.keyboard.press("Escape")
 
 
+HEIGHTS = "[...document.querySelectorAll('plaudit-bar')].map(bar => bar.offsetHeight)"
+
+
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_a_tap_moves_nothing_below_the_bar(board: Open, service: Service, width: int) -> None:
+    targets = [fresh("look:") for _ in range(3)]
+    service.tap("bob", targets[1])
+    for user in ("bob", "emi", "carol"):
+        service.tap(user, targets[2], "like" if user == "bob" else "love")
+    one = board(viewport={"width": width, "height": 700}).open(targets, "alice").ready()
+    assert one.page.evaluate(HEIGHTS) == [FINGER_PX] * 3
+    for target in targets:
+        one.main(target).click()
+    one.until(targets[2], "like", 4)
+    one.page.wait_for_function(AS_YOU, arg=targets)
+    assert one.page.evaluate(HEIGHTS) == [FINGER_PX] * 3
+
+
+AS_YOU = """targets => targets.every(target => document.querySelector(`plaudit-bar[target="${target}"]`).shadowRoot
+  .querySelector(".sentence").textContent.startsWith("You"))"""
+
+
 def test_a_zoom_of_two_hundred_percent_cuts_nothing_off(board: Open, liked: list[str]) -> None:
     one = board(viewport={"width": 640, "height": 700}).open(liked, "alice").ready()
     one.page.evaluate("document.documentElement.style.zoom = 2")

@@ -36,14 +36,14 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 @keyframes late{from{opacity:0}}
 .emoji{font-family:var(--plaudit-emoji-font,"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif);
   font-size:1.25em;line-height:1;font-weight:400;font-variant-emoji:emoji}
-.label{white-space:nowrap}
-.count{flex:1 1 240px;gap:6px;max-inline-size:max-content;padding-inline:6px;text-align:start}
+.split{max-inline-size:100%}
+.label,.sentence{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.count{flex:1 1 8em;gap:6px;max-inline-size:max-content;padding-inline:6px;text-align:start}
 .stack{display:flex}
 .stack .emoji{font-size:1.1em}
 .stack .emoji+.emoji{margin-inline-start:-.15em}
 .total{font-weight:600;font-variant-numeric:tabular-nums}
-.sentence{color:color-mix(in srgb,currentColor 78%,transparent);overflow:hidden;display:-webkit-box;
-  -webkit-box-orient:vertical;-webkit-line-clamp:3;overflow-wrap:anywhere}
+.sentence{color:color-mix(in srgb,currentColor 78%,transparent)}
 :host([compact]) :is(.label,.sentence){display:none}
 :host([compact]) .react{padding-inline:12px}
 .note{position:absolute;z-index:1;inset-block-start:100%;inset-inline-start:0;max-inline-size:100%;padding:6px 12px;
