@@ -5,15 +5,17 @@ anew. Other fonts draw other letters, so a picture may differ in a few percent o
 """
 
 import base64
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from tests.support.api import fresh
+from tests.support.server import ServerProcess
 from tests.widget.board import Board, Service
 
 pytestmark = pytest.mark.browser
@@ -106,6 +108,42 @@ def test_a_tap_moves_nothing_below_the_bar(board: Open, service: Service, width:
 
 AS_YOU = """targets => targets.every(target => document.querySelector(`plaudit-bar[target="${target}"]`).shadowRoot
   .querySelector(".sentence").textContent.startsWith("You"))"""
+
+
+def inside(of: Locator, width: float) -> bool:
+    """Whether all of it is on a screen of that width."""
+    box = of.bounding_box()
+    assert box
+    return box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+LONG = ["Felicitations to everybody involved", "Thank you very much indeed", "Insightful", "Celebrate"]
+
+
+@pytest.mark.parametrize(("direction", "zoom"), [("ltr", 1), ("rtl", 1), ("ltr", 1.5)])
+def test_long_labels_stay_inside(board: Open, tmp_path: Path, direction: str, zoom: float) -> None:
+    labels = [*LONG, *(f"Number {n}" for n in range(5, 12)), "Ship it as soon as possible please"]
+    reactions = [
+        {"code": code, "name": f"r{code}", "emoji": "👏", "label": label}
+        for code, label in enumerate(labels, 1)
+    ]
+    env = {"PLAUDIT_REACTIONS": json.dumps(reactions), "PLAUDIT_TYPES": json.dumps([{"name": "post"}])}
+    with ServerProcess(tmp_path / "data", env=env) as server:
+        target = fresh("look:")
+        one = board(server, viewport={"width": 320, "height": 560}, reduced_motion="reduce")
+        one.open([target], "alice", direction=direction).ready()
+        one.page.evaluate("zoom => { document.documentElement.style.zoom = zoom; }", zoom)
+        one.main(target).click()
+        one.until(target, "r1", 1)
+        assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert one.page.evaluate(SMALL, FINGER_PX) == []
+        one.bar(target).locator(".more").click()
+        choices = one.bar(target).locator(".choice")
+        assert inside(one.bar(target).locator(".picker"), 320)
+        for at in range(len(labels)):
+            choices.nth(at).hover()
+            assert inside(choices.nth(at).locator(".tip"), 320)
+        one.close()
 
 
 def test_a_zoom_of_two_hundred_percent_cuts_nothing_off(board: Open, liked: list[str]) -> None:

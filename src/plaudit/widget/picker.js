@@ -13,7 +13,7 @@ const LONG_PRESS_MS = 400;
 const EDGE_PX = 8;
 
 const SHEET = sheetOf(`
-.picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,100vw - 16px);
+.picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,var(--room));
   border-radius:28px;overflow:visible}
 .picker:popover-open{display:flex;animation:rise .14s ease-out}
 @keyframes rise{from{opacity:0;transform:translateY(6px) scale(.96)}}
@@ -21,10 +21,9 @@ const SHEET = sheetOf(`
 .choice .emoji{display:block;font-size:30px;transition:transform .12s ease-out}
 .choice[aria-pressed=true]{background:color-mix(in srgb,var(--accent) 20%,transparent)}
 .choice:focus-visible{outline-offset:-2px;border-radius:50%}
-.tip{position:absolute;inset-block-end:100%;inset-inline-start:50%;translate:-50% -4px;padding:2px 9px;
-  border-radius:9px;background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;
-  pointer-events:none;opacity:0}
-:dir(rtl)>.tip{translate:50% -4px}
+.tip{position:absolute;inset:auto auto 100% 0;max-inline-size:var(--room);padding:2px 9px;border-radius:9px;
+  background:var(--text);color:var(--surface);font-size:13px;font-weight:600;white-space:nowrap;overflow:hidden;
+  text-overflow:ellipsis;pointer-events:none;opacity:0}
 .choice:is(:hover,:focus-visible,.under) .tip{opacity:1}
 .choice.under .emoji{transform:scale(1.25) translateY(-3px)}
 @media(hover:hover){.choice:hover .emoji{transform:scale(1.25) translateY(-3px)}}
@@ -188,16 +187,28 @@ export class Picker {
     this.#box.replaceChildren(...this.#choices);
   }
 
-  /** Above the bar, below it where there is no room, and inside the window. */
+  /** Above the bar, below it where there is no room, and inside the window. So are the names of the choices. */
   #place() {
-    const zoom = this.#box.currentCSSZoom ?? 1; // what is measured is on the screen, what is set is before the zoom
-    const [width, height] = [this.#box.offsetWidth * zoom, this.#box.offsetHeight * zoom];
+    const { style, currentCSSZoom: zoom = 1 } = this.#box;
+    // What is measured is on the screen, what is set is zoomed.
+    const [wide, edge] = [document.documentElement.clientWidth / zoom, EDGE_PX / zoom];
+    style.setProperty("--room", `${wide - 2 * edge}px`);
+    const { offsetWidth, offsetHeight } = this.#box;
+    const inside = (/** @type {number} */ at, /** @type {number} */ width) => {
+      return Math.max(edge, Math.min(at, wide - width - edge));
+    };
     const bar = this.split.getBoundingClientRect();
-    const room = document.documentElement.clientWidth - width - EDGE_PX;
-    const start = this.split.matches(":dir(rtl)") ? bar.right - width : bar.left;
-    const above = bar.top - height;
-    this.#box.style.left = `${Math.max(EDGE_PX, Math.min(start, room)) / zoom}px`;
-    this.#box.style.top = `${(above < 4 * EDGE_PX ? bar.bottom : above) / zoom}px`;
+    const rtl = this.split.matches(":dir(rtl)");
+    const left = inside(rtl ? bar.right / zoom - offsetWidth : bar.left / zoom, offsetWidth);
+    const above = bar.top / zoom - offsetHeight;
+    for (const choice of this.#choices) {
+      const tip = /** @type {HTMLElement} */ (choice.lastChild);
+      const at = left + choice.offsetLeft;
+      const over = inside(at + (choice.offsetWidth - tip.offsetWidth) / 2, tip.offsetWidth);
+      tip.style.translate = `${over - at}px -4px`; // which lays out nothing, so that the next one can be measured
+    }
+    style.left = `${left}px`;
+    style.top = `${above < 4 * edge ? bar.bottom / zoom : above}px`;
     this.#at = this.#where();
   }
 
