@@ -199,3 +199,16 @@ def test_a_selection_that_ends_beside_the_dialog_leaves_it(
     one.page.mouse.up()
     one.page.wait_for_timeout(100)
     assert one.bar(target).locator("dialog").count() == 1
+
+
+def test_the_dialog_is_on_its_way_before_the_click(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target)
+    one = board().open([target], "alice").ready()
+
+    def asked() -> bool:
+        return any(sent.url.endswith("/dialog.js") for sent in one.requests)
+
+    one.main(target).hover()
+    assert not asked()
+    one.bar(target).locator(".count").hover()
+    one.wait(asked)

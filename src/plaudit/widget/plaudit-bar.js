@@ -31,6 +31,7 @@ const dirty = new Set();
 /** @type {typeof import("./picker.js").Picker | undefined} */
 let PickerClass;
 const loadPicker = () => import("./picker.js").then(({ Picker }) => { PickerClass = Picker; }, () => {});
+const loadDialog = () => import("./dialog.js").catch(() => ({ openDialog: null }));
 
 const viewport = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) /** @type {PlauditBar} */ (target).isNear = isIntersecting;
@@ -80,7 +81,10 @@ export class PlauditBar extends HTMLElement {
     this.#react.addEventListener("click", () => this.#tap());
     this.#more.addEventListener("click", (event) => void this.openPicker(event.detail === 0)); // 0: by the keyboard
     this.#count.addEventListener("click", () => void this.openDialog());
-    for (const type of ["pointerover", "focusin"]) this.#split.addEventListener(type, () => this.#makePicker());
+    for (const type of ["pointerover", "focusin"]) {
+      this.#split.addEventListener(type, () => this.#makePicker());
+      this.#count.addEventListener(type, loadDialog);
+    }
   }
 
   /**
@@ -188,7 +192,7 @@ export class PlauditBar extends HTMLElement {
 
   /** Open the list of those who reacted. */
   async openDialog() {
-    const { openDialog } = await import("./dialog.js").catch(() => ({ openDialog: null }));
+    const { openDialog } = await loadDialog();
     const session = this.#session, words = this.#words, { pictures = [] } = settings;
     if (!session || !words) return;
     if (openDialog) openDialog(this.#bar, { session, target: this.#target, words, pictures });
