@@ -151,6 +151,18 @@ def test_a_list_that_cannot_be_loaded_says_so_and_tries_again(
     one.wait(lambda: one.bar(target).locator(".reactor:not(.ghost)").count() == 1)
 
 
+def test_a_list_whose_module_does_not_come_says_so(board: Open, service: Service, target: str) -> None:
+    service.tap("bob", target)
+    one = board()
+    one.failures_expected = True
+    one.page.route("**/dialog.js", lambda route: route.abort())
+    one.open([target], "alice").ready()
+    one.bar(target).locator(".count").click()
+    note = one.bar(target).locator(".note")
+    note.wait_for()
+    assert note.inner_text() == "That did not work."
+
+
 def test_a_stranger_may_look(board: Open, service: Service, target: str) -> None:
     service.tap("bob", target, "love")
     one = board().open([target]).ready()

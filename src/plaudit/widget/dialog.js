@@ -10,7 +10,14 @@ import { isolated } from "./texts.js";
 
 const PAGE = 30;
 /** English, for languages that lack it. @type {Record<string, string>} */
-const EN = { all: "All", close: "Close", more: "Show more", nobody: "Nobody has reacted yet.", again: "Try again" };
+const EN = {
+  all: "All",
+  close: "Close",
+  more: "Show more",
+  nobody: "Nobody has reacted yet.",
+  unreachable: "The list cannot be loaded now.",
+  again: "Try again",
+};
 /** Seconds of each unit, longest first. @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
 const HUES = 12;
@@ -204,7 +211,7 @@ class Dialog {
     } catch {
       if (signal.aborted) return;
       if (!cursor) this.#list.replaceChildren();
-      this.#end.replaceChildren(make("p", { class: "word", role: "alert" }, this.words.say("unreachable")));
+      this.#end.replaceChildren(make("p", { class: "word", role: "alert" }, this.#say("unreachable")));
       this.#moreButton("again", () => this.#grow(reaction, cursor, seen, signal));
     }
     setAttribute(this.#panel, "aria-busy", null);

@@ -31,7 +31,7 @@ const dirty = new Set();
 /** @type {typeof import("./picker.js").Picker | undefined} */
 let PickerClass;
 const loadPicker = () => import("./picker.js").then(({ Picker }) => { PickerClass = Picker; }, () => {});
-const loadDialog = () => import("./dialog.js").catch(() => ({ openDialog: null }));
+const loadDialog = () => import("./dialog.js").catch(() => null);
 
 const viewport = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) /** @type {PlauditBar} */ (target).isNear = isIntersecting;
@@ -163,8 +163,8 @@ export class PlauditBar extends HTMLElement {
   attributeChangedCallback(name) {
     if (!bars.has(this)) return;
     if (name === "lang") this.#speak();
-    else if (name === "label") this.changed();
-    else this.#attach();
+    this.#attach();
+    this.changed();
   }
 
   /** React as the user: a reaction's name, or null for none. Shown at once. @param {string | null} reaction */
@@ -192,11 +192,11 @@ export class PlauditBar extends HTMLElement {
 
   /** Open the list of those who reacted. */
   async openDialog() {
-    const { openDialog } = await loadDialog();
+    const dialog = await loadDialog();
     const session = this.#session, words = this.#words, { pictures = [] } = settings;
     if (!session || !words) return;
-    if (openDialog) openDialog(this.#bar, { session, target: this.#target, words, pictures });
-    else this.#show(words.say("unreachable"));
+    if (dialog) dialog.openDialog(this.#bar, { session, target: this.#target, words, pictures });
+    else this.#show(words.say("failed"));
   }
 
   /** Ask the service for this target anew. */

@@ -29,7 +29,6 @@ const en = {
   target_not_granted: "You cannot react here.",
   signedOut: "Sign in again to react.",
   failed: "That did not work.",
-  unreachable: "The list cannot be loaded now.",
 };
 
 const LANGUAGES = new Set(["ar", "de", "es", "fr", "ja"]);
