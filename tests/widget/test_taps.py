@@ -196,6 +196,46 @@ def test_a_refusal_rolls_back_and_says_why(board: Open, service: Service, target
     assert len(one.taps()) == sent, "a closed target is not asked again"
 
 
+def closed_card(board: Open, service: Service, target: str) -> Board:
+    """A closed target on a card that cuts off what leaves it."""
+    service.call("PUT", f"/targets/{target}", {"target_type": "post", "closed": True})
+    one = board(viewport={"width": 390, "height": 600}).open([target], "alice").ready()
+    one.page.evaluate("document.querySelector('article').style.overflow = 'hidden'")
+    return one
+
+
+@pytest.mark.parametrize("part", ["react", "more"])
+def test_a_closed_target_says_why_and_every_time(
+    board: Open, service: Service, target: str, part: str
+) -> None:
+    one = closed_card(board, service, target)
+    bar = one.bar(target)
+    bar.evaluate(WATCH_STATUS)
+    button = bar.locator(f".{part}")
+    button.click(force=True)  # it is disabled, as far as aria goes
+    note = bar.locator(".note")
+    note.wait_for()
+    assert note.inner_text() == "Reactions are closed here."
+    box, card = note.bounding_box(), one.page.locator("article").bounding_box()
+    assert box
+    assert card
+    assert box["y"] + box["height"] <= card["y"] + card["height"]
+    one.page.wait_for_function("() => said.length === 1")
+    button.click(force=True)
+    one.page.wait_for_function("() => said.length === 2")
+    assert one.page.evaluate("said") == ["Reactions are closed here."] * 2
+    assert not bar.locator(".picker").is_visible()
+
+
+# What a live region says: each text that comes in place of another.
+WATCH_STATUS = """bar => {
+  globalThis.said = [];
+  const status = bar.shadowRoot.querySelector(".status");
+  new MutationObserver(() => { if (status.textContent) said.push(status.textContent); })
+    .observe(status, {childList: true, characterData: true, subtree: true});
+}"""
+
+
 def test_a_closed_target_lets_go(board: Open, service: Service, target: str) -> None:
     service.tap("alice", target, "love")
     service.call("PUT", f"/targets/{target}", {"target_type": "post", "closed": True})

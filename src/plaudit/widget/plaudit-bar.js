@@ -183,8 +183,9 @@ export class PlauditBar extends HTMLElement {
     });
   }
 
-  /** Open the picker. @param {boolean} [focus] whether the keyboard goes there */
+  /** Open the picker, or say why nothing may be given. @param {boolean} [focus] whether the keyboard goes there */
   async openPicker(focus = true) {
+    if (this.#entry?.closed) return this.#show(this.#words?.say("target_closed") ?? "");
     await (PickerClass ?? loadPicker());
     this.#makePicker();
     this.#picker?.toggle(focus);
@@ -274,7 +275,7 @@ export class PlauditBar extends HTMLElement {
     const { own } = shown(this.#entry.state);
     const offered = this.#offered()[0];
     if (own !== null) this.react(null);
-    else if (this.#entry.closed) this.#show(this.#words?.say("target_closed") ?? "");
+    else if (this.#entry.closed) void this.openPicker(); // which says why
     else if (offered) this.react(offered.name);
   }
 
@@ -364,6 +365,7 @@ export class PlauditBar extends HTMLElement {
   /** To a screen reader: of many, the last. @param {(words: import("./texts.js").Words) => string} text */
   #say(text) {
     clearTimeout(this.#sayTimer);
+    setText(this.#status, ""); // the same text again is said again
     this.#saidMs = Date.now();
     this.#sayTimer = setTimeout(() => this.#words && setText(this.#status, text(this.#words)), SAY_MS);
   }

@@ -46,8 +46,7 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .sentence{color:color-mix(in srgb,currentColor 78%,transparent)}
 :host([compact]) :is(.label,.sentence){display:none}
 :host([compact]) .react{padding-inline:12px}
-.note{position:absolute;z-index:1;inset-block-start:100%;inset-inline-start:0;max-inline-size:100%;padding:6px 12px;
-  border-radius:10px;font-size:.93em}
+.note{padding:6px 12px;border-radius:10px;font-size:.93em}
 .note,.picker,.dialog{color:var(--text);background:var(--surface);border:1px solid var(--line);
   box-shadow:0 4px 24px #0000002e}
 .status{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
