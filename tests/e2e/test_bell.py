@@ -173,6 +173,14 @@ def test_a_refused_token_is_renewed_once(browser: Browser, server: ServerProcess
     bell.close()
 
 
+def test_a_page_may_load_it_twice(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "oona")
+    with bell.page.expect_response("**/widget/0/plaudit-bell.js"):
+        bell.page.add_script_tag(url="/widget/0/plaudit-bell.js", type="module")
+    bell.label("Notifications")
+    bell.close()
+
+
 def test_what_another_user_was_told_is_gone_at_once(browser: Browser, server: ServerProcess) -> None:
     change = (
         "token => { const bell = document.querySelector('plaudit-bell'); bell.token = token;"
