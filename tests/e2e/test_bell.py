@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.support.server import ServerProcess
 
@@ -25,6 +25,20 @@ PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta name="v
   document.documentElement.style.colorScheme = "{scheme}";
   document.querySelector("plaudit-bell").token = async (how) => {{ window.asked.push(how); return "{token}"; }};
 </script></html>"""
+
+
+PIXEL = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
+LOADED = """() => [...document.querySelector("plaudit-bell").shadowRoot.querySelectorAll("img")]
+  .every(picture => picture.naturalWidth)"""
+
+
+def told(id_: str, **other: Any) -> dict[str, Any]:
+    """One message as the service tells it."""
+    person = {"id": "ann", "name": "Ann", "avatar_url": None}
+    return {
+        "id": id_, "target_id": "post:1", "text": f"Ann reacted ({id_})", "reactions": {"like": 1},
+        "at": "2026-01-02T03:04:05Z", "read": True, "sample": [person], **other,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +261,45 @@ def test_it_is_accessible_and_fits(
         ".filter(e => e.offsetParent).map(e => e.getBoundingClientRect()).map(r => [r.width, r.height])"
     )
     assert all(w >= 44 and h >= 44 for w, h in sizes), sizes
+    bell.close()
+
+
+def test_pictures_come_from_where_the_page_allows(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "ovid", bypass_csp=True)
+    asked: list[Request] = []
+
+    def picture(route: Route) -> None:
+        asked.append(route.request)
+        route.fulfill(body=PIXEL, content_type="image/svg+xml")
+
+    bell.page.route("**/faces/*", picture)
+    pictures = {
+        "ann": "/faces/ann.svg",
+        "ben": "https://cdn.example/faces/ben.svg",
+        "cy": "//x.example/faces/c",
+    }
+    people = [{"id": name, "name": name, "avatar_url": url} for name, url in pictures.items()]
+    page = {
+        "unread": 0,
+        "next_cursor": None,
+        "notifications": [told(one["id"], sample=[one]) for one in people],
+    }
+    bell.page.route("**/me/notifications?*", lambda route: route.fulfill(json=page))
+    bell.button.click()
+    letters = bell.page.locator("plaudit-bell span.picture")
+    expect(bell.page.locator("plaudit-bell img")).to_have_count(1)
+    assert letters.all_inner_texts() == ["B", "C"]
+    bell.page.evaluate(
+        "document.querySelector('plaudit-bell').setAttribute('pictures', 'https://cdn.example')"
+    )
+    bell.page.keyboard.press("Escape")
+    bell.button.click()
+    expect(bell.page.locator("plaudit-bell img")).to_have_count(2)
+    assert letters.all_inner_texts() == ["C"]
+    bell.page.wait_for_function(LOADED)
+    urls = {request.url for request in asked}
+    assert urls == {f"{server.url}/faces/ann.svg", "https://cdn.example/faces/ben.svg"}
+    assert [request for request in asked if "referer" in request.headers] == []
     bell.close()
 
 

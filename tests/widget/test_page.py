@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Request, Route
 
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
@@ -263,6 +263,32 @@ def test_a_page_on_another_origin(board: Open, tmp_path: Path, target: str) -> N
         one.pick(target, "Wow")
         one.until(target, "wow", 2)
         one.requests = [sent for sent in one.requests if not sent.url.startswith("http://localhost")]
+        one.close()
+
+
+def test_a_path_of_a_picture_is_on_the_site_of_the_page(board: Open, tmp_path: Path, target: str) -> None:
+    with ServerProcess(tmp_path / "data", env={"PLAUDIT_CORS_ORIGINS": '["*"]'}) as server:
+        service = Service(server)
+        service.call("PUT", "/users/bob", {"name": "Bob", "avatar_url": "/faces/bob.png"})
+        service.tap("bob", target)
+        one = board(server)
+        one.failures_expected = True  # there is no icon for the tab
+        site = f"http://localhost:{server.port}"
+        one.page.goto(f"{site}/healthz")
+        asked: list[Request] = []
+
+        def picture(route: Route) -> None:
+            asked.append(route.request)
+            route.fulfill(body=b"GIF89a", content_type="image/gif")
+
+        one.page.route("**/faces/*", picture)
+        one.page.evaluate(FOREIGN, [f"{server.url}/widget/plaudit-bar.js", target, server.token("alice")])
+        one.ready()
+        one.bar(target).locator(".count").click()
+        one.wait(lambda: len(asked) == 1)
+        assert asked[0].url == f"{site}/faces/bob.png"
+        assert "referer" not in asked[0].headers
+        one.requests = [sent for sent in one.requests if not sent.url.startswith(site)]
         one.close()
 
 

@@ -3,6 +3,8 @@
  * it too.
  */
 
+import { FACES } from "./faces.js";
+
 const WORDS = {
   en: {
     title: "Notifications", none: "Nothing yet. Reactions to what you share will show up here.", more: "Older",
@@ -22,7 +24,7 @@ export function wordsOf(locale) {
   return lang in WORDS ? { ...WORDS[/** @type {"en" | "de"} */ (lang)], lang: locale } : { ...WORDS.en, lang: "en" };
 }
 
-const STYLE = `
+const STYLE = `${FACES}
 :host{--accent:var(--plaudit-accent,light-dark(#0a58ca,#8ab8ff));--surface:var(--plaudit-surface,light-dark(#fff,#262a33));
 --text:var(--plaudit-text,light-dark(#1b1f29,#eceef4));--line:var(--plaudit-line,light-dark(#0000001f,#ffffff29));
 --quiet:light-dark(#565d6b,#aeb4c2);--badge:light-dark(#c4162f,#ff8593);--on-badge:light-dark(#fff,#2b0006);
@@ -43,8 +45,7 @@ h2{flex:1;margin:0;font-size:1.05em}
 .item{display:flex;gap:12px;align-items:flex-start;inline-size:100%;padding:12px 16px;text-align:start;color:inherit;text-decoration:none;overflow-wrap:anywhere}
 .item.unread{background:color-mix(in srgb,var(--accent) 9%,transparent)}
 @media(hover:hover){.item:hover{background:color-mix(in srgb,currentColor 7%,transparent)}}
-.face{flex:none;display:grid;place-items:center;inline-size:38px;block-size:38px;border-radius:50%;overflow:hidden;background:color-mix(in srgb,var(--accent) 22%,transparent);font-weight:700}
-.face img{inline-size:100%;block-size:100%;object-fit:cover}
+.item .picture{inline-size:38px;block-size:38px}
 .words{flex:1;min-inline-size:0}
 .text{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:4;overflow:hidden}
 .unread .text{font-weight:600}

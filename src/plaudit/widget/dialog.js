@@ -1,9 +1,9 @@
 /**
- * Who reacted: a tab for each reaction, and a list that grows as one scrolls. Names and pictures come from users, so
- * they are text, and addresses of pictures only from the page, the service, or origins that the page allows.
+ * Who reacted: a tab for each reaction, and a list that grows as one scrolls. Names come from users, so they are text.
  */
 
 import { button, emoji, make, setAttribute } from "./dom.js";
+import { FACES, face, originsOf } from "./faces.js";
 import { UNKNOWN, shown } from "./state.js";
 import { sheetOf } from "./styles.js";
 import { isolated } from "./texts.js";
@@ -20,9 +20,8 @@ const EN = {
 };
 /** Seconds of each unit, longest first. @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
-const HUES = 12;
 
-const SHEET = sheetOf(`
+const SHEET = sheetOf(`${FACES}
 .dialog{inline-size:min(430px,100vw - 24px);block-size:min(calc(74px + 56px*var(--rows)),560px,100dvh - 48px);
   padding:0;border-radius:20px;overflow:hidden;flex-direction:column;box-shadow:0 16px 64px #0004}
 .dialog[open]{display:flex;animation:rise .16s ease-out}
@@ -41,8 +40,6 @@ const SHEET = sheetOf(`
 .list ul{list-style:none;margin:0;padding:0}
 .reactor{display:flex;align-items:center;gap:12px;padding:7px 8px;min-block-size:56px}
 .face{position:relative;flex:none}
-.picture{display:grid;place-items:center;inline-size:42px;block-size:42px;border-radius:50%;object-fit:cover;
-  font-weight:600;color:#fff;background:hsl(var(--hue) 42% 40%)}
 .face .emoji{position:absolute;inset:auto -5px -4px auto;font-size:18px}
 .face:dir(rtl) .emoji{inset:auto auto -4px -5px}
 .name{flex:1;min-inline-size:0;overflow-wrap:anywhere;font-weight:500}
@@ -55,7 +52,7 @@ const SHEET = sheetOf(`
   border-width:1px 0 0}}
 @media(hover:hover){.tab:hover,.close:hover{background:color-mix(in srgb,currentColor 8%,transparent)}
   .tab:hover{border-radius:12px 12px 0 0}}
-@media(forced-colors:active){.tab[aria-selected=true]::after{background:Highlight}.picture{border:1px solid}}
+@media(forced-colors:active){.tab[aria-selected=true]::after{background:Highlight}}
 `);
 
 /** @typedef {import("./session.js").Session} Session */
@@ -88,7 +85,7 @@ class Dialog {
     this.session = session;
     this.target = target;
     this.words = words;
-    this.origins = new Set([location.origin, new URL(session.transport.root).origin, ...pictures]);
+    this.origins = originsOf(session.transport.root, pictures);
     this.ago = new Intl.RelativeTimeFormat(words.lang, { numeric: "auto", style: "short" });
     this.box = make("dialog", { part: "dialog", class: "dialog", "aria-label": words.say("group") });
   }
@@ -232,36 +229,10 @@ class Dialog {
     const meaning = label ? this.words.label(label) : reaction;
     const badge = make("span", { role: "img", class: "emoji", "aria-label": meaning }, label?.emoji ?? "");
     return make("li", { class: "reactor", part: "reactor" },
-      make("span", { class: "face" }, this.#picture(user, name), badge),
+      make("span", { class: "face" }, face(user, this.origins), badge),
       make("span", { class: "name" }, isolated(name)),
       make("time", { class: "when", datetime: at }, this.#when(at)),
     );
-  }
-
-  /**
-   * The user's picture, or the first letter of the name.
-   * @param {import("./state.js").User} user
-   * @param {string} name
-   */
-  #picture(user, name) {
-    const letter = make("span", { class: "picture", "aria-hidden": "true" }, [...name.trim()][0]?.toUpperCase() ?? "");
-    const sum = [...user.id].reduce((so, c) => so + (c.codePointAt(0) ?? 0), 0);
-    letter.style.setProperty("--hue", String((360 / HUES) * (sum % HUES)));
-    const address = user.avatar_url && this.#allowed(user.avatar_url);
-    if (!address) return letter;
-    const picture = make("img", {
-      class: "picture", alt: "", loading: "lazy", decoding: "async", referrerpolicy: "no-referrer", width: "42", height: "42",
-    });
-    picture.addEventListener("error", () => picture.replaceWith(letter), { once: true });
-    picture.src = address;
-    return picture;
-  }
-
-  /** @param {string} address */
-  #allowed(address) {
-    const { root } = this.session.transport;
-    const url = URL.canParse(address, root) ? new URL(address, root) : null;
-    return url && /^https?:$/.test(url.protocol) && this.origins.has(url.origin) ? url.href : null;
   }
 
   /** @param {string} at RFC 3339 */

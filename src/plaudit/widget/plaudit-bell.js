@@ -6,7 +6,8 @@
  *   document.querySelector("plaudit-bell").token = async ({renew}) => …;
  *
  * Attributes: `token`, `endpoint` (where the service is, by default where the module came from), `link` (where a message
- * leads, `{target}` filled in), `lang`, `every` (seconds between two looks, 20). Property `token`: a text, or a function that
+ * leads, `{target}` filled in), `lang`, `every` (seconds between two looks, 20), `pictures` (origins, one space between
+ * two, that pictures of users may come from; the page's and the service's always may). Property `token`: a text, or a function that
  * gets one; the same one again asks who the user is. Events, both bubbling: `plaudit-unread` (`detail.unread`) and
  * `plaudit-open` (`detail.notification`), which may be prevented. It asks only while the page is seen, and then for no more
  * than "has anything changed" (ETag).
@@ -14,6 +15,7 @@
 
 import { bellIcon, bellSheet, wordsOf } from "./bell-look.js";
 import { make } from "./dom.js";
+import { face, originsOf } from "./faces.js";
 import { Transport, userOf } from "./transport.js";
 
 /** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
@@ -368,16 +370,9 @@ export class PlauditBell extends HTMLElement {
   }
 
   /** @param {Notification} message */
-  #face({ sample }) {
-    const first = sample[0];
-    const face = make("span", { class: "face", "aria-hidden": "true" });
-    const initial = [...(first?.name ?? "•")][0];
-    if (first?.avatar_url) {
-      const picture = make("img", { src: first.avatar_url, alt: "", loading: "lazy" });
-      picture.addEventListener("error", () => face.replaceChildren(initial));
-      face.append(picture);
-    } else face.append(initial);
-    return face;
+  #face({ sample: [first] }) {
+    const pictures = this.getAttribute("pictures")?.match(/\S+/g) ?? [];
+    return face(first ?? { id: "", name: "•" }, originsOf(this.#transport.root, pictures));
   }
 
   /** @param {string} at */
