@@ -41,6 +41,9 @@ def told(id_: str, **other: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+FOCUSED = "document.activeElement.shadowRoot?.activeElement?.innerText"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[ServerProcess]:
     assert chromium
@@ -122,6 +125,24 @@ class Bell:
         """The page goes away, without a complaint."""
         self.context.close()
         assert self.problems == []
+
+
+class Inbox:
+    """What the service answers to a bell, in the test's hands."""
+
+    def __init__(self, bell: Bell, messages: list[dict[str, Any]]) -> None:
+        self.messages = messages
+        bell.page.route("**/me/notifications*", self.answer)
+        bell.page.route("**/me/notifications/read", lambda route: route.fulfill(json={"unread": 0}))
+
+    def answer(self, route: Route) -> None:
+        etag = f'"{hash(str(self.messages))}"'
+        if route.request.headers.get("if-none-match") == etag:
+            route.fulfill(status=304)
+            return
+        unread = sum(not message["read"] for message in self.messages)
+        page = {"notifications": self.messages, "unread": unread, "next_cursor": None}
+        route.fulfill(json=page, headers={"etag": etag})
 
 
 def test_a_bell_counts_opens_and_marks_as_read(browser: Browser, server: ServerProcess) -> None:
@@ -230,6 +251,8 @@ def test_a_server_that_is_away_is_said_and_tried_again(browser: Browser, server:
     bell.page.unroute("**/me/notifications*")
     bell.page.get_by_role("button", name="Try again").click()
     bell.page.get_by_text("Nothing yet.").wait_for()
+    bell.page.keyboard.press("Escape")
+    assert not bell.page.get_by_role("dialog", name="Notifications").is_visible()
     bell.problems = [problem for problem in bell.problems if "ERR_FAILED" not in problem]
     bell.close()
 
@@ -300,6 +323,40 @@ def test_pictures_come_from_where_the_page_allows(browser: Browser, server: Serv
     urls = {request.url for request in asked}
     assert urls == {f"{server.url}/faces/ann.svg", "https://cdn.example/faces/ben.svg"}
     assert [request for request in asked if "referer" in request.headers] == []
+    bell.close()
+
+
+def test_who_is_on_a_message_stays_on_it(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "olaf", attributes='link="/posts/{target}"')
+    inbox = Inbox(bell, [told("m1"), told("m2")])
+    bell.look()
+    bell.button.click()
+    items = bell.page.locator("plaudit-bell .item")
+    items.nth(1).focus()
+    with bell.page.expect_response(lambda answer: answer.status == 304):
+        bell.look()
+    assert bell.page.evaluate(FOCUSED).startswith("A\nAnn reacted (m2)")
+    inbox.messages.insert(0, told("m0", read=False))
+    bell.look()
+    expect(items).to_have_count(3)
+    assert "(m0)" in items.first.inner_text()
+    inbox.messages[2] = told("m2", text="Ann and Ben reacted (m2)", target_id="post:2")
+    bell.look()
+    expect(items.nth(2)).to_contain_text("Ann and Ben")
+    expect(items.nth(2)).to_have_attribute("href", "/posts/post%3A2")
+    del inbox.messages[1]
+    bell.look()
+    expect(items).to_have_count(2)
+    inbox.messages.reverse()
+    bell.look()
+    expect(items.nth(1)).to_contain_text("(m0)")
+    assert "Ann and Ben" in bell.page.evaluate(FOCUSED)
+    del inbox.messages[0]
+    bell.look()
+    expect(items).to_have_count(1)
+    bell.page.keyboard.press("Escape")
+    assert not bell.page.get_by_role("dialog", name="Notifications").is_visible()
+    bell.problems = [problem for problem in bell.problems if "304" not in problem]
     bell.close()
 
 

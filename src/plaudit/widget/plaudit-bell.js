@@ -13,13 +13,13 @@
  * than "has anything changed" (ETag).
  */
 
+import { Lines } from "./bell-list.js";
 import { bellIcon, bellSheet, wordsOf } from "./bell-look.js";
 import { make } from "./dom.js";
-import { face, originsOf } from "./faces.js";
+import { originsOf } from "./faces.js";
 import { Transport, userOf } from "./transport.js";
 
-/** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
- *   sample: {id: string, name: string, avatar_url: string | null}[]}} Notification */
+/** @typedef {import("./bell-list.js").Notification} Notification */
 /** @typedef {import("./transport.js").Token} Token */
 
 const EVERY_S = 20;
@@ -62,12 +62,12 @@ export class PlauditBell extends HTMLElement {
   #button = make("button", { class: "bell", part: "bell", type: "button", "aria-expanded": "false", "aria-haspopup": "dialog" }, bellIcon(), this.#badge);
   #title = make("h2", { id: "title" });
   #close = make("button", { type: "button" }, "✕");
-  #list = make("ul", { class: "list", tabindex: "-1" });
+  #lines = new Lines((message, event) => this.#go(message, event));
   #more = make("button", { class: "older", type: "button", hidden: "" });
   #note = make("p", { class: "note", hidden: "" });
   #again = make("button", { class: "older", type: "button", hidden: "" });
   #panel = make("div", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1", hidden: "" },
-    make("div", { class: "head" }, this.#title, this.#close), this.#list, this.#note, this.#more, this.#again);
+    make("div", { class: "head" }, this.#title, this.#close), this.#lines.list, this.#note, this.#more, this.#again);
   #say = make("span", { class: "say", role: "status" });
 
   constructor() {
@@ -78,7 +78,10 @@ export class PlauditBell extends HTMLElement {
     this.#button.addEventListener("click", () => (this.open ? this.close() : this.show()));
     this.#close.addEventListener("click", () => this.close());
     this.#more.addEventListener("click", () => void this.#loadOlder());
-    this.#again.addEventListener("click", () => void this.#look());
+    this.#again.addEventListener("click", () => {
+      this.#panel.focus(); // the button goes
+      void this.#look();
+    });
     root.addEventListener("keydown", (event) => {
       if (/** @type {KeyboardEvent} */ (event).key === "Escape" && this.open) {
         event.stopPropagation();
@@ -224,7 +227,7 @@ export class PlauditBell extends HTMLElement {
   #forget() {
     this.close(false);
     [this.#etag, this.#messages, this.#cursor, this.#loaded, this.#failures] = ["", [], null, false, 0];
-    this.#list.replaceChildren();
+    this.#lines.forget();
     this.#say.textContent = "";
     this.#count(0);
     this.#veil(false);
@@ -301,7 +304,7 @@ export class PlauditBell extends HTMLElement {
       this.#cursor = page.next_cursor;
       this.#messages.push(...page.notifications);
       this.#draw();
-      /** @type {HTMLElement | null} */ (this.#list.children[first]?.querySelector(".item"))?.focus();
+      this.#lines.focus(first);
     } catch {
       this.#failures += 1;
     }
@@ -338,51 +341,27 @@ export class PlauditBell extends HTMLElement {
   #draw() {
     const words = this.#words;
     const failed = this.#failures > 0 && !this.#messages.length;
-    this.#list.replaceChildren(...this.#messages.map((message) => this.#item(message)));
-    this.#list.hidden = !this.#messages.length;
+    this.#lines.draw(this.#messages, {
+      fresh: this.#fresh,
+      mark: words.fresh,
+      locale: this.#locale,
+      link: this.getAttribute("link"),
+      origins: originsOf(this.#transport.root, this.getAttribute("pictures")?.match(/\S+/g) ?? []),
+      emoji: (name) => EMOJI[/** @type {"like"} */ (name)] ?? "",
+    });
+    this.#lines.list.hidden = !this.#messages.length;
     this.#note.hidden = this.#messages.length > 0 || (!this.#loaded && !failed);
     this.#note.textContent = failed ? words.failed : words.none;
     this.#again.hidden = !failed;
     this.#more.hidden = !this.#cursor || failed;
   }
 
-  /** @param {Notification} message */
-  #item(message) {
-    const unread = this.#fresh.has(message.id) || !message.read;
-    const link = this.getAttribute("link");
-    const item = link
-      ? make("a", { class: "item", href: link.replaceAll("{target}", encodeURIComponent(message.target_id)) })
-      : make("button", { class: "item", type: "button" });
-    item.classList.toggle("unread", unread);
-    const emojis = Object.keys(message.reactions).map((name) => EMOJI[/** @type {"like"} */ (name)] ?? "").join("");
-    const when = make("time", { datetime: message.at, title: new Date(message.at).toLocaleString(this.#locale) }, this.#ago(message.at));
-    const text = make("div", { class: "text", dir: "auto" }, message.text);
-    item.append(this.#face(message), make("div", { class: "words" }, text,
-      make("div", { class: "when" }, make("span", { class: "emoji", "aria-hidden": "true" }, emojis), when)));
-    if (unread) item.append(make("span", { class: "dot", role: "img", "aria-label": this.#words.fresh }));
-    item.addEventListener("click", (event) => {
-      const detail = { notification: message };
-      const told = new CustomEvent("plaudit-open", { detail, bubbles: true, composed: true, cancelable: true });
-      if (!this.dispatchEvent(told)) event.preventDefault();
-      this.close(false);
-    });
-    return make("li", {}, item);
-  }
-
-  /** @param {Notification} message */
-  #face({ sample: [first] }) {
-    const pictures = this.getAttribute("pictures")?.match(/\S+/g) ?? [];
-    return face(first ?? { id: "", name: "•" }, originsOf(this.#transport.root, pictures));
-  }
-
-  /** @param {string} at */
-  #ago(at) {
-    const seconds = Math.round((Date.parse(at) - Date.now()) / 1000);
-    const format = new Intl.RelativeTimeFormat(this.#locale, { numeric: "auto", style: "short" });
-    for (const [unit, size] of /** @type {const} */ ([["day", 86_400], ["hour", 3_600], ["minute", 60]])) {
-      if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
-    }
-    return format.format(Math.min(0, seconds), "second");
+  /** A message is chosen. @param {Notification} message @param {Event} event */
+  #go(message, event) {
+    const detail = { notification: message };
+    const told = new CustomEvent("plaudit-open", { detail, bubbles: true, composed: true, cancelable: true });
+    if (!this.dispatchEvent(told)) event.preventDefault();
+    this.close(false);
   }
 }
 
