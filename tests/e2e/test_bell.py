@@ -41,6 +41,16 @@ def told(id_: str, **other: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+PLACE = """([foot, direction]) => {
+  document.documentElement.dir = direction;
+  const header = document.querySelector("header");
+  header.style.cssText = `position: fixed; inset: ${foot ? "auto 0 0" : "0 0 auto"}; overflow: hidden; display: flex;
+    justify-content: end; transform: translateX(0)`;
+}"""
+SEEN = """part => {
+  const {x, y, width, height} = part.getBoundingClientRect();
+  return part.contains(part.getRootNode().elementFromPoint(x + width / 2, y + height / 2));
+}"""
 FOCUSED = "document.activeElement.shadowRoot?.activeElement?.innerText"
 
 
@@ -357,6 +367,52 @@ def test_who_is_on_a_message_stays_on_it(browser: Browser, server: ServerProcess
     bell.page.keyboard.press("Escape")
     assert not bell.page.get_by_role("dialog", name="Notifications").is_visible()
     bell.problems = [problem for problem in bell.problems if "304" not in problem]
+    bell.close()
+
+
+@pytest.mark.parametrize("size", [(390, 700), (740, 320), (1200, 800)])
+@pytest.mark.parametrize("foot", [False, True])
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_the_inbox_is_on_the_screen(
+    browser: Browser, server: ServerProcess, size: tuple[int, int], foot: bool, direction: str
+) -> None:
+    """At the head or the foot of a page, at its end, in a box that cuts off what leaves it."""
+    width, height = size
+    bell = Bell(browser, server, "odo", viewport={"width": width, "height": height})
+    Inbox(bell, [told(f"m{n}", read=False) for n in range(20)])
+    bell.look()
+    bell.page.evaluate(PLACE, [foot, direction])
+    bell.button.click()
+    expect(bell.page.locator("plaudit-bell .item")).to_have_count(20)
+    box, at = bell.page.locator("plaudit-bell .panel").bounding_box(), bell.button.bounding_box()
+    assert box
+    assert at
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+    assert 0 <= box["y"] <= box["y"] + box["height"] <= height
+    assert box["y"] + box["height"] < at["y"] if foot else box["y"] > at["y"] + at["height"]
+    for part in ("h2", ".item"):
+        shown = bell.page.locator(f"plaudit-bell {part}").first
+        assert shown.evaluate(SEEN), "and nothing is over it"
+    bell.close()
+
+
+def test_the_inbox_goes_with_its_bell(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "opie", viewport={"width": 390, "height": 700})
+    bell.page.evaluate("document.body.style.blockSize = '3000px'")
+    bell.button.click()
+    panel = bell.page.locator("plaudit-bell .panel")
+    before = panel.bounding_box()
+    bell.page.evaluate("scrollTo(0, 20)")
+    bell.page.wait_for_timeout(100)
+    after = panel.bounding_box()
+    assert before
+    assert after
+    assert after["y"] == before["y"] - 20
+    bell.page.evaluate(
+        "const bell = document.querySelector('plaudit-bell'); bell.remove(); document.body.prepend(bell)"
+    )
+    assert bell.button.get_attribute("aria-expanded") == "false"
+    assert not panel.is_visible()
     bell.close()
 
 

@@ -36,8 +36,8 @@ button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:poin
 .bell{position:relative;display:grid;place-items:center}
 .bell svg{inline-size:24px;block-size:24px;fill:none;stroke:currentColor;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round}
 .badge{position:absolute;inset-block-start:4px;inset-inline-start:24px;min-inline-size:18px;padding-inline:4px;border-radius:9px;background:var(--badge);color:var(--on-badge);font-size:11px;font-weight:700;line-height:18px;text-align:center;font-variant-numeric:tabular-nums}
-.panel{position:absolute;z-index:10;inset-block-start:calc(100% + 6px);inset-inline-end:0;inline-size:min(380px,calc(100vw - 24px));color:var(--text);background:var(--surface);border:1px solid var(--line);border-radius:14px;box-shadow:0 8px 32px #0000003d;overflow:hidden}
-.panel.start{inset-inline:0 auto}
+.panel{position:fixed;margin:0;padding:0;inline-size:min(380px,100% - 24px);color:var(--text);background:var(--surface);border:1px solid var(--line);border-radius:14px;box-shadow:0 8px 32px #0000003d;overflow:hidden;flex-direction:column}
+.panel:popover-open{display:flex}
 .head{display:flex;align-items:center;padding-inline-start:16px;border-block-end:1px solid var(--line)}
 h2{flex:1;margin:0;font-size:1.05em}
 .list{list-style:none;margin:0;padding:0;max-block-size:min(60vh,460px);overflow-y:auto;overscroll-behavior:contain}
@@ -56,7 +56,6 @@ h2{flex:1;margin:0;font-size:1.05em}
 .note{padding:24px 20px;margin:0;text-align:center;color:var(--quiet)}
 .older{inline-size:100%;border-block-start:1px solid var(--line);color:var(--accent);font-weight:600}
 .say{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media(max-width:480px){.panel,.panel.start{position:fixed;inset-inline:12px;inset-block-start:auto;inline-size:auto}}
 @media(forced-colors:active){.badge,.dot{border:1px solid}.item.unread{border-inline-start:4px solid Highlight}}
 `;
 export const bellSheet = new CSSStyleSheet();

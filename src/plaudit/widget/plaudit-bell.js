@@ -27,6 +27,10 @@ const SLOWEST_S = 300;
 const WITHIN_MS = 10_000;
 const PAGE = 20;
 const INBOX = "me/notifications";
+const EDGE_PX = 12;
+const GAP_PX = 6;
+/** Room that will do below the bell. */
+const ENOUGH_PX = 480;
 const EMOJI = { like: "👍", love: "❤️", haha: "😂", wow: "😮", sad: "😢", angry: "😡" };
 
 /** Whether both are surely one user's. @param {Token | undefined} one @param {Token | undefined} other */
@@ -66,7 +70,7 @@ export class PlauditBell extends HTMLElement {
   #more = make("button", { class: "older", type: "button", hidden: "" });
   #note = make("p", { class: "note", hidden: "" });
   #again = make("button", { class: "older", type: "button", hidden: "" });
-  #panel = make("div", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1", hidden: "" },
+  #panel = make("div", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1", popover: "manual" },
     make("div", { class: "head" }, this.#title, this.#close), this.#lines.list, this.#note, this.#more, this.#again);
   #say = make("span", { class: "say", role: "status" });
 
@@ -109,7 +113,7 @@ export class PlauditBell extends HTMLElement {
 
   /** Whether the inbox is shown. */
   get open() {
-    return !this.#panel.hidden;
+    return this.#panel.matches(":popover-open");
   }
 
   connectedCallback() {
@@ -123,6 +127,9 @@ export class PlauditBell extends HTMLElement {
     const { signal } = this.#life;
     document.addEventListener("visibilitychange", () => this.#start(), { signal });
     addEventListener("online", () => this.#start(), { signal });
+    for (const type of ["scroll", "resize"]) {
+      addEventListener(type, () => this.open && this.#place(), { signal, capture: true, passive: true });
+    }
     document.addEventListener("pointerdown", (event) => {
       if (this.open && !event.composedPath().includes(this)) this.close(false);
     }, { signal });
@@ -131,6 +138,7 @@ export class PlauditBell extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.#button.setAttribute("aria-expanded", "false"); // what is not on the page is not open
     this.#life?.abort();
     this.#life = null;
     clearTimeout(this.#timer);
@@ -151,20 +159,33 @@ export class PlauditBell extends HTMLElement {
   /** Show the inbox, and mark as read what is seen. */
   show() {
     this.#fresh = new Set(this.#messages.filter((message) => !message.read).map((message) => message.id));
-    this.#panel.hidden = false;
+    if (!this.open) this.#panel.showPopover();
     this.#button.setAttribute("aria-expanded", "true");
     this.#draw();
-    this.#panel.classList.remove("start");
-    const { left, right } = this.#panel.getBoundingClientRect();
-    this.#panel.classList.toggle("start", left < 0 || right > innerWidth); // there is no room on that side of the bell
+    this.#place();
     this.#panel.focus();
     void this.#look();
+  }
+
+  /** Below the bell, or above it where there is little room and more, and inside the window. */
+  #place() {
+    const { style, offsetWidth, currentCSSZoom: zoom = 1 } = this.#panel;
+    const { clientWidth, clientHeight } = document.documentElement;
+    const bell = this.#button.getBoundingClientRect();
+    const below = clientHeight - bell.bottom;
+    const up = below < ENOUGH_PX && bell.top > below;
+    const start = this.matches(":dir(rtl)") ? bell.left : bell.right - offsetWidth * zoom;
+    const left = Math.max(EDGE_PX, Math.min(start, clientWidth - offsetWidth * zoom - EDGE_PX));
+    const [top, bottom] = up ? ["auto", clientHeight - bell.top + GAP_PX] : [bell.bottom + GAP_PX, "auto"];
+    const set = (/** @type {number | string} */ at) => (typeof at === "number" ? `${at / zoom}px` : at);
+    style.inset = [top, "auto", bottom, left].map(set).join(" ");
+    style.maxBlockSize = set((up ? bell.top : below) - GAP_PX - EDGE_PX);
   }
 
   /** Hide the inbox. @param {boolean} [back] whether the focus goes back to the bell */
   close(back = true) {
     if (!this.open) return;
-    this.#panel.hidden = true;
+    this.#panel.hidePopover();
     this.#button.setAttribute("aria-expanded", "false");
     this.#fresh.clear();
     this.#older = false;
