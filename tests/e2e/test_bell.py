@@ -1,11 +1,13 @@
 """`<plaudit-bell>` in a real Chromium on a page of its own, against a real server."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -140,18 +142,28 @@ class Bell:
 class Inbox:
     """What the service answers to a bell, in the test's hands."""
 
-    def __init__(self, bell: Bell, messages: list[dict[str, Any]]) -> None:
+    def __init__(self, bell: Bell, messages: list[dict[str, Any]], size: int = 20) -> None:
         self.messages = messages
+        self.size = size
+        self.held: list[Route] | None = None
+        """Requests for older pages that wait for their answer, if they are to wait."""
         bell.page.route("**/me/notifications*", self.answer)
         bell.page.route("**/me/notifications/read", lambda route: route.fulfill(json={"unread": 0}))
 
     def answer(self, route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        at = int(query.get("cursor", ["0"])[0])
+        if at and self.held is not None:
+            self.held.append(route)
+            return
         etag = f'"{hash(str(self.messages))}"'
         if route.request.headers.get("if-none-match") == etag:
             route.fulfill(status=304)
             return
         unread = sum(not message["read"] for message in self.messages)
-        page = {"notifications": self.messages, "unread": unread, "next_cursor": None}
+        end = at + self.size
+        rest = str(end) if end < len(self.messages) else None
+        page = {"notifications": self.messages[at:end], "unread": unread, "next_cursor": rest}
         route.fulfill(json=page, headers={"etag": etag})
 
 
@@ -436,6 +448,45 @@ def test_older_pages_are_loaded_when_asked_for(browser: Browser, server: ServerP
     items.nth(22).wait_for()
     assert items.count() == 23
     assert not bell.page.get_by_role("button", name="Older").is_visible()
+    bell.close()
+
+
+def test_older_ones_are_asked_for_once_and_again_when_it_failed(
+    browser: Browser, server: ServerProcess
+) -> None:
+    bell = Bell(browser, server, "odile")
+    inbox = Inbox(bell, [told(f"m{n}") for n in range(50)])
+    inbox.held = []
+    bell.look()
+    bell.button.click()
+    items = bell.page.locator("plaudit-bell .item")
+    older = bell.page.get_by_role("button", name="Older")
+    expect(items).to_have_count(20)
+    for _ in range(2):
+        older.click()
+    bell.page.wait_for_timeout(100)
+    assert len(inbox.held) == 1
+    inbox.held[0].abort()
+    failed = bell.page.locator("plaudit-bell .note")
+    expect(failed).to_have_text("This could not be loaded.")
+    expect(bell.page.locator("plaudit-bell .say")).to_have_text("This could not be loaded.")
+    with bell.page.expect_response(lambda answer: answer.status == 304):
+        bell.look()
+    expect(failed).to_be_visible()
+    inbox.held = None
+    older.click()
+    expect(items).to_have_count(40)
+    expect(failed).not_to_be_visible()
+    assert "(m20)" in bell.page.evaluate(FOCUSED)
+    older.click()
+    expect(items).to_have_count(50)
+    bell.page.keyboard.press("Escape")
+    bell.button.click()
+    expect(items).to_have_count(20)
+    older.click()
+    expect(items).to_have_count(40)
+    assert "(m39)" in items.last.inner_text(), "no page is left out"
+    bell.problems = [problem for problem in bell.problems if not re.search("304|ERR_FAILED", problem)]
     bell.close()
 
 

@@ -15,7 +15,7 @@
 
 import { Lines } from "./bell-list.js";
 import { bellIcon, bellSheet, wordsOf } from "./bell-look.js";
-import { make } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { originsOf } from "./faces.js";
 import { Transport, userOf } from "./transport.js";
 
@@ -59,7 +59,14 @@ export class PlauditBell extends HTMLElement {
   #life = null;
   /** What was unread when the panel opened, and stays marked until it closes. @type {Set<string>} */
   #fresh = new Set();
+  /** Whether older ones than the first page are there. */
   #older = false;
+  /** What follows the first page. @type {string | null} */
+  #second = null;
+  /** Who is asked for older ones now. @type {Transport | null} */
+  #asking = null;
+  /** Whether older ones could not be had. */
+  #stuck = false;
   #transport = this.#bound();
 
   #badge = make("span", { class: "badge", part: "badge", "aria-hidden": "true", hidden: "" });
@@ -188,8 +195,9 @@ export class PlauditBell extends HTMLElement {
     this.#panel.hidePopover();
     this.#button.setAttribute("aria-expanded", "false");
     this.#fresh.clear();
-    this.#older = false;
+    this.#older = this.#stuck = false;
     this.#messages = this.#messages.slice(0, PAGE);
+    this.#cursor = this.#second;
     if (back) this.#button.focus();
   }
 
@@ -247,7 +255,7 @@ export class PlauditBell extends HTMLElement {
 
   #forget() {
     this.close(false);
-    [this.#etag, this.#messages, this.#cursor, this.#loaded, this.#failures] = ["", [], null, false, 0];
+    [this.#etag, this.#messages, this.#cursor, this.#second, this.#loaded, this.#failures] = ["", [], null, null, false, 0];
     this.#lines.forget();
     this.#say.textContent = "";
     this.#count(0);
@@ -299,6 +307,7 @@ export class PlauditBell extends HTMLElement {
     const known = new Set(page.notifications.map((message) => message.id));
     const rest = this.#older ? this.#messages.filter((message) => !known.has(message.id)) : [];
     this.#messages = [...page.notifications, ...rest];
+    this.#second = page.next_cursor;
     if (!this.#older) this.#cursor = page.next_cursor;
     if (page.unread > this.#unread && !this.open) this.#say.textContent = this.#words.unread(this.#number(page.unread));
     this.#count(page.unread);
@@ -316,18 +325,25 @@ export class PlauditBell extends HTMLElement {
   }
 
   async #loadOlder() {
-    if (!this.#cursor) return;
-    this.#older = true;
     const [asked, first] = [this.#transport, this.#messages.length];
+    if (!this.#cursor || this.#asking === asked) return;
+    this.#asking = asked;
     try {
       const page = await asked.call("GET", INBOX, { query: { limit: `${PAGE}`, cursor: this.#cursor } });
-      if (this.#transport !== asked) return;
+      if (this.#transport !== asked || !this.open) return;
+      this.#older = true;
+      this.#stuck = false;
       this.#cursor = page.next_cursor;
       this.#messages.push(...page.notifications);
       this.#draw();
       this.#lines.focus(first);
     } catch {
-      this.#failures += 1;
+      if (this.#transport !== asked || !this.open) return;
+      this.#stuck = true;
+      this.#say.textContent = this.#words.failed;
+      this.#draw();
+    } finally {
+      if (this.#asking === asked) this.#asking = null;
     }
   }
 
@@ -361,7 +377,6 @@ export class PlauditBell extends HTMLElement {
 
   #draw() {
     const words = this.#words;
-    const failed = this.#failures > 0 && !this.#messages.length;
     this.#lines.draw(this.#messages, {
       fresh: this.#fresh,
       mark: words.fresh,
@@ -370,9 +385,12 @@ export class PlauditBell extends HTMLElement {
       origins: originsOf(this.#transport.root, this.getAttribute("pictures")?.match(/\S+/g) ?? []),
       emoji: (name) => EMOJI[/** @type {"like"} */ (name)] ?? "",
     });
-    this.#lines.list.hidden = !this.#messages.length;
-    this.#note.hidden = this.#messages.length > 0 || (!this.#loaded && !failed);
-    this.#note.textContent = failed ? words.failed : words.none;
+    const empty = !this.#messages.length;
+    const failed = this.#failures > 0 && empty;
+    this.#lines.list.hidden = empty;
+    const text = failed || this.#stuck ? words.failed : empty && this.#loaded ? words.none : "";
+    setText(this.#note, text);
+    this.#note.hidden = !text;
     this.#again.hidden = !failed;
     this.#more.hidden = !this.#cursor || failed;
   }
