@@ -490,6 +490,28 @@ def test_older_ones_are_asked_for_once_and_again_when_it_failed(
     bell.close()
 
 
+def test_rows_wait_for_the_first_messages(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "otis")
+    bell.page.route("**/me/notifications*", lambda _: None)  # no answer
+    bell.page.evaluate(
+        "token => { document.querySelector('plaudit-bell').token = token; }", server.token("ora")
+    )
+    bell.button.click()
+    ghosts = bell.page.locator("plaudit-bell .ghost")
+    expect(ghosts).to_have_count(3)
+    colours = "row => [...row.children].map(part => getComputedStyle(part).color)"
+    assert len(set(ghosts.first.evaluate(colours))) == 1, "of the text, on which both show"
+    bell.page.unroute("**/me/notifications*")
+    Inbox(bell, [told("m1")])
+    bell.look()
+    expect(bell.page.locator("plaudit-bell li")).to_have_count(1)
+    bell.page.evaluate("document.querySelector('plaudit-bell').token = null")
+    bell.button.click()
+    bell.page.get_by_text("Nothing yet.").wait_for()
+    assert ghosts.count() == 0, "nothing comes for nobody"
+    bell.close()
+
+
 def test_one_function_that_gives_another_users_token(browser: Browser, server: ServerProcess) -> None:
     """The page is not loaded anew: Oda signs out, Odin signs in, and then nobody is there."""
     bell = Bell(browser, server, "oda")

@@ -4,7 +4,7 @@
  */
 
 import { make, setAttribute, setText } from "./dom.js";
-import { face } from "./faces.js";
+import { face, ghost } from "./faces.js";
 
 /** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
  *   sample: {id: string, name: string, avatar_url: string | null}[]}} Notification */
@@ -75,8 +75,9 @@ export class Lines {
     const focused = this.list.querySelector(":focus");
     const before = this.#known;
     this.#known = new Map(messages.map((message) => [message.id, this.#line(before.get(message.id), message, !!about.link)]));
+    /** @type {Set<Element>} */
     const rows = new Set([...this.#known.values()].map(({ row }) => row));
-    for (const { row } of before.values()) if (!rows.has(row)) row.remove();
+    for (const row of [...this.list.children]) if (!rows.has(row)) row.remove();
     let at = 0;
     for (const row of rows) {
       const there = this.list.children[at];
@@ -84,7 +85,14 @@ export class Lines {
       at += 1;
     }
     for (const message of messages) this.#known.get(message.id)?.draw(message, about);
+    setAttribute(this.list, "aria-busy", null);
     if (focused) (focused.isConnected ? focused : this.list).focus({ preventScroll: true }); // it may have been moved
+  }
+
+  /** Until there is something to draw. */
+  wait() {
+    setAttribute(this.list, "aria-busy", "true");
+    this.list.replaceChildren(...Array.from({ length: 3 }, ghost));
   }
 
   forget() {

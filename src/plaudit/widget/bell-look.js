@@ -45,7 +45,8 @@ h2{flex:1;margin:0;font-size:1.05em}
 .item{display:flex;gap:12px;align-items:flex-start;inline-size:100%;padding:12px 16px;text-align:start;color:inherit;text-decoration:none;overflow-wrap:anywhere}
 .item.unread{background:color-mix(in srgb,var(--accent) 9%,transparent)}
 @media(hover:hover){.item:hover{background:color-mix(in srgb,currentColor 7%,transparent)}}
-.item .picture{inline-size:38px;block-size:38px}
+.list .picture{inline-size:38px;block-size:38px}
+.ghost{padding:18px 16px}
 .words{flex:1;min-inline-size:0}
 .text{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:4;overflow:hidden}
 .unread .text{font-weight:600}

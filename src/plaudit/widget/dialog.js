@@ -3,7 +3,7 @@
  */
 
 import { button, emoji, make, setAttribute } from "./dom.js";
-import { FACES, face, originsOf } from "./faces.js";
+import { FACES, face, ghost, originsOf } from "./faces.js";
 import { UNKNOWN, shown } from "./state.js";
 import { sheetOf } from "./styles.js";
 import { isolated } from "./texts.js";
@@ -38,7 +38,8 @@ const SHEET = sheetOf(`${FACES}
 .close svg{inline-size:20px;block-size:20px;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round}
 .list{flex:1;overflow-y:auto;overscroll-behavior:contain;padding:6px 8px}
 .list ul{list-style:none;margin:0;padding:0}
-.reactor{display:flex;align-items:center;gap:12px;padding:7px 8px;min-block-size:56px}
+.reactor{display:flex;align-items:center;gap:12px}
+.reactor,.ghost{padding:7px 8px;min-block-size:56px}
 .face{position:relative;flex:none}
 .face .emoji{position:absolute;inset:auto -5px -4px auto;font-size:18px}
 .face:dir(rtl) .emoji{inset:auto auto -4px -5px}
@@ -46,8 +47,6 @@ const SHEET = sheetOf(`${FACES}
 .when{flex:none;font-size:.87em;color:color-mix(in srgb,currentColor 74%,transparent)}
 .word{margin:0;padding:32px 16px 12px;text-align:center}
 .grow{display:block;margin:4px auto;padding:0 20px;color:var(--accent);font-weight:600}
-.ghost .picture,.ghost .name::before{background:color-mix(in srgb,currentColor 12%,transparent)}
-.ghost .name::before{content:"";display:block;block-size:12px;inline-size:45%;border-radius:6px}
 @media(max-width:480px){.dialog{inline-size:100%;max-inline-size:none;margin:auto 0 0;border-radius:20px 20px 0 0;
   border-width:1px 0 0}}
 @media(hover:hover){.tab:hover,.close:hover{background:color-mix(in srgb,currentColor 8%,transparent)}
@@ -241,12 +240,6 @@ class Dialog {
     const [unit, of] = UNITS.find(([, length]) => seconds >= length) ?? ["second", 1];
     return Number.isFinite(seconds) ? this.ago.format(of === 1 ? 0 : -Math.floor(seconds / of), unit) : "";
   }
-}
-
-/** The place of a row that is not there yet. */
-function ghost() {
-  const parts = [make("span", { class: "picture" }), make("span", { class: "name" })];
-  return make("li", { class: "reactor ghost", "aria-hidden": "true" }, ...parts);
 }
 
 function cross() {

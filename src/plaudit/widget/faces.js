@@ -11,6 +11,11 @@ const HUES = 12;
 export const FACES = `
 .picture{flex:none;display:grid;place-items:center;inline-size:42px;block-size:42px;border-radius:50%;object-fit:cover;
   font-weight:600;color:#fff;background:hsl(var(--hue) 42% 40%)}
+.ghost{display:flex;align-items:center;gap:12px}
+.ghost .name{flex:1}
+.ghost .picture{color:inherit}
+.ghost .picture,.ghost .name::before{background:color-mix(in srgb,currentColor 12%,transparent)}
+.ghost .name::before{content:"";display:block;block-size:12px;inline-size:45%;border-radius:6px}
 @media(forced-colors:active){.picture{border:1px solid}}
 `;
 
@@ -33,6 +38,12 @@ export function face({ id, name, avatar_url: address }, origins) {
   picture.addEventListener("error", () => picture.replaceWith(letter), { once: true });
   picture.src = src;
   return picture;
+}
+
+/** The row of somebody who is not there yet. */
+export function ghost() {
+  const parts = [make("span", { class: "picture" }), make("span", { class: "name" })];
+  return make("li", { class: "ghost", "aria-hidden": "true" }, ...parts);
 }
 
 /** The whole address; a path is one on the page's site. @param {string} address @param {Set<string>} origins */

@@ -278,7 +278,11 @@ export class PlauditBell extends HTMLElement {
       const token = await asked.token();
       if (this.#transport !== asked) return;
       this.#veil(false);
-      if (token === null) return; // nobody is signed in
+      if (token === null) { // nobody is signed in
+        this.#loaded = true;
+        if (this.open) this.#draw();
+        return;
+      }
       const headers = this.#etag ? { "if-none-match": this.#etag } : undefined;
       const signal = AbortSignal.timeout(WITHIN_MS);
       const response = await asked.request("GET", INBOX, { query: { limit: `${PAGE}` }, headers, signal })
@@ -387,7 +391,8 @@ export class PlauditBell extends HTMLElement {
     });
     const empty = !this.#messages.length;
     const failed = this.#failures > 0 && empty;
-    this.#lines.list.hidden = empty;
+    if (empty && !this.#loaded && !failed) this.#lines.wait();
+    this.#lines.list.hidden = empty && (this.#loaded || failed);
     const text = failed || this.#stuck ? words.failed : empty && this.#loaded ? words.none : "";
     setText(this.#note, text);
     this.#note.hidden = !text;
