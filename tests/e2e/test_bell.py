@@ -490,6 +490,34 @@ def test_older_ones_are_asked_for_once_and_again_when_it_failed(
     bell.close()
 
 
+def test_emoji_are_those_of_the_catalogue(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "oswin")
+    Inbox(bell, [told("m1", reactions={"clap": 2, "like": 1}), told("m2", reactions={"gone": 1})])
+    asked: list[Route] = []
+
+    def catalogue(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.abort()
+            return
+        known = {"clap": "👏", "like": "👍"}
+        route.fulfill(json={"reactions": [{"name": name, "emoji": emoji} for name, emoji in known.items()]})
+
+    bell.page.route("**/catalogue", catalogue)
+    bell.look()
+    bell.button.click()
+    emoji = bell.page.locator("plaudit-bell .when .emoji")
+    expect(emoji).to_have_text(["👏👍", ""])
+    assert len(asked) == 2, "again where there was no answer"
+    bell.page.keyboard.press("Escape")
+    bell.button.click()
+    with bell.page.expect_response(lambda answer: answer.status == 304):
+        bell.look()
+    assert len(asked) == 2
+    bell.problems = [problem for problem in bell.problems if not re.search("304|ERR_FAILED", problem)]
+    bell.close()
+
+
 def test_rows_wait_for_the_first_messages(browser: Browser, server: ServerProcess) -> None:
     bell = Bell(browser, server, "otis")
     bell.page.route("**/me/notifications*", lambda _: None)  # no answer

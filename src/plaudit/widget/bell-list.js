@@ -5,6 +5,7 @@
 
 import { make, setAttribute, setText } from "./dom.js";
 import { face, ghost } from "./faces.js";
+import { Transport } from "./transport.js";
 
 /** @typedef {{id: string, target_id: string, text: string, reactions: Record<string, number>, at: string, read: boolean,
  *   sample: {id: string, name: string, avatar_url: string | null}[]}} Notification */
@@ -17,6 +18,18 @@ import { face, ghost } from "./faces.js";
  * @property {Set<string>} origins that pictures may come from
  * @property {(reaction: string) => string} emoji
  */
+
+/** What reactions look like, by service. @type {Map<string, Promise<Map<string, string>>>} */
+const catalogues = new Map();
+
+/** Asked for once. @param {string} root where the service is */
+export function emojiOf(root) {
+  const asked = catalogues.get(root) ?? new Transport({ endpoint: root }).call("GET", "catalogue", { open: true })
+    .then(({ reactions }) => new Map(reactions.map((/** @type {any} */ { name, emoji }) => [name, emoji])));
+  catalogues.set(root, asked);
+  asked.catch(() => catalogues.delete(root));
+  return asked;
+}
 
 class Line {
   /** What is drawn. */

@@ -13,7 +13,7 @@
  * than "has anything changed" (ETag).
  */
 
-import { Lines } from "./bell-list.js";
+import { Lines, emojiOf } from "./bell-list.js";
 import { bellIcon, bellSheet, wordsOf } from "./bell-look.js";
 import { make, setText } from "./dom.js";
 import { originsOf } from "./faces.js";
@@ -31,7 +31,6 @@ const EDGE_PX = 12;
 const GAP_PX = 6;
 /** Room that will do below the bell. */
 const ENOUGH_PX = 480;
-const EMOJI = { like: "👍", love: "❤️", haha: "😂", wow: "😮", sad: "😢", angry: "😡" };
 
 /** Whether both are surely one user's. @param {Token | undefined} one @param {Token | undefined} other */
 function sameUser(one, other) {
@@ -65,6 +64,8 @@ export class PlauditBell extends HTMLElement {
   #second = null;
   /** Who is asked for older ones now. @type {Transport | null} */
   #asking = null;
+  /** Of each reaction, which messages only name. @type {Map<string, string> | null} */
+  #emoji = null;
   /** Whether older ones could not be had. */
   #stuck = false;
   #transport = this.#bound();
@@ -158,6 +159,7 @@ export class PlauditBell extends HTMLElement {
     else if (name === "token") this.#changed(this.#token ?? before);
     else {
       this.#forget();
+      this.#emoji = null;
       this.#transport = this.#bound();
       this.#start();
     }
@@ -283,6 +285,7 @@ export class PlauditBell extends HTMLElement {
         if (this.open) this.#draw();
         return;
       }
+      if (this.open && !this.#emoji) void this.#learn(asked.root);
       const headers = this.#etag ? { "if-none-match": this.#etag } : undefined;
       const signal = AbortSignal.timeout(WITHIN_MS);
       const response = await asked.request("GET", INBOX, { query: { limit: `${PAGE}` }, headers, signal })
@@ -302,6 +305,14 @@ export class PlauditBell extends HTMLElement {
       if (this.open) this.#draw();
     }
     this.#plan();
+  }
+
+  /** @param {string} root where the service is */
+  async #learn(root) {
+    const emoji = await emojiOf(root).catch(() => null);
+    if (!emoji || root !== this.#transport.root) return;
+    this.#emoji = emoji;
+    if (this.open) this.#draw();
   }
 
   /** @param {{notifications: Notification[], unread: number, next_cursor: string | null}} page @param {string} etag */
@@ -387,7 +398,7 @@ export class PlauditBell extends HTMLElement {
       locale: this.#locale,
       link: this.getAttribute("link"),
       origins: originsOf(this.#transport.root, this.getAttribute("pictures")?.match(/\S+/g) ?? []),
-      emoji: (name) => EMOJI[/** @type {"like"} */ (name)] ?? "",
+      emoji: (name) => this.#emoji?.get(name) ?? "",
     });
     const empty = !this.#messages.length;
     const failed = this.#failures > 0 && empty;
