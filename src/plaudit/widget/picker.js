@@ -5,14 +5,21 @@
  */
 
 import { button, emoji, make, setAttribute } from "./dom.js";
-import { sheetOf } from "./styles.js";
+import { laterSheet } from "./styles.js";
 
 const HOVER_MS = 350;
 const LEAVE_MS = 300;
 const LONG_PRESS_MS = 400;
 const EDGE_PX = 8;
 
-const SHEET = sheetOf(`
+// First what bars themselves show only to who is at them.
+laterSheet.replaceSync(`
+@media(hover:hover){.react:hover::before,.more:hover::before{background:color-mix(in srgb,currentColor 13%,transparent)}
+.count:hover :is(.total,.sentence){text-decoration:underline}}
+@media(prefers-reduced-motion:reduce){*,::before{animation-duration:0s!important;transition:none!important}}
+.waiting .react::after{content:"";position:absolute;inset-block-start:7px;inset-inline-end:5px;width:6px;height:6px;
+  border-radius:50%;background:currentColor;animation:late 0s 3s both}
+@keyframes late{from{opacity:0}}
 .picker{position:fixed;inset:auto;margin:0;padding:4px;flex-wrap:wrap;max-inline-size:min(412px,var(--room));
   border-radius:28px;overflow:visible}
 .picker:popover-open{display:flex;animation:rise .14s ease-out}
@@ -62,7 +69,6 @@ export class Picker {
     this.more = more;
     this.bar = bar;
     split.append(this.#box);
-    /** @type {ShadowRoot} */ (split.getRootNode()).adoptedStyleSheets.push(SHEET);
     split.addEventListener("pointerenter", ({ pointerType }) => {
       if (pointerType !== "mouse") return;
       this.#later(() => {

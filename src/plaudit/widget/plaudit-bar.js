@@ -8,7 +8,7 @@
 import { button, emoji, make, setAttribute, setText } from "./dom.js";
 import { askAgain, isTarget, sessionOf } from "./session.js";
 import { shown, waiting } from "./state.js";
-import { barSheet } from "./styles.js";
+import { barSheet, laterSheet } from "./styles.js";
 import { wordsOf } from "./texts.js";
 
 /** @typedef {import("./session.js").Reaction} Reaction */
@@ -76,7 +76,7 @@ export class PlauditBar extends HTMLElement {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [barSheet];
+    root.adoptedStyleSheets = [barSheet, laterSheet];
     root.append(this.#bar);
     this.#react.addEventListener("click", () => this.#tap());
     this.#more.addEventListener("click", (event) => void this.openPicker(event.detail === 0)); // 0: by the keyboard

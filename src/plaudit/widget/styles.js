@@ -31,9 +31,6 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .react[aria-pressed=true],.react[aria-pressed=true]+.more{color:var(--accent)}
 .react[aria-pressed=true]::before,.react[aria-pressed=true]+.more::before{background:color-mix(in srgb,var(--accent) 14%,transparent)}
 .split>[aria-disabled]{opacity:.6;cursor:default}
-.waiting .react::after{content:"";position:absolute;inset-block-start:7px;inset-inline-end:5px;width:6px;height:6px;
-  border-radius:50%;background:currentColor;animation:late 0s 3s both}
-@keyframes late{from{opacity:0}}
 .emoji{font-family:var(--plaudit-emoji-font,"Apple Color Emoji","Segoe UI Emoji","Noto Color Emoji",sans-serif);
   font-size:1.25em;line-height:1;font-weight:400;font-variant-emoji:emoji}
 .split{max-inline-size:100%}
@@ -50,9 +47,6 @@ button:focus-visible,.list:focus-visible{outline:2px solid var(--accent);outline
 .note,.picker,.dialog{color:var(--text);background:var(--surface);border:1px solid var(--line);
   box-shadow:0 4px 24px #0000002e}
 .status{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media(hover:hover){.react:hover::before,.more:hover::before{background:color-mix(in srgb,currentColor 13%,transparent)}
-.count:hover :is(.total,.sentence){text-decoration:underline}}
-@media(prefers-reduced-motion:reduce){*,::before{animation-duration:0s!important;transition:none!important}}
 @media(forced-colors:active){.react::before,.more::before{border:1px solid ButtonBorder}
 .react[aria-pressed=true]::before{background:Highlight;forced-color-adjust:none}
 .react[aria-pressed=true]{color:HighlightText;forced-color-adjust:none}}
@@ -66,3 +60,6 @@ export function sheetOf(css) {
 }
 
 export const barSheet = sheetOf(BAR);
+
+/** What shows only when somebody is at a bar. The picker's module fills it. */
+export const laterSheet = sheetOf("");
