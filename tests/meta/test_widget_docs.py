@@ -39,7 +39,7 @@ def test_attributes() -> None:
     watched = re.search(r"observedAttributes = \[([^\]]*)\]", BAR)
     assert watched
     styled = set(re.findall(r":host\(\[(\w+)\]\)", ALL)) - {"hidden"}
-    assert cells("Attributes") == set(re.findall(r'"(\w+)"', watched[1])) | styled
+    assert cells("Attributes") == set(re.findall(r'"([\w-]+)"', watched[1])) | styled
 
 
 def test_properties_and_methods() -> None:

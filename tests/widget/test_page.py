@@ -217,6 +217,64 @@ def test_somebody_who_is_not_signed_in_has_a_display(board: Open, service: Servi
     assert one.shown(target)["total"] == 1
 
 
+def test_who_is_not_signed_in_may_be_asked_to(
+    board: Open, server: ServerProcess, service: Service, target: str
+) -> None:
+    one = board().open([target], attributes="sign-in").ready()
+    bar, note = one.bar(target), one.bar(target).locator(".note")
+    assert one.main(target).is_visible()
+    assert not bar.locator(".more").is_visible()
+    one.page.evaluate(WATCH_SIGN_IN)
+    one.page.evaluate("() => { globalThis.ownWay = true; }")
+    one.main(target).click()
+    assert one.page.evaluate("asked") == [target]
+    assert not note.is_visible()
+    one.page.evaluate("() => { globalThis.ownWay = false; }")
+    one.main(target).click()
+    note.wait_for()
+    assert note.inner_text() == "Sign in to react."
+    assert one.taps() == []
+    bar.evaluate("(bar, token) => { bar.token = token; }", server.token("alice"))
+    bar.locator(".more").wait_for()
+    assert not note.is_visible()
+    one.main(target).click()
+    one.until(target, "like", 1)
+    assert len(one.page.evaluate("asked")) == 2
+    bar.evaluate("bar => { bar.token = null; }")
+    bar.locator(".more").wait_for(state="hidden")
+    one.main(target).wait_for()
+    bar.evaluate("bar => bar.removeAttribute('sign-in')")
+    one.main(target).wait_for(state="hidden")
+
+
+def test_nobody_is_asked_to_sign_in_until_it_is_known_who_is_there(
+    board: Open, server: ServerProcess, target: str
+) -> None:
+    one = board().open([target], attributes="sign-in").ready()
+    one.page.evaluate(
+        "token => { globalThis.ask = async () => { await globalThis.hold; return token; };"
+        " document.querySelector('plaudit-bar').token = ask; }",
+        server.token("alice"),
+    )
+    one.bar(target).locator(".more").wait_for()
+    one.page.evaluate(
+        "() => { globalThis.hold = new Promise(resolve => { globalThis.release = resolve; });"
+        " document.querySelector('plaudit-bar').token = ask; }"
+    )
+    one.main(target).wait_for(state="hidden")
+    one.page.evaluate("() => release()")
+    one.bar(target).locator(".more").wait_for()
+
+
+WATCH_SIGN_IN = """() => {
+  globalThis.asked = [];
+  addEventListener("plaudit-signin", event => {
+    asked.push(event.detail.target);
+    if (ownWay) event.preventDefault();
+  });
+}"""
+
+
 def test_a_stream_that_refuses_the_token_goes_on_without_it(
     board: Open, service: Service, target: str
 ) -> None:

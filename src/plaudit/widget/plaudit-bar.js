@@ -38,7 +38,7 @@ const viewport = new IntersectionObserver((entries) => {
 }, { rootMargin: NEAR });
 
 export class PlauditBar extends HTMLElement {
-  static observedAttributes = ["target", "type", "token", "endpoint", "label", "lang"];
+  static observedAttributes = ["target", "type", "token", "endpoint", "label", "lang", "sign-in"];
 
   /** @type {Token | undefined} */
   #token;
@@ -185,7 +185,7 @@ export class PlauditBar extends HTMLElement {
 
   /** Open the picker, or say why nothing may be given. @param {boolean} [focus] whether the keyboard goes there */
   async openPicker(focus = true) {
-    if (this.#entry?.closed) return this.#show(this.#words?.say("target_closed") ?? "");
+    if (this.#barred()) return;
     await (PickerClass ?? loadPicker());
     this.#makePicker();
     this.#picker?.toggle(focus);
@@ -274,9 +274,17 @@ export class PlauditBar extends HTMLElement {
     if (this.#picker?.tookClick() || !this.#entry) return;
     const { own } = shown(this.#entry.state);
     const offered = this.#offered()[0];
-    if (own !== null) this.react(null);
-    else if (this.#entry.closed) void this.openPicker(); // which says why
-    else if (offered) this.react(offered.name);
+    if (own !== null && !this.#session?.readOnly) this.react(null);
+    else if (!this.#barred() && offered) this.react(offered.name);
+  }
+
+  /** Whether nothing may be given now, which it says. A page may ask for the user in its own way. */
+  #barred() {
+    const { readOnly } = this.#session ?? {};
+    if (!readOnly && !this.#entry?.closed) return false;
+    const why = readOnly ? "signedOut" : "target_closed";
+    if (!readOnly || this.#dispatch("plaudit-signin")) this.#show(this.#words?.say(why) ?? "");
+    return true;
   }
 
   /** What may be given here: the last used one first, else in the catalogue's order. @returns {Reaction[]} */
@@ -313,8 +321,9 @@ export class PlauditBar extends HTMLElement {
     const what = this.getAttribute("label");
     setAttribute(this.#bar, "aria-label", what ? words.say("groupOf", { what }) : words.say("group"));
     this.#bar.classList.toggle("waiting", waiting(entry.state));
-    this.#split.hidden = session.readOnly || !main;
-    this.#more.hidden = offered.length < 2;
+    const { readOnly, transport: { user } } = session;
+    this.#split.hidden = !main || (readOnly && (!!user || !this.hasAttribute("sign-in"))); // a user: not known anew yet
+    this.#more.hidden = readOnly || offered.length < 2;
     if (main) {
       setText(this.#emoji, main.emoji);
       setText(this.#label, words.label(main));
@@ -379,10 +388,10 @@ export class PlauditBar extends HTMLElement {
     this.#noteTimer = setTimeout(() => { this.#note.hidden = true; }, NOTE_MS);
   }
 
-  /** @param {string} name @param {object} detail */
+  /** Whether nobody prevented it. @param {string} name @param {object} [detail] */
   #dispatch(name, detail) {
     const about = { target: this.#target, ...detail };
-    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail: about }));
+    return this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, cancelable: true, detail: about }));
   }
 }
 

@@ -27,7 +27,7 @@ const en = {
   target_closed: "Reactions are closed here.",
   target_deleted: "This is not there any more.",
   target_not_granted: "You cannot react here.",
-  signedOut: "Sign in again to react.",
+  signedOut: "Sign in to react.",
   failed: "That did not work.",
 };
 

@@ -20,7 +20,7 @@ export const texts = {
   target_closed: "التفاعلات مغلقة هنا.",
   target_deleted: "لم يعد هذا موجودًا.",
   target_not_granted: "لا يمكنك التفاعل هنا.",
-  signedOut: "سجّل الدخول مجددًا لتتفاعل.",
+  signedOut: "سجّل الدخول لتتفاعل.",
   failed: "لم ينجح ذلك.",
   all: "الكل",
   close: "إغلاق",

@@ -14,7 +14,7 @@ export const texts = {
   target_closed: "Hier sind keine Reaktionen mehr möglich.",
   target_deleted: "Das gibt es nicht mehr.",
   target_not_granted: "Hier kannst du nicht reagieren.",
-  signedOut: "Melde dich neu an, um zu reagieren.",
+  signedOut: "Melde dich an, um zu reagieren.",
   failed: "Das hat nicht geklappt.",
   all: "Alle",
   close: "Schließen",

@@ -14,7 +14,7 @@ export const texts = {
   target_closed: "Aquí ya no se puede reaccionar.",
   target_deleted: "Esto ya no existe.",
   target_not_granted: "Aquí no puedes reaccionar.",
-  signedOut: "Inicia sesión de nuevo para reaccionar.",
+  signedOut: "Inicia sesión para reaccionar.",
   failed: "No ha funcionado.",
   all: "Todas",
   close: "Cerrar",

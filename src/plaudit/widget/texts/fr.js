@@ -14,7 +14,7 @@ export const texts = {
   target_closed: "Les réactions sont fermées ici.",
   target_deleted: "Ce contenu n’existe plus.",
   target_not_granted: "Vous ne pouvez pas réagir ici.",
-  signedOut: "Reconnectez-vous pour réagir.",
+  signedOut: "Connectez-vous pour réagir.",
   failed: "Cela n’a pas fonctionné.",
   all: "Toutes",
   close: "Fermer",

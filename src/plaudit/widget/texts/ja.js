@@ -14,7 +14,7 @@ export const texts = {
   target_closed: "ここではリアクションできません。",
   target_deleted: "この内容は削除されました。",
   target_not_granted: "ここではリアクションできません。",
-  signedOut: "リアクションするには再度ログインしてください。",
+  signedOut: "リアクションするにはログインしてください。",
   failed: "うまくいきませんでした。",
   all: "すべて",
   close: "閉じる",
