@@ -19,7 +19,10 @@ RECEIPT_KEPT_S = 30 * 86_400  # since the job ended; it names who was erased
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Work that outlives a request, and then its receipt. Times are microseconds UTC."""
+    """Work that outlives a request, and then its receipt. Times are microseconds UTC.
+
+    `begun`: whether what it begins with is known to be done. If not, whoever carries it out does that first.
+    """
 
     id: str
     kind: JobKind
@@ -29,6 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     removed: dict[str, int] = {}
     note: str = ""
+    begun: bool = True
 
 
 def new_job(kind: JobKind, subject: str, now_us: int) -> Job:
@@ -69,8 +73,8 @@ class Removals(Protocol):
     async def begin_purge(self, target: str, job: Job) -> Target:
         """Store the job, and close the target for ever: counts 0, taps refused. Creates the header of one never seen.
 
-        Both in one commit, or the job before, so that whoever finds a closed target finds who purges it. Raises
-        `OutcomeUnknown`: the job may be stored and the target not closed, of which a job removes nothing: do it again.
+        Both in one commit, or the job before, as one that is not `begun`, so that whoever finds a closed target finds
+        who purges it. Idempotent. Raises `OutcomeUnknown`: the job may be stored, and whoever finds it begins it then.
         """
 
     async def purge_some(self, target: str, limit: int) -> int:

@@ -7,6 +7,8 @@ up by the next step, whoever makes it.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+import msgspec
+
 from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
@@ -91,11 +93,14 @@ class CellRemovals:
                 return None
             return Change(Proposal(state.seq, header, {}, unregister=True, lanes=old.lanes))
 
-        await self._jobs.save(job)  # first: a target that is closed is purged by somebody
+        # First: a target that is closed is purged by somebody. Whoever comes before it is closed closes it.
+        await self._jobs.save(msgspec.structs.replace(job, begun=False))
         try:
             look = self._alter.by_name(key)
             root = (await self._alter.commit(key, "delete", look, decide, split_too=True)).target
-            return await self._follow.all_lanes(target, root, "delete")
+            closed = await self._follow.all_lanes(target, root, "delete")
+            await self._jobs.save(msgspec.structs.replace(job, begun=True))
+            return closed
         except Unavailable as error:
             raise OutcomeUnknown("the job is stored, and the target may not be closed") from error
 

@@ -83,12 +83,13 @@ class Remove:
 
     async def delete_target(self, target: str) -> Job:
         """Close a target now and remove its rows in the background. A deletion under way is returned as it is."""
-        running = await self._running("delete_target", target)
-        if running is not None:
+        job = await self._running("delete_target", target)
+        if job is not None and job.begun:
             header = (await self._near.load([target]))[target].target.header
             if header is not None and header.deleted:
-                return running  # else it was registered again since: that is a new target to delete
-        job = self._new("delete_target", target)
+                return job
+            job = None  # it was registered again since: that is a new target to delete
+        job = job or self._new("delete_target", target)
         try:
             self._near.publish(target, await self._removals.begin_purge(target, job))
         except OutcomeUnknown:
@@ -181,6 +182,9 @@ class Remove:
         job = await self._jobs.get(job_id)
         if job is None or job.state != "running" or not await self._ours(job_id):
             return
+        if not job.begun:  # whoever was asked died before, or is about to
+            self._near.publish(job.subject, await self._removals.begin_purge(job.subject, job))
+            job = msgspec.structs.replace(job, begun=True)
         step = self._purge if job.kind == "delete_target" else self._erase
         while removed := await step(job.subject):
             job = msgspec.structs.replace(job, removed={"rows": job.removed.get("rows", 0) + removed})

@@ -58,10 +58,10 @@ def test_golden_bytes_of_a_profile() -> None:
 
 
 def test_golden_bytes_of_a_job() -> None:
-    assert pack_job(JOB).hex() == (
-        "99a66a6f622e7631a26a31aa65726173655f75736572a3616e6ea4646f6e65050981a4726f777303a178"
-    )
+    fields = "a66a6f622e7631a26a31aa65726173655f75736572a3616e6ea4646f6e65050981a4726f777303a178"
+    assert pack_job(JOB).hex() == f"9a{fields}c3"
     assert unpack_job(pack_job(JOB)) == JOB
+    assert unpack_job(bytes.fromhex(f"99{fields}")) == JOB, "stored before it said whether it is begun"
 
 
 def test_what_a_newer_version_appended_is_passed_over() -> None:

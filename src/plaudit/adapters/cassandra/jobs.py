@@ -42,6 +42,7 @@ class _Job(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag
     finished_at: int | None
     removed: dict[str, int]
     note: str
+    begun: bool = True
 
 
 _encode = msgspec.msgpack.Encoder().encode

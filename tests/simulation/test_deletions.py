@@ -1,0 +1,91 @@
+"""Deletions as jobs of many processes: whoever carries one out, it ends when the rows are gone and not before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import pytest
+
+from plaudit.domain.cell import Deleted
+from tests.simulation import loop
+from tests.simulation.town import KEY, Process, SlowCells, Town
+
+LOOK_EVERY_S = 10.0
+USERS = [f"u{n}" for n in range(8)]
+
+
+class Slow(Town):
+    """A slow API process, and a worker that looks for jobs that others left."""
+
+    def __init__(self) -> None:
+        super().__init__(Random(1))
+        self.held = SlowCells(self.store, self.random)
+        self.api = self.process(self.held)
+        self.worker = self.process(look_every_s=LOOK_EVERY_S)
+
+
+Story = Callable[[Slow, Process], Awaitable[None]]
+
+
+def play(story: Story) -> Town:
+    async def main() -> Town:
+        town = Slow()
+        await town.tap(1, *USERS)
+        async with town.api.remove, town.worker.remove:
+            await story(town, town.api)
+        return town
+
+    return loop.run(main())
+
+
+def test_a_job_that_is_found_before_its_target_is_closed_does_not_end_with_its_rows_there() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        await asyncio.sleep(LOOK_EVERY_S - 1)
+        deleting = asyncio.create_task(api.remove.delete_target("t"))
+        await asyncio.sleep(2)
+        town.held.go.set()
+        job = await deleting
+        await asyncio.sleep(100)
+        assert town.ended() == {job.id: "done"}
+
+    assert play(story).is_gone()
+
+
+def test_what_a_process_began_that_died_before_the_target_was_closed_is_carried_out() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        deleting = asyncio.create_task(api.remove.delete_target("t"))
+        await asyncio.sleep(1)
+        assert list(town.ended().values()) == ["running"]
+        await api.remove.__aexit__()
+        await api.alter.drain(0.0)
+        await asyncio.gather(deleting, return_exceptions=True)
+        await asyncio.sleep(100)
+        assert list(town.ended().values()) == ["done"]
+
+    assert play(story).is_gone()
+
+
+def test_whoever_asks_again_after_an_unknown_outcome_is_told_of_the_same_job() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(api.remove.delete_target("t"), 1)
+        town.held.go.set()
+        job = await api.remove.delete_target("t")
+        await asyncio.sleep(100)
+        assert town.ended() == {job.id: "done"}
+
+    assert play(story).is_gone()
+
+
+def test_a_job_of_whose_end_nobody_was_told_leaves_a_target_alone_that_is_registered_again() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        town.held.go.set()
+        job = await api.remove.delete_target("t")
+        await asyncio.sleep(100)
+        assert town.is_gone()
+        await town.register()
+        town.jobs.lose_receipt(job.id)
+        await asyncio.sleep(100)
+        assert town.ended() == {job.id: "done"}
+
+    assert play(story).store.states(KEY)[-1].header.deleted == Deleted.NO
