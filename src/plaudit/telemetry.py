@@ -192,7 +192,7 @@ METRICS = (
         "counter",
         "store",
         "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
-        "ones, `lists` of reactors, `index` of each user.",
+        "ones, `lists` of reactors, `index` of each user, `jobs` that delete a target.",
     ),
     Definition(
         "plaudit_notifications",

@@ -11,6 +11,7 @@ from plaudit.adapters.cassandra import (
     CassandraCounts,
     CassandraDebts,
     CassandraIndex,
+    CassandraJobs,
     CassandraLists,
     CassandraSweep,
     Session,
@@ -71,11 +72,13 @@ class Town:
         counts: CassandraCounts,
         sweep: CassandraSweep,
         debts: CassandraDebts,
+        jobs: CassandraJobs,
         totals: Totals,
         indexed: Indexed,
     ) -> None:
         self.session, self.cells, self.lists, self.index, self.counts = session, cells, lists, index, counts
-        self.sweep, self.debts, self.totals, self.indexed = sweep, debts, totals, indexed
+        self.sweep, self.debts, self.jobs = sweep, debts, jobs
+        self.totals, self.indexed = totals, indexed
         self.deaf = False
         self._applying: dict[asyncio.Task[None], float] = {}
         self.flush = Flush(counts, lists, SystemClock())
@@ -161,6 +164,7 @@ class Town:
             self.metrics,
             repair=repair,
             leftovers=leftovers,
+            jobs=self.jobs,
             rows_per_s=1_000_000,
             grace_s=grace_s,
             lag_s=self.lag_s,
@@ -197,8 +201,9 @@ async def open_town(cassandra: Cassandra, redis: Redis, *, empty: bool = True) -
         CassandraCounts(session) as counts,
         CassandraSweep(session) as sweep,
         CassandraDebts(session, SystemClock()) as debts,
+        CassandraJobs(session, SystemClock()) as jobs,
         open_redis(redis) as redis_session,
     ):
         await emptied(session, TABLES if empty else ())
         totals, indexed = RedisTotals(redis_session), RedisIndexed(redis_session, 1)
-        yield Town(session, cells, lists, index, counts, sweep, debts, totals, indexed)
+        yield Town(session, cells, lists, index, counts, sweep, debts, jobs, totals, indexed)

@@ -190,6 +190,7 @@ async def _auditor(
         yield CellAuditor(
             *(held.cells, sweep, sweep, derived, held.publish, clock, metrics),
             leftovers=Leftovers(held.erased, taking.removals),
+            jobs=held.jobs,
             reactions=[reaction.code for reaction in catalogue.reactions],
             lag_s=lag_s,
             **options,

@@ -54,8 +54,9 @@ def add_commands(cli: typer.Typer, tools: Tools) -> None:
         """Compare every count with its rows, and everything derived with the counts (cluster profile).
 
         Counters in Redis, flushed totals, lists of reactors and the index of each user are compared with the ledger,
-        while everything is running. `--repair` mends them from it. A ledger that disagrees with itself is reported and
-        never touched. An audit of everything that was interrupted goes on where it was.
+        while everything is running. `--repair` mends them from it, and stores a job for a target that is being deleted
+        and has none. A ledger that disagrees with itself is reported and never touched. An audit of everything that was
+        interrupted goes on where it was.
 
         Prints a line for each thing that disagrees. Ends with 1 if any of it was not mended.
         """

@@ -20,6 +20,7 @@ from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Cells
 from plaudit.ports.clock import Clock
+from plaudit.ports.removals import Jobs
 from plaudit.ports.sweep import Indexed, Places, Sweep
 from plaudit.ports.transfer import Progress
 from plaudit.services.background import ended
@@ -45,7 +46,8 @@ class CellAuditor:
 
     `reactions`: the codes whose lists are looked at, those of the catalogue; retired ones are in it too. `lag_s` says
     how far those who follow the log are behind, if anybody knows: it is added to the grace they have. With `repair`,
-    rows of erased users go too, where `leftovers` knows them.
+    rows of erased users go too, where `leftovers` knows them, and a target that is being deleted gets a job where
+    `jobs` has none.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class CellAuditor:
         *,
         repair: bool,
         leftovers: Leftovers | None = None,
+        jobs: Jobs | None = None,
         reactions: Sequence[int] = ALL,
         rows_per_s: float = ROWS_PER_S,
         grace_s: float = GRACE_S,
@@ -81,7 +84,7 @@ class CellAuditor:
         self._lag_s = lag_s
         self._report = report
         self._means = Means(
-            *(cells, sweep, derived, publish, self._throttle, reactions, self.old),
+            *(cells, sweep, derived, publish, self._throttle, reactions, clock, jobs, self.old),
             flush_due=lambda at: self.old(at, flush_grace_s),
         )
         self.found: Counter[Store] = Counter()

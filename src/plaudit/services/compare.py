@@ -2,7 +2,8 @@
 
 header = counted rows (in a lane less what they started from) = totals in memory = flushed totals = lists = index of
 each user. A lane alone is compared with its own rows. Whatever is derived is of a target: it is compared from the root,
-with all cells together. Nothing is derived anew where the ledger disagrees with itself, in whichever cell.
+with all cells together. Nothing is derived anew where the ledger disagrees with itself, in whichever cell. A target
+that is being deleted has to have a job that does it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,15 +13,17 @@ from plaudit.domain.cell import Deleted, Header, Row
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Cells
+from plaudit.ports.clock import Clock
 from plaudit.ports.flushed import Flushed
 from plaudit.ports.ledger import Target
+from plaudit.ports.removals import Jobs, new_job
 from plaudit.ports.sweep import Entries, Listed, Sweep
 from plaudit.ports.totals import Totals
 from plaudit.services.publish import Publish
 from plaudit.services.walk import Throttle
 from plaudit.services.whole import Together, Whole, read_together, read_whole
 
-Store = Literal["ledger", "totals", "flushed", "lists", "index"]
+Store = Literal["ledger", "totals", "flushed", "lists", "index", "jobs"]
 
 MOST_ROWS = 200_000
 USERS_AT_ONCE = 128
@@ -46,7 +49,8 @@ class Drift(NamedTuple):
 
 class Means(NamedTuple):
     """What a look is made with. `old` says of a time (microseconds UTC) whether whoever follows the log must have seen
-    what was committed then, and `flush_due` whether it must have been flushed."""
+    what was committed then, and `flush_due` whether it must have been flushed. Without `jobs` nobody asks who deletes a
+    target."""
 
     cells: Cells
     sweep: Sweep
@@ -54,6 +58,8 @@ class Means(NamedTuple):
     publish: Publish
     throttle: Throttle
     reactions: Sequence[int]
+    clock: Clock
+    jobs: Jobs | None
     old: Callable[[int], bool]
     flush_due: Callable[[int], bool]
 
@@ -109,7 +115,7 @@ class Look:
         if strangers := list(_strangers(target, whole)):
             return strangers
         self._whole = whole
-        drift = [*self._totals(whole, totals), *self._flushed(whole, flushed)]
+        drift = [*self._totals(whole, totals), *self._flushed(whole, flushed), *await self._left(whole)]
         settled = (
             whole.header.deleted != Deleted.PURGING
         )  # while it is, rows and entries go, each in its time
@@ -119,11 +125,13 @@ class Look:
         return drift
 
     async def repair(self, drift: Sequence[Drift]) -> None:
-        """Mend what is derived. Raises `Unavailable`: some of it may be mended."""
+        """Mend what is derived. Raises `Unavailable` and `OutcomeUnknown`: some of it may be mended."""
         m, target, whole = self._m, self._target, self._whole
         stores = {one.store for one in drift}
         if whole is None or "ledger" in stores:
             return
+        if m.jobs is not None and "jobs" in stores:
+            await m.jobs.save(new_job("delete_target", target, m.clock.now_us()))
         state = Target(whole.header, whole.registration, whole.cells)
         if "totals" in stores:
             await m.derived.totals.forget([target])
@@ -172,6 +180,16 @@ class Look:
 
     async def _exists(self) -> bool:
         return (await self._m.cells.settle(self._key, [])).header is not None
+
+    async def _left(self, whole: Together) -> list[Drift]:
+        """Whether the target is closed, and nobody removes its rows."""
+        m = self._m
+        if m.jobs is None or whole.header.deleted != Deleted.PURGING or not m.old(whole.changed_at):
+            return []
+        latest = await m.jobs.latest("delete_target", self._target)
+        if latest is not None and latest.state == "running":
+            return []
+        return [Drift("jobs", self._target, "it is being deleted, and no job does that")]
 
     def _totals(self, whole: Together, kept: Target | None) -> list[Drift]:
         if kept is None:

@@ -12,8 +12,10 @@ import pytest
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Row
 from plaudit.domain.errors import Corrupt, Unavailable
+from plaudit.domain.removal import begin_purge
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
+from plaudit.ports.removals import new_job
 from plaudit.services import audit_cells
 from plaudit.services.audit_cells import AuditWorker
 from plaudit.services.compare import Drift
@@ -110,6 +112,24 @@ async def test_damaged_flushed_totals_are_found_and_mended(town: Town) -> None:
         if state.header
     }
     assert counts == {lost: (3, 0, 0), old: (3, 0, 0)}
+
+
+async def test_a_target_that_is_being_deleted_while_no_job_does_it_gets_one(town: Town) -> None:
+    forsaken, deleted, _ = await town.inhabited()
+    await town.jobs.save(new_job("delete_target", deleted, 1))
+    for name in (forsaken, deleted):
+        header = (await town.header(name)).header
+        assert header is not None
+        closed = begin_purge(header, "post")
+        assert await town.cells.propose(CellKey(name), Proposal(header.seq, closed, {}))
+        await town.publisher().commit(CellKey(name), closed, [], "delete")
+    await town.settled()
+    found = await town.audit(repair=True)
+    assert [(one.store, one.target) for one in found] == [("jobs", forsaken)]
+    job = await town.jobs.latest("delete_target", forsaken)
+    assert job is not None
+    assert job.state == "running"
+    assert await town.audit() == []
 
 
 async def test_stray_entries_are_found_and_deleted(town: Town) -> None:
