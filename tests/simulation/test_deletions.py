@@ -8,7 +8,7 @@ import pytest
 
 from plaudit.domain.cell import Deleted
 from tests.simulation import loop
-from tests.simulation.town import KEY, Process, SlowCells, Town
+from tests.simulation.town import JOB, KEY, Process, SlowCells, Town
 
 LOOK_EVERY_S = 10.0
 USERS = [f"u{n}" for n in range(8)]
@@ -89,3 +89,30 @@ def test_a_job_of_whose_end_nobody_was_told_leaves_a_target_alone_that_is_regist
         assert town.ended() == {job.id: "done"}
 
     assert play(story).store.states(KEY)[-1].header.deleted == Deleted.NO
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+def test_whoever_remembers_how_far_an_earlier_deletion_was_skips_nothing_of_the_next(split: bool) -> None:
+    async def main() -> tuple[Town, set[str]]:
+        town = Town(Random(1))
+        one, other = town.process().removals, town.process().removals
+        await town.tap(1, *USERS)
+        if split:
+            await town.process().split.split("t")
+            await town.tap(2, *USERS)
+        await one.begin_purge("t", JOB)
+        for _ in range(4 if split else 2):
+            await one.purge_some("t", 2)
+        while await other.purge_some("t", 2):
+            pass
+        await town.register()
+        await town.tap(1, *USERS)
+        before = len(town.log.events)
+        await one.begin_purge("t", JOB)
+        while await one.purge_some("t", 2):
+            pass
+        return town, {moved.user for event in town.log.events[before:] for moved in event.transitions}
+
+    town, told = loop.run(main())
+    assert town.is_gone()
+    assert told == set(USERS)

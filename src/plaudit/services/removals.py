@@ -13,7 +13,7 @@ from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
-from plaudit.domain.lanes import close, has_let_go, lane_of, let_go, merge, without
+from plaudit.domain.lanes import close, follows, has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -76,10 +76,8 @@ class CellRemovals:
         self._forget = forget
         self._trusted = trusted
         self._in_force_after_us = round(in_force_after_s * 1_000_000)
-        self._purged: dict[
-            CellKey, str
-        ] = {}  # how far a cell's rows are gone: no need to read over them again
-        self._lane: dict[str, int] = {}  # which lane of a split target is purged next
+        # How far a cell's rows are gone, and the `seq` at which they were: no need to read over them again.
+        self._purged: dict[CellKey, tuple[int, str]] = {}
         self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -106,28 +104,31 @@ class CellRemovals:
 
     async def purge_some(self, target: str, limit: int) -> int:
         root = await self._cells.settle(CellKey(target), ())
-        lanes = root.header.lanes if root.header is not None and root.header.lanes > 1 else 0
-        if lanes and _purging(root):
-            if target not in self._lane:  # whoever closed the target may have died before its lanes followed
-                await self._follow.all_lanes(target, Target(root.header), "delete")
-            for bucket in range(self._lane.get(target, 1), lanes + 1):
-                self._lane[target] = bucket
-                if removed := await self._purge_some(CellKey(target, bucket), limit):
+        if root.header is not None and root.header.lanes > 1 and _purging(root):
+            for bucket, lane in (await self._closed_lanes(target)).items():
+                if lane.deleted != Deleted.PURGED and (
+                    removed := await self._purge_some(CellKey(target, bucket), limit)
+                ):
                     return removed
-            self._lane[target] = lanes + 1
-        removed = await self._purge_some(CellKey(target), limit)
-        if not removed:
-            self._lane.pop(target, None)
-        return removed
+        return await self._purge_some(CellKey(target), limit)
+
+    async def _closed_lanes(self, target: str) -> dict[int, Header]:
+        """The lanes of a target that is being deleted: whoever closed it may have died before they followed."""
+        root, lanes = await headers(self._cells, target)
+        if len(lanes) == root.lanes and all(follows(lane, root) for lane in lanes.values()):
+            return lanes
+        await self._follow.all_lanes(target, Target(root), "delete")
+        return (await headers(self._cells, target))[1]
 
     async def _purge_some(self, key: CellKey, limit: int) -> int:
         """The same of one cell; the last of its rows make it purged."""
-        place = self._purged.get(key, "")
+        known_at, through = self._purged.get(key, (0, ""))
         pages: dict[int, list[str]] = {}  # by the `seq` from which they are taken away
 
         async def look(_: bool) -> CellState:
             # Rows of a target that is being purged only go, and a proposal proves that none went since.
             state = await self._cells.settle(key, ())
+            place = through if state.seq == known_at else ""  # else it may be there anew since
             rows = await self._rows.page(key, place, limit + 1) if _purging(state) else {}
             return CellState(state.header, state.registration, rows)
 
@@ -146,7 +147,7 @@ class CellRemovals:
         if change is None or change.proposal.gone_through == EVERYBODY:
             self._purged.pop(key, None)
         else:
-            self._purged[key] = change.proposal.gone_through
+            self._purged[key] = change.proposal.header.seq, change.proposal.gone_through
         return len(pages[change.proposal.seq]) if change is not None else 0
 
     async def mark_erased(self, user: str, job: Job) -> None:
