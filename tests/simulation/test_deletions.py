@@ -7,8 +7,11 @@ from random import Random
 import pytest
 
 from plaudit.domain.cell import Deleted
+from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.lanes import lane_of
+from plaudit.ports.cells import CellKey
 from tests.simulation import loop
-from tests.simulation.town import JOB, KEY, Process, SlowCells, Town
+from tests.simulation.town import JOB, KEY, REGISTRATION, LateCells, Process, SlowCells, Town
 
 LOOK_EVERY_S = 10.0
 USERS = [f"u{n}" for n in range(8)]
@@ -116,3 +119,24 @@ def test_whoever_remembers_how_far_an_earlier_deletion_was_skips_nothing_of_the_
     town, told = loop.run(main())
     assert town.is_gone()
     assert told == set(USERS)
+
+
+def test_a_late_registration_opens_no_lane_of_a_target_that_was_deleted_again() -> None:
+    async def main() -> Town:
+        town = Town(Random(1))
+        await town.tap(1, "ann")
+        await town.process().split.split("t")
+        await town.tap(1, "new")
+        await town.delete()
+        lane = CellKey("t", lane_of("new", 4))
+        cells = LateCells(town.store, town.random, lane)
+        late = town.process(cells)
+        with pytest.raises(OutcomeUnknown):
+            await late.directory.register("t", REGISTRATION)
+        await late.alter.drain(0.0)
+        await town.delete()
+        assert cells.late is not None
+        assert not town.store.decide(lane, cells.late, 0.0)
+        return town
+
+    assert loop.run(main()).is_gone()

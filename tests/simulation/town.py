@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from plaudit.domain.catalogue import Catalogue, Registration
 from plaudit.domain.cell import Answer, Deleted, Tap, Verb
+from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.events import SHARDS
 from plaudit.ports.removals import Job
@@ -42,6 +43,21 @@ class SlowCells(SimulatedCells):
     async def propose(self, key: CellKey, proposal: Proposal) -> bool:
         await self.go.wait()
         return await super().propose(key, proposal)
+
+
+class LateCells(SimulatedCells):
+    """A process whose proposals to one cell are on their way for long: nobody is told what becomes of them."""
+
+    def __init__(self, store: SimulatedStore, random: Random, key: CellKey) -> None:
+        super().__init__(store, random, Faults())
+        self._key = key
+        self.late: Proposal | None = None
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        if key != self._key:
+            return await super().propose(key, proposal)
+        self.late = proposal
+        raise OutcomeUnknown("simulated")
 
 
 class Process(NamedTuple):

@@ -10,6 +10,8 @@ What the other cells rely on:
 - a sealed root changes only where rows go: by a deletion, or the erasure of a user;
 - whatever a lane took from the root (rows, type, registration, whether it is deleted) was read after the state of the
   lane that it is proposed from. So copies never go back, however many processes copy;
+- a root that was purged is later than anything that was in its lanes, and a lane that is opened again is no earlier: so
+  all that is committed to a target that was registered again, in whichever cell, is newer than what was deleted;
 - each user is in one lane, so any choice of one state per lane is a state that the target could have had: totals that
   are added up from lanes of different moments are never negative and never count a user twice.
 """
@@ -122,20 +124,25 @@ def close(cell: Header) -> Header:
     of those that its lane only took over."""
     if cell.deleted:
         return cell
+    emptied = msgspec.structs.replace(cell, counts=(), recent=(), recent_at=(), erased=())
     return msgspec.structs.replace(
-        cell, seq=cell.seq + 1, counts=(), recent=(), recent_at=(), erased=(), deleted=Deleted.PURGING
+        emptied, seq=cell.seq + 1, last_at=cell.last_at + 1, deleted=Deleted.PURGING
     )
 
 
 def follows(lane: Header, root: Header) -> bool:
-    """Whether a lane was written and says what the root says of the whole target. Lanes are purged before the root."""
-    gone = lane.deleted == root.deleted or (lane.deleted == Deleted.PURGED and bool(root.deleted))
-    return bool(lane.seq) and lane.type == root.type and gone
+    """Whether a lane was written and says what the root says of the whole target.
+
+    Lanes are purged before the root. One that was by an earlier deletion is written once more, or a commit that
+    somebody wanted in between, to open it, could still be applied.
+    """
+    purged = lane.deleted == Deleted.PURGED and bool(root.deleted) and lane.last_at >= root.last_at
+    return bool(lane.seq) and lane.type == root.type and (lane.deleted == root.deleted or purged)
 
 
 def follow(lane: Header, root: Header) -> Header:
     """The lane after the commit by which it says what the root says."""
-    typed = msgspec.structs.replace(lane, type=root.type)
+    typed = msgspec.structs.replace(lane, type=root.type, last_at=max(lane.last_at, root.last_at))
     if root.deleted and not lane.deleted:
         return close(typed)
     deleted = lane.deleted if root.deleted else Deleted.NO

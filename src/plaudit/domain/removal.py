@@ -40,19 +40,21 @@ def purge(header: Header, removed: int) -> Header:
 
 
 def purge_rows(
-    header: Header, rows: Mapping[str, Row], now: int, *, last: bool
+    header: Header, rows: Mapping[str, Row], after: int = 0, *, last: bool
 ) -> tuple[Header, list[Transition]]:
     """The header without these rows, and the transitions that take their users off every list.
 
-    `last`: no others are left, so the target is purged, whatever the header counted.
+    `last`: no others are left, so the cell is purged, whatever the header counted. Its time goes on behind everything
+    that was in it, and behind `after`, with the last page alone: every page is told at that time, whoever tells it.
     """
-    at = max(now, header.last_at + 1)
+    at = max(header.last_at, after) + 1
     transitions = [
         Transition(user, row.reaction, 0, row.created_at, at) for user, row in rows.items() if row.reaction
     ]
-    timed = msgspec.structs.replace(header, last_at=at)
-    # At least one is left where it is not the last page, also in a lane, which does not count all of its rows.
-    return purge(timed, header.rows if last else min(len(rows), header.rows - 1)), transitions
+    if last:
+        return purge(msgspec.structs.replace(header, last_at=at), header.rows), transitions
+    # At least one is left, also in a lane, which does not count all of its rows.
+    return purge(header, min(len(rows), header.rows - 1)), transitions
 
 
 def register(header: Header | None, type_name: str) -> Header:

@@ -104,13 +104,16 @@ class CellRemovals:
 
     async def purge_some(self, target: str, limit: int) -> int:
         root = await self._cells.settle(CellKey(target), ())
+        after = 0
         if root.header is not None and root.header.lanes > 1 and _purging(root):
             for bucket, lane in (await self._closed_lanes(target)).items():
-                if lane.deleted != Deleted.PURGED and (
-                    removed := await self._purge_some(CellKey(target, bucket), limit)
-                ):
-                    return removed
-        return await self._purge_some(CellKey(target), limit)
+                if lane.deleted != Deleted.PURGED:
+                    removed, lane = await self._purge_some(CellKey(target, bucket), limit)
+                    if removed:
+                        return removed
+                after = max(after, lane.last_at)
+        removed, _ = await self._purge_some(CellKey(target), limit, after)
+        return removed
 
     async def _closed_lanes(self, target: str) -> dict[int, Header]:
         """The lanes of a target that is being deleted: whoever closed it may have died before they followed."""
@@ -120,15 +123,15 @@ class CellRemovals:
         await self._follow.all_lanes(target, Target(root), "delete")
         return (await headers(self._cells, target))[1]
 
-    async def _purge_some(self, key: CellKey, limit: int) -> int:
-        """The same of one cell; the last of its rows make it purged."""
-        known_at, through = self._purged.get(key, (0, ""))
+    async def _purge_some(self, key: CellKey, limit: int, after: int = 0) -> tuple[int, Header]:
+        """The same of one cell, and its header; the last of its rows make it purged, at a time behind `after`."""
+        left_at, left = self._purged.get(key, (0, ""))
         pages: dict[int, list[str]] = {}  # by the `seq` from which they are taken away
 
         async def look(_: bool) -> CellState:
             # Rows of a target that is being purged only go, and a proposal proves that none went since.
             state = await self._cells.settle(key, ())
-            place = through if state.seq == known_at else ""  # else it may be there anew since
+            place = left if state.seq == left_at else ""  # else it may be there anew since
             rows = await self._rows.page(key, place, limit + 1) if _purging(state) else {}
             return CellState(state.header, state.registration, rows)
 
@@ -138,17 +141,18 @@ class CellRemovals:
             last = len(state.rows) <= limit
             page = pages[state.seq] = list(state.rows)[:limit]
             rows = {user: state.rows[user] for user in page}
-            header, moved = removal.purge_rows(state.header, rows, self._clock.now_us(), last=last)
+            header, moved = removal.purge_rows(state.header, rows, after, last=last)
             through = EVERYBODY if last else page[-1]
             proposal = Proposal(state.seq, header, {}, gone_through=through, lanes=header.lanes)
             return Change(proposal, moved, told_before=True)
 
-        change = (await self._alter.commit(key, "delete", look, decide, split_too=True)).change
+        altered = await self._alter.commit(key, "delete", look, decide, split_too=True)
+        change, header = altered.change, altered.target.header or Header()
         if change is None or change.proposal.gone_through == EVERYBODY:
             self._purged.pop(key, None)
         else:
             self._purged[key] = change.proposal.header.seq, change.proposal.gone_through
-        return len(pages[change.proposal.seq]) if change is not None else 0
+        return len(pages[change.proposal.seq]) if change is not None else 0, header
 
     async def mark_erased(self, user: str, job: Job) -> None:
         await self._jobs.save(job)  # first: whoever is marked is erased by somebody

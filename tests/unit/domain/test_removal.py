@@ -120,19 +120,21 @@ def test_rows_purged_are_told_and_time_goes_on_behind_them() -> None:
     cell = busy()
     header = begin_purge(cell.seen, "post")
     some = {user: cell.rows[user] for user in ("ann", "dan")}
-    half, told = purge_rows(header, some, NOW - HOUR, last=False)
+    half, told = purge_rows(header, some, last=False)
     assert (half.rows, half.deleted, half.seq, half.counts) == (2, Deleted.PURGING, header.seq + 1, ())
     assert told == [
-        Transition("ann", cell.rows["ann"].reaction, NONE, cell.rows["ann"].created_at, half.last_at)
+        Transition("ann", cell.rows["ann"].reaction, NONE, cell.rows["ann"].created_at, header.last_at + 1)
     ]
-    assert half.last_at == header.last_at + 1
-    done, _ = purge_rows(half, {"bob": cell.rows["bob"]}, NOW + HOUR, last=True)
-    assert (done.rows, done.deleted, done.born, done.last_at) == (0, Deleted.PURGED, 0, NOW + HOUR)
+    assert half.last_at == header.last_at
+    done, _ = purge_rows(half, {"bob": cell.rows["bob"]}, last=True)
+    assert (done.rows, done.deleted, done.born, done.last_at) == (0, Deleted.PURGED, 0, header.last_at + 1)
+    after, _ = purge_rows(half, {"bob": cell.rows["bob"]}, NOW + HOUR, last=True)
+    assert after.last_at == NOW + HOUR + 1
 
 
 def test_the_rows_decide_when_a_purge_is_over_though_the_header_counted_fewer() -> None:
     header = msgspec.structs.replace(begin_purge(busy().seen, "post"), rows=1)
-    half, _ = purge_rows(header, {"ann": Row(), "bob": Row()}, NOW, last=False)
+    half, _ = purge_rows(header, {"ann": Row(), "bob": Row()}, last=False)
     assert (half.rows, half.deleted) == (1, Deleted.PURGING)
 
 
