@@ -114,7 +114,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transition(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One user's net change in a commit. `before` is None where it is not known (a republished state)."""
+    """One user's net change in a commit. `before` is None where it is not known: a republished state, or a row
+    that goes."""
 
     user: str
     before: int | None

@@ -42,14 +42,15 @@ def purge(header: Header, removed: int) -> Header:
 def purge_rows(
     header: Header, rows: Mapping[str, Row], after: int = 0, *, last: bool
 ) -> tuple[Header, list[Transition]]:
-    """The header without these rows, and the transitions that take their users off every list.
+    """The header without these rows, and the transitions that take their users off every list. Those of before may
+    never have been told, so what they leave is not known, and who has no reaction now is told of too.
 
     `last`: no others are left, so the cell is purged, whatever the header counted. Its time goes on behind everything
     that was in it, and behind `after`, with the last page alone: every page is told at that time, whoever tells it.
     """
     at = max(header.last_at, after) + 1
     transitions = [
-        Transition(user, row.reaction, 0, row.created_at, at) for user, row in rows.items() if row.reaction
+        Transition(user, None, 0, row.created_at, at) for user, row in rows.items() if row.created_at
     ]
     if last:
         return purge(msgspec.structs.replace(header, last_at=at), header.rows), transitions

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from itertools import permutations
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.adapters.cassandra import CassandraCells, CassandraIndex, CassandraLists, Session
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row, Transition
 from plaudit.domain.events import Committed
+from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry
@@ -136,6 +138,33 @@ async def test_a_state_published_again_takes_the_user_off_every_other_list(
     assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
     await index.apply([event(target, *moves("ann", (NONE, LIKE), (LIKE, LOVE)))])
     assert await lists.reactors(target, ALL, None, 10) == [Entry("ann", LOVE, 10)]
+
+
+async def test_a_deletion_takes_whole_lists_and_nothing_of_what_comes_after(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
+    """Also who is not told of: what they did last may never have been."""
+    before = event("", *moves("ann", (NONE, LIKE), (LIKE, HAHA)), *moves("bob", (NONE, LOVE)))
+    gone = msgspec.structs.replace(event("", Transition("ann", None, NONE, 10, 50)), cause="delete")
+    after = event("", Transition("ann", NONE, LIKE, 51, 51), Transition("cid", NONE, LOVE, 52, 52))
+    for order in permutations((before, gone, after)):
+        target = fresh_target()
+        for each in order:
+            await index.apply([msgspec.structs.replace(each, target=target)])
+        assert await lists.reactors(target, ALL, None, 10) == [Entry("cid", LOVE, 52), Entry("ann", LIKE, 51)]
+        assert [e.created_at for e in await lists.reacted("ann", None, 99) if e.key == target] == [51]
+
+
+async def test_a_row_of_a_split_root_goes_from_the_list_that_its_lane_was_told_to_keep_it_in(
+    lists: CassandraLists, index: CassandraIndex
+) -> None:
+    target = fresh_target()
+    split = msgspec.structs.replace(event(target, *moves("ann", (None, LIKE))), lanes=4)
+    gone = msgspec.structs.replace(split, cause="delete", transitions=tuple(moves("ann", (None, NONE))))
+    await index.apply([split, msgspec.structs.replace(split, bucket=lane_of("ann", 4))])
+    assert await lists.reactors(target, ALL, None, 10, split=True) == [Entry("ann", LIKE, 10)]
+    await index.apply([gone])
+    assert await lists.reactors(target, ALL, None, 10, split=True) == []
 
 
 async def test_pages_are_newest_first_without_gap_or_repeat(

@@ -123,8 +123,8 @@ def test_rows_purged_are_told_and_time_goes_on_behind_them() -> None:
     half, told = purge_rows(header, some, last=False)
     assert (half.rows, half.deleted, half.seq, half.counts) == (2, Deleted.PURGING, header.seq + 1, ())
     assert told == [
-        Transition("ann", cell.rows["ann"].reaction, NONE, cell.rows["ann"].created_at, header.last_at + 1)
-    ]
+        Transition(user, None, NONE, row.created_at, header.last_at + 1) for user, row in some.items()
+    ], "also who has taken it back"
     assert half.last_at == header.last_at
     done, _ = purge_rows(half, {"bob": cell.rows["bob"]}, last=True)
     assert (done.rows, done.deleted, done.born, done.last_at) == (0, Deleted.PURGED, 0, header.last_at + 1)
@@ -134,8 +134,9 @@ def test_rows_purged_are_told_and_time_goes_on_behind_them() -> None:
 
 def test_the_rows_decide_when_a_purge_is_over_though_the_header_counted_fewer() -> None:
     header = msgspec.structs.replace(begin_purge(busy().seen, "post"), rows=1)
-    half, _ = purge_rows(header, {"ann": Row(), "bob": Row()}, last=False)
+    half, told = purge_rows(header, {"ann": Row(), "bob": Row()}, last=False)
     assert (half.rows, half.deleted) == (1, Deleted.PURGING)
+    assert told == [], "who never reacted is in no list"
 
 
 def test_counts_of_rows_are_what_a_header_must_show() -> None:

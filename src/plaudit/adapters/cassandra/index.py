@@ -6,6 +6,10 @@ makes both for one entry at one time: a user has at most one transition per comm
 
 Reactors of a split target are in nine partitions for each reaction: those of the root in list bucket 0, and those who
 tapped since in one of eight, by a hash of the user.
+
+Of a target that is deleted whole lists go, at a time behind everything that was in it and before all that comes after
+(`plaudit.domain.removal.purge_rows`). So nothing is left of a row whose last change nobody told of, and whoever reads
+them once the target is there again reads over one deletion and not over one for each who was in them.
 """
 
 import asyncio
@@ -30,6 +34,9 @@ DROP_REACTOR = """
 DELETE FROM $keyspace.reactors USING TIMESTAMP ?
 WHERE target = ? AND bucket = ? AND reaction = ? AND created_at = ? AND user = ?
 """
+DROP_REACTORS = """
+DELETE FROM $keyspace.reactors USING TIMESTAMP ? WHERE target = ? AND bucket = ? AND reaction = ?
+"""
 ADD_REACTED = """
 INSERT INTO $keyspace.reactions_by_user (user, created_at, target, reaction) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
 """
@@ -41,7 +48,7 @@ DELETE FROM $keyspace.reactions_by_user USING TIMESTAMP ? WHERE user = ? AND cre
 class CassandraIndex(Statements):
     """See `plaudit.ports.index.Index`; use as an async context manager inside an open session."""
 
-    queries = (ADD_REACTOR, DROP_REACTOR, ADD_REACTED, DROP_REACTED)
+    queries = (ADD_REACTOR, DROP_REACTOR, DROP_REACTORS, ADD_REACTED, DROP_REACTED)
 
     async def apply(self, events: Iterable[Committed]) -> None:
         entries = _Entries()
@@ -78,6 +85,7 @@ class _Entries:
         # Partition -> entry -> (at, reaction), which is NONE where the entry goes.
         self._reactors: dict[tuple[str, int, int], dict[tuple[int, str], tuple[int, int]]] = {}
         self._reacted: dict[str, dict[tuple[int, str], tuple[int, int]]] = {}
+        self._deleted: dict[tuple[str, int, int], int] = {}  # partitions of reactors, and when
 
     def take(self, event: Committed) -> None:
         """Note what each transition says: the entry that is, and no other; where `before` is unknown, all others go.
@@ -85,6 +93,9 @@ class _Entries:
         Whoever taps in a lane has left the list of the root, under whatever reaction they stood there.
         """
         target = event.target
+        if event.cause == "delete":
+            self._take_deleted(event)
+            return
         for user, before, after, created_at, at in map(_fields, event.transitions):
             place, bucket = (created_at, user), list_bucket(event.bucket, user)
             for code in _ALL_CODES if before is None else (before,):
@@ -95,6 +106,15 @@ class _Entries:
             if after:
                 _keep_newer(self._reactors.setdefault((target, bucket, after), {}), place, at, after)
             _keep_newer(self._reacted.setdefault(user, {}), (created_at, target), at, after)
+
+    def _take_deleted(self, event: Committed) -> None:
+        """Rows of a root that is split go from both kinds of lists: they may have been told of as their lane's."""
+        for user, _, after, created_at, at in map(_fields, event.transitions):
+            for bucket in {list_bucket(event.bucket, user), list_bucket(event.lanes - 1, user)}:
+                for code in _ALL_CODES:
+                    place = event.target, bucket, code
+                    self._deleted[place] = max(at, self._deleted.get(place, 0))
+            _keep_newer(self._reacted.setdefault(user, {}), (created_at, event.target), at, after)
 
     def batches(self) -> Iterator[list[_Write]]:
         """The writes: some of one partition at a time, or of some partitions with one each.
@@ -114,6 +134,8 @@ class _Entries:
             yield lone
 
     def _by_partition(self) -> Iterator[list[_Write]]:
+        for place, at in self._deleted.items():
+            yield [(DROP_REACTORS, at, *place)]
         for (target, bucket, code), entries in self._reactors.items():
             yield from _some(
                 (ADD_REACTOR, target, bucket, code, created_at, user, at)
