@@ -4,12 +4,17 @@ from random import Random
 
 import pytest
 
+from plaudit.domain.cell import Tap, Verb, fold
 from plaudit.domain.lanes import lane_of
-from plaudit.ports.cells import CellKey
+from plaudit.ports.cells import CellKey, Proposal
+from plaudit.services.recover import Recover
+from plaudit.telemetry import Metrics
 from tests.simulation import loop
+from tests.simulation.journal import SimulatedJournal, SimulatedJournals
 from tests.simulation.lists import lists_of
 from tests.simulation.log import Away
 from tests.simulation.town import KEY, Town
+from tests.simulation.world import RULES
 
 
 async def owed(town: Town) -> None:
@@ -49,6 +54,42 @@ def test_a_row_of_the_root_that_was_told_of_as_its_lanes(seed: int) -> None:
         await process.split.split("t")
         await process.publish.again(CellKey("t", lane_of("ann", 4)), ["ann"])
         await town.delete()
+
+    loop.run(main())
+    lists = lists_of(town.log.events, town.random)
+    assert lists.reactors("t") == lists.reacted("t") == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_erasure_beside_events_that_are_owed(seed: int) -> None:
+    town = Town(Random(seed))
+
+    async def main() -> None:
+        await owed(town)
+        for user in ("ann", "bob"):
+            await town.process().removals.erase_from(user, "t")
+        await town.sweep()
+
+    loop.run(main())
+    lists = lists_of(town.log.events, town.random)
+    assert lists.reactors("t") == lists.reacted("t") == []
+
+
+def test_an_erasure_before_somebody_adopts_what_a_process_had_committed_that_died() -> None:
+    town, journals = Town(Random(1)), SimulatedJournals()
+
+    async def main() -> None:
+        await town.tap(1, "ann")
+        cells, publish = town.process().cells, town.process().publish
+        state = await cells.settle(KEY, ["ann"])
+        assert state.header is not None
+        plan = fold(state.header, state.rows, [Tap("ann", Verb.SET, 2, b"12345678")], 1, RULES)
+        journal = SimulatedJournal(journals)
+        journal.begin(KEY, state.seq, ("ann",))
+        assert await cells.propose(KEY, Proposal(state.seq, plan.header, plan.changed))
+        journal.kill()
+        await town.process().removals.erase_from("ann", "t")
+        assert await Recover(journals, cells, publish, Metrics(), town.random).look() == 1
 
     loop.run(main())
     lists = lists_of(town.log.events, town.random)

@@ -150,7 +150,8 @@ def follow(lane: Header, root: Header) -> Header:
 
 
 def let_go(lane: Header, user: str, row: Row, now: int) -> tuple[Header, Row, Transition]:
-    """A user's reaction goes from a lane for good; the row stays, as long as the root has one that it took over."""
+    """A user's reaction goes from a lane for good; the row stays, as long as the root has one that it took over. It is
+    told as in `plaudit.domain.removal.erase`."""
     at = max(now, lane.last_at + 1)
     moved = Transition(user, row.reaction, NONE, row.created_at, at)
     recent = apply_to_recent(lane.recent, [moved])
@@ -162,7 +163,7 @@ def let_go(lane: Header, user: str, row: Row, now: int) -> tuple[Header, Row, Tr
         recent=recent,
         recent_at=recent_since(lane, recent, [moved]),
     )
-    return header, Row(NONE, row.created_at, at, b"", row.base), moved
+    return header, Row(NONE, row.created_at, at, b"", row.base), msgspec.structs.replace(moved, before=None)
 
 
 def has_let_go(row: Row) -> bool:

@@ -71,14 +71,16 @@ def register(header: Header | None, type_name: str) -> Header:
 
 
 def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transition]:
-    """The header without this user's row, and the transition that consumers are told.
+    """The header without this user's row, and the transition that consumers are told. Those of before may never have
+    been told, so what it leaves is not known.
 
     On a target that is being purged the counts are 0 already and only the row goes.
     """
     at = max(now, header.last_at + 1)
     transition = Transition(user, row.reaction, 0, row.created_at, at)
+    told = msgspec.structs.replace(transition, before=None)
     if header.deleted:
-        return purge(msgspec.structs.replace(header, last_at=at), 1), transition
+        return purge(msgspec.structs.replace(header, last_at=at), 1), told
     recent = apply_to_recent(header.recent, [transition])
     after = msgspec.structs.replace(
         header,
@@ -89,7 +91,7 @@ def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transi
         recent=recent,
         recent_at=recent_since(header, recent, [transition]) if header.recent_at else (),
     )
-    return after, transition
+    return after, told
 
 
 def counts_of(rows: Mapping[str, Row]) -> tuple[int, ...]:

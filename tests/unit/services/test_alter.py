@@ -91,7 +91,7 @@ def test_a_change_is_made_and_told_also_where_its_reply_was_lost(faults: Faults)
     assert made.target.header == store.states(KEY)[-1].header
     [event] = log.events
     assert (event.seq, event.cause, event.rows) == (2, "erase", 0)
-    assert event.transitions == (Transition("ann", 1, 0, 5, event.transitions[0].at),)
+    assert event.transitions == (Transition("ann", None, 0, 5, event.transitions[0].at),)
 
 
 def test_what_another_process_registered_is_not_taken_for_ones_own() -> None:
