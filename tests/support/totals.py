@@ -1,11 +1,12 @@
 """Totals and a ledger in memory that fail and wait when a test says so, which real ones do not on demand."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from plaudit.domain.errors import PlauditError
 from plaudit.domain.events import Committed
 from plaudit.ports.ledger import Target
+from plaudit.ports.totals import Totals
 
 
 class MemoryTotals:
@@ -38,6 +39,30 @@ class MemoryTotals:
     async def forget(self, ids: Collection[str]) -> None:
         for id_ in ids:
             self.kept.pop(id_, None)
+
+
+class Meanwhile:
+    """Other totals, but something happens to each target just before it is forgotten or put for the first time."""
+
+    def __init__(self, totals: Totals, happen: Callable[[str], Awaitable[None]]) -> None:
+        self._totals = totals
+        self._happen = happen
+        self._happened: set[str] = set()
+        self.get, self.apply = totals.get, totals.apply
+
+    async def put(self, states: Mapping[str, Target]) -> None:
+        await self._meanwhile(states)
+        await self._totals.put(states)
+
+    async def forget(self, ids: Collection[str]) -> None:
+        await self._meanwhile(ids)
+        await self._totals.forget(ids)
+
+    async def _meanwhile(self, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            if id_ not in self._happened:
+                self._happened.add(id_)
+                await self._happen(id_)
 
 
 class SlowLedger:

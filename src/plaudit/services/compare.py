@@ -73,6 +73,7 @@ class Look:
         self._target = key.target
         self._fenced = fenced
         self._whole: Together | None = None
+        self._kept = 0  # the version of the totals in memory
         self._stray: list[Listed] = []
 
     async def compare(self, *, split: bool = False) -> list[Drift] | None:
@@ -115,6 +116,7 @@ class Look:
         if strangers := list(_strangers(target, whole)):
             return strangers
         self._whole = whole
+        self._kept = totals.header.seq if totals is not None and totals.header is not None else 0
         drift = [*self._totals(whole, totals), *self._flushed(whole, flushed), *await self._left(whole)]
         settled = (
             whole.header.deleted != Deleted.PURGING
@@ -134,8 +136,10 @@ class Look:
             await m.jobs.save(new_job("delete_target", target, m.clock.now_us()))
         state = Target(whole.header, whole.registration, whole.cells)
         if "totals" in stores:
-            await m.derived.totals.forget([target])
-            await m.derived.totals.put({target: state})
+            if self._kept < whole.header.seq:
+                await m.derived.totals.put({target: state})
+            else:  # nothing that is told would replace it, and what was read here may be old: who reads next asks anew
+                await m.derived.totals.forget([target])
         if "flushed" in stores:
             await m.derived.flushed.put({target: state})
         confirmed = {one.user for one in drift if one.store == "lists"}

@@ -92,15 +92,20 @@ class Rebuild:
         self.cells += 1
 
     async def _numbers(self, key: CellKey) -> None:
-        """The totals. What is kept of the target is forgotten first: it may be of a later state that was undone."""
+        """The totals. What is kept of the target is forgotten first: it may be of a later state that was undone.
+
+        Only then is read what is kept instead: what is told of meanwhile is forgotten too, or newer.
+        """
+        if key.bucket:
+            return
+        await self._totals.forget([key.target])
         state = await self._cells.settle(key, [])
-        if key.bucket or state.header is None:
+        if state.header is None:
             return
         target = Target(state.header, state.registration)
         if state.header.lanes > 1:
             root, lanes = await headers(self._cells, key.target)
             target = Target(merge(root, lanes), state.registration, {0: root, **lanes})
-        await self._totals.forget([key.target])
         await self._totals.put({key.target: target})
         await self._flushed.put({key.target: target})
 

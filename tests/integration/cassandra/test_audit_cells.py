@@ -25,6 +25,7 @@ from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.support.cassandra import fresh_target
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, set_to
+from tests.support.totals import Meanwhile
 from tests.support.town import Town, open_town
 from tests.support.wait import until
 
@@ -88,6 +89,24 @@ async def test_damaged_totals_are_found_and_mended(town: Town) -> None:
         "unknown ones are read when asked for"
     )
     assert await town.audit() == []
+
+
+async def test_a_tap_while_totals_are_mended_is_not_lost(town: Town) -> None:
+    late, _ = names = await town.inhabited(2)
+    for name in names:
+        header = (await town.header(name)).header
+        assert header is not None
+        seq, counts = (header.seq - 1, header.counts) if name == late else (header.seq, (9,))
+        await town.totals.forget([name])
+        await town.totals.put({name: Target(msgspec.structs.replace(header, seq=seq, counts=counts))})
+    town.totals = Meanwhile(town.totals, lambda name: town.tap(name, eve=LOVE))
+    assert stores(await town.audit(repair=True)) == {"totals": 2}
+    kept = {name: state.header for name, state in (await town.totals.get(names)).items()}
+    newest = (await town.header(late)).header
+    assert newest is not None
+    assert kept == {late: msgspec.structs.replace(newest, last_at=0)}, (
+        "who wants the other one asks the ledger"
+    )
 
 
 async def test_damaged_flushed_totals_are_found_and_mended(town: Town) -> None:

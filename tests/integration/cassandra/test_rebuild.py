@@ -11,6 +11,7 @@ from plaudit.ports.lists import Entry
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.support.taps import ALL, LIKE
+from tests.support.totals import Meanwhile
 from tests.support.town import Town, open_town
 
 pytestmark = pytest.mark.timeout(300)
@@ -51,6 +52,17 @@ async def test_a_rebuild_refills_everything_after_the_ledger_went_back(town: Tow
     whole = await town.lists.reactors(name, ALL, None, 10)
     assert {(e.key, e.reaction) for e in whole} == {("ann", LIKE), ("bob", LIKE), ("dan", LIKE)}
     assert all(isinstance(e, Entry) for e in whole)
+
+
+async def test_a_tap_while_totals_are_rebuilt_is_not_lost(town: Town) -> None:
+    [name] = await town.inhabited(1)
+    town.totals = Meanwhile(town.totals, lambda name: town.tap(name, eve=LIKE))
+    await town.rebuild().run()
+    kept = (await town.totals.get([name]))[name].header
+    header = (await town.header(name)).header
+    assert kept is not None
+    assert header is not None
+    assert (kept.seq, kept.counts) == (header.seq, header.counts)
 
 
 async def test_a_rebuild_goes_on_without_emptying_again(town: Town) -> None:
