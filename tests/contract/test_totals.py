@@ -168,6 +168,19 @@ async def test_a_sum_alone_is_not_kept_and_what_is_forgotten_is_asked_for_again(
     assert await totals.get([a]) == {}
 
 
+async def test_what_was_read_before_a_split_is_not_kept_after_it(totals: Totals) -> None:
+    a = fresh_target()
+    await totals.apply([decode(committed(a, root(a), "repair", []))])
+    await totals.apply([lane(a, 1, 1, 1)])
+    await totals.put({a: state(4, 4)})
+    await totals.apply([event(a, state(3, 3))])
+    assert await totals.get([a]) == {}, "the ledger has to be asked for the lanes"
+    await totals.put({a: Target(root(a), None, {0: root(a), 1: lane(a, 1, 1, 1).header})})
+    header = (await totals.get([a]))[a].header
+    assert header is not None
+    assert header.seq == 5 + 1
+
+
 async def test_many_writers_of_one_split_target_lose_no_lane(redis: Redis, totals: Totals) -> None:
     a = fresh_target()
     await totals.put({a: Target(root(a), None, {0: root(a)})})

@@ -52,9 +52,9 @@ class Script:
         self.source = (files("plaudit.adapters.redis") / "lua" / f"{name}.lua").read_text(encoding="ascii")
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def on(self, key: str, *arguments: Value) -> Command:
-        """The command that runs it on one key."""
-        return ["EVALSHA", self.digest, "1", key, *arguments]
+    def on(self, key: str, *arguments: Value, beside: Sequence[str] = ()) -> Command:
+        """The command that runs it on one key, and on more of the same slot."""
+        return ["EVALSHA", self.digest, str(1 + len(beside)), key, *beside, *arguments]
 
 
 class Session:

@@ -3,7 +3,8 @@
 Of a split target a hash beside it, in the same slot, has the newest state of each cell. Every change of it is answered
 with all of it, which is added up here and kept under the target's one key: states of the hash follow each other, so the
 one with the greater sum of `seq` is the newer one. A hash that may lack a cell adds up to nothing: the target is
-forgotten, and whoever reads it next asks the ledger for all cells.
+forgotten, and whoever reads it next asks the ledger for all cells. Where there is one, nothing is kept any more of how
+the target was before it was split.
 
 Entries have no time to live, but for those that say "nothing there". Redis decides which of two states is the newer
 one, in a script, so any number of processes may write at once.
@@ -79,7 +80,7 @@ class RedisTotals:
             if event.lanes > 1:
                 split.setdefault(event.target, {})[event.bucket] = packed
             else:
-                commands.append(self._keep_newer.on(key(event.target), packed))
+                commands.append(self._keep_unsplit(event.target, packed))
         await self._session.run(commands)
         await self._add_up(split, whole=False)
 
@@ -108,7 +109,10 @@ class RedisTotals:
     def _kept(self, id_: str, state: Target) -> Command:
         if state.header is None:
             return ["SET", key(id_), NOTHING, "NX", "EX", NOTHING_FOR_S]
-        return self._keep_newer.on(key(id_), pack(state.header, state.registration))
+        return self._keep_unsplit(id_, pack(state.header, state.registration))
+
+    def _keep_unsplit(self, id_: str, packed: bytes) -> Command:
+        return self._keep_newer.on(key(id_), packed, beside=[cells_key(id_)])
 
 
 def _is_split(state: Target) -> bool:
