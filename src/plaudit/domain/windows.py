@@ -26,8 +26,8 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 KNOWN = 1_000  # users of a window that are known exactly
 TOLD = 1_000  # users that are remembered after they were told of, the newest
-TOLD_FOR = 24 * 3600 * SECOND
 LATE = 24 * 3600 * SECOND  # older taps are nobody's news
+TOLD_FOR = LATE + SECOND  # at least as long: the time is cut to seconds
 GUARD = (
     600 * SECOND
 )  # so long a watch stays to recognise replayed events, when it has nothing else to remember

@@ -269,6 +269,20 @@ def test_what_is_a_day_late_is_nobodys_news() -> None:
     assert follow(UNSEEN, target.events, OWNER, target.now + LATE, target.pace) is UNSEEN
 
 
+def test_who_was_told_of_is_remembered_for_as_long_as_a_tap_of_then_is_news() -> None:
+    """Events that come while there is no window are known by nothing else, and may come again."""
+    target = Watched()
+    target.now += SECOND * 7 // 10
+    target.react("ann")
+    assert target.wait(30)
+    target.react("ann", 0)
+    target.react("ann")
+    [again] = target.events[-1].transitions
+    almost_late = again.at + LATE - 1
+    watch = follow(target.watch, target.events[-1:], OWNER, almost_late, target.pace)
+    assert watch.window is None
+
+
 @pytest.mark.parametrize("cause", ["import", "repair", "delete", "erase"])
 def test_only_taps_notify(cause: str) -> None:
     target = Watched()
