@@ -254,7 +254,7 @@ def collapse_id(target: str, owner: str, window: int) -> str:
 
 def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
     if event.cause == "delete":
-        return ended(watch)
+        return _anew(watch)
     if event.cause == "erase":
         watch = _forget(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
@@ -324,6 +324,13 @@ def _begun(watch: Watch, opened_at: int, now: int, pace: Pace) -> tuple[int, int
     calm = not watch.message_at or since >= pace.calm_s * SECOND or watch.message_at > now + AHEAD
     level = 0 if calm else watch.level
     return level, opened_at + pace.windows_s[min(level, len(pace.windows_s) - 1)] * SECOND
+
+
+def _anew(watch: Watch) -> Watch:
+    """Without all that happened: what is told under this name from now on is of another target."""
+    if watch.window is None and not (watch.told or watch.message_at):
+        return watch
+    return Watch(ended(watch).cells)
 
 
 def _forget(watch: Watch, users: Iterable[str]) -> Watch:

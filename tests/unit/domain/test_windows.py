@@ -300,6 +300,21 @@ def test_a_deleted_target_has_no_window() -> None:
     assert target.watch.window is None
 
 
+def test_nothing_is_remembered_of_a_deleted_target_but_which_events_came() -> None:
+    target = Watched()
+    target.react("ann")
+    [before] = target.events
+    target.wait(30)
+    assert "ann" in target.watch.told
+    gone = msgspec.structs.replace(before, cause="delete", seq=9, transitions=())
+    target.see([gone])
+    assert (target.watch.told, target.watch.level, target.watch.message_at) == ({}, 0, 0)
+    assert follow(target.watch, [before], OWNER, target.now, target.pace) is target.watch, "repeated"
+    assert follow(target.watch, [gone], OWNER, target.now, target.pace) is target.watch
+    again = msgspec.structs.replace(before, seq=12)
+    assert follow(target.watch, [again], OWNER, target.now, target.pace).window is not None
+
+
 def test_an_erased_user_is_in_no_window_and_no_memory() -> None:
     target = Watched()
     target.react("ann")
