@@ -45,21 +45,19 @@ async def test_a_job_is_carried_out_by_one_of_two_in_one_process(
 
     async with engines(settings, SystemClock()) as held, letters(held) as post:
         near = NearCache(held.lists, Catalogue(), entries=10, public=True)
-        async with (
-            removing(held, post, near, SystemClock()) as api,
-            removing(held, post, near, SystemClock(), look_every_s=0.05) as repair,
-        ):
+        async with removing(held, post, near, SystemClock()) as api:
             working(api, "api")
-            working(repair, "repair")
-            ask = repair.remove._ours
-
-            async def ours(job_id: str) -> bool:
-                asked.append(await ask(job_id))
-                return asked[-1]
-
             await api.remove.erase_user(fresh_target())
             await until(lambda: bool(at_work), "the one it was told to is at it")
-            monkeypatch.setattr(repair.remove, "_ours", ours)
-            await until(lambda: bool(asked), "the other one sees it too")
-            assert (asked[0], at_work) == (False, ["api"])
-            go_on.set()
+            async with removing(held, post, near, SystemClock(), look_every_s=0.05) as repair:
+                working(repair, "repair")
+                ask = repair.remove._ours
+
+                async def ours(job_id: str) -> bool:
+                    asked.append(await ask(job_id))
+                    return asked[-1]
+
+                monkeypatch.setattr(repair.remove, "_ours", ours)
+                await until(lambda: bool(asked), "the other one sees it too")
+                assert (asked[0], at_work) == (False, ["api"])
+                go_on.set()
