@@ -219,6 +219,26 @@ async def test_dead_letters_are_kept_and_sent_again_when_asked_for(stores: Store
     assert await stores.deliveries.resend(None, 8) == 3
 
 
+async def test_pushes_of_what_is_taken_back_are_never_made(stores: Stores, clock: ManualClock) -> None:
+    names = ["later", "dead", "other"]
+    await stores.inbox.put(
+        [message(name, target="u" if name == "other" else "t") for name in names],
+        [Address(name, "webhook") for name in names],
+        50,
+    )
+    for parcel in await stores.deliveries.claim("webhook", 50, 30, 9):
+        dead = parcel.notification.id == "dead"
+        due = None if dead else 80
+        await stores.deliveries.settle([Settled(parcel=parcel, reason="unreachable", due=due, dead=dead)])
+    assert await stores.removals.take_back("t", last=True) == 2
+    assert await claimed(stores, 80, channel="webhook") == ["other"]
+    assert await stores.deliveries.dead(0, 9) == []
+    assert await stores.deliveries.resend(None, 90) == 0
+    clock.advance(300)  # where a push without its message may be older than that
+    assert await claimed(stores, clock.now_us(), channel="webhook") == ["other"]
+    assert await stores.deliveries.waiting() == {"webhook": 1, "dead": 0}
+
+
 async def test_a_gone_device_goes_with_its_pushes_unless_it_came_back_later(stores: Stores) -> None:
     for n, registered_at in enumerate((10, 20)):
         await stores.audience.put_device(device(f"d{n}", at=registered_at))

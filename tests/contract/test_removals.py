@@ -7,6 +7,8 @@ from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Deleted, Header, Refused
 from plaudit.domain.events import decode
 from plaudit.ports.removals import Job, JobKind
+from tests.support.clock import ManualClock
+from tests.support.notifying import message, own
 from tests.support.stores import Stores
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, SAD, WOW, cell, set_to, toggle
 
@@ -133,6 +135,80 @@ async def test_reactions_from_before_a_purge_do_not_come_back(stores: Stores) ->
     assert await stores.reactors.reactors("t", ALL, None, 10) == []
     assert not (await stores.answer("t", toggle("ann", LIKE, "k"))).replayed
     assert (await header_of(stores, "t")).recent == (("ann", LIKE),)
+
+
+async def told(stores: Stores, owner: str) -> list[str]:
+    """What stands in the owner's inbox."""
+    return [found.id for found in await stores.inbox.page(owner, None, 1000)]
+
+
+async def tell(stores: Stores, owner: str, *ids: str, at: int, target: str = "t") -> None:
+    messages = [message(id_, owner, at + n, target=target) for n, id_ in enumerate(ids)]
+    await stores.inbox.put(messages, [], at)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+async def test_what_owners_were_told_of_a_deleted_target_goes(
+    stores: Stores, clock: ManualClock, rows: int
+) -> None:
+    at = clock.now_us()
+    await own(stores, "t", "u", owner="olga")
+    await stores.tap("t", *(toggle(f"u{n}") for n in range(rows)))
+    await tell(stores, "olga", "a", "b", at=at)
+    await tell(stores, "olga", "of u", at=at, target="u")
+    await own(stores, "t", owner="otto")
+    await tell(stores, "otto", *(f"m{n:03}" for n in range(130)), at=at)
+    await own(stores, "t", owner="olga")
+    await begin(stores, "t")
+    assert await stores.removals.take_back("t", last=False) == 132
+    assert (await told(stores, "olga"), await told(stores, "otto")) == (["of u"], [])
+    while await stores.removals.purge_some("t", 10):
+        pass
+    assert await stores.removals.take_back("t", last=True) == 0
+    assert await stores.removals.take_back("t", last=True) == 0
+    assert await told(stores, "olga") == ["of u"]
+
+
+async def test_nothing_is_taken_back_of_a_target_that_is_not_deleted(
+    stores: Stores, clock: ManualClock
+) -> None:
+    await own(stores, "t", owner="otto")
+    await own(stores, "t", owner="olga")
+    await stores.tap("t", toggle("ann"))
+    clock.advance(30)
+    await tell(stores, "olga", "a", at=clock.now_us())
+    assert await stores.removals.take_back("t", last=True) == 0
+    assert await stores.removals.take_back("unknown", last=True) == 0
+    assert await told(stores, "olga") == ["a"]
+
+
+async def test_of_a_target_that_was_registered_again_what_came_before_its_first_reaction_goes(
+    stores: Stores, clock: ManualClock
+) -> None:
+    """The job that deleted it goes on while there is something new to tell."""
+    await own(stores, "t", owner="olga")
+    await stores.tap("t", toggle("ann"))
+    await tell(stores, "olga", "before", at=clock.now_us())
+    await begin(stores, "t")
+    assert await stores.removals.purge_some("t", 10) == 1
+    await own(stores, "t", owner="olga")
+    assert await stores.removals.take_back("t", last=False) == 1
+    clock.advance(5)
+    await stores.tap("t", toggle("ann"))
+    clock.advance(30)
+    await tell(stores, "olga", "after", at=clock.now_us())
+    assert await stores.removals.take_back("t", last=True) == 0
+    assert await told(stores, "olga") == ["after"]
+
+
+@embedded_only
+async def test_nothing_is_told_of_a_target_once_it_is_closed(stores: Stores, clock: ManualClock) -> None:
+    """Whoever told it saw the target before. In the cluster the job waits for them."""
+    await own(stores, "t", "u", owner="olga")
+    await begin(stores, "t")
+    await tell(stores, "olga", "late", at=clock.now_us())
+    await tell(stores, "olga", "of u", at=clock.now_us(), target="u")
+    assert await told(stores, "olga") == ["of u"]
 
 
 async def test_a_marked_user_is_refused_and_the_job_is_kept(stores: Stores) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.audit import audit_file
@@ -60,6 +61,57 @@ async def test_dead_letters_are_listed_and_sent_again(tmp_path: Path) -> None:
         await all_.webhook.until(lambda: len(all_.webhook.seen) == 1, "it to be sent again")
         await all_.settled()
         assert all_.webhook.problems == []
+
+
+TITLE = "a title that must not get out"
+
+
+def rows(data: Path, table: str) -> list[str]:
+    """What stands in a table of the file."""
+    file = apsw.Connection(str(data / "plaudit.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    file.set_busy_timeout(5000)
+    found = [repr(row) for row in file.execute(f"SELECT * FROM {table}")]
+    file.close()
+    return found
+
+
+def tables_with(data: Path, text: str) -> list[str]:
+    """The tables of the file in which this text stands anywhere."""
+    names = [row.split("'")[3] for row in rows(data, "sqlite_master") if row.startswith("('table'")]
+    return [name for name in names if any(text in row for row in rows(data, name))]
+
+
+async def test_what_is_told_of_a_target_goes_with_it_also_where_providers_are_down(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with told(data) as all_:
+        host, owner = all_.server.token(None, service=True), all_.server.token("owner0")
+        await all_.call("PUT", "/api/v1/targets/secret", host, {"owner_id": "owner0", "title": TITLE})
+        all_.webhook.always = all_.fcm.always = Answer(503)
+        await all_.tap("ann", "secret")
+        await all_.tap("ann", "post:0")
+        await all_.webhook.until(lambda: len(all_.webhook.asked) >= 2, "the first tries")
+        await all_.fcm.until(lambda: all_.fcm.count("/v1") >= 2, "the first tries")
+        assert set(tables_with(data, TITLE)) >= {"notification", "target"}
+
+        job = await all_.call("DELETE", "/api/v1/targets/secret", host)
+        while job["state"] != "done":
+            job = await all_.call("GET", f"/api/v1/jobs/{job['job_id']}", host)
+        assert job["removed"] == {"rows": 1, "messages": 1}
+        assert set(tables_with(data, TITLE)) <= {"event"}, "until it has been read by all"
+        shown = await all_.call("GET", "/api/v1/me/notifications", owner)
+        assert [found["target_id"] for found in shown["notifications"]] == ["post:0"]
+
+        tried = len(all_.webhook.asked), all_.fcm.count("/v1")
+        all_.webhook.always = all_.fcm.always = None
+        del all_.reactors["secret"]
+        await all_.settled()
+        sent = [asked.body for asked in all_.webhook.asked[tried[0] :]]
+        sent += [asked.body for asked in all_.fcm.asked if asked.path.startswith("/v1")][tried[1] :]
+        assert len(sent) >= 2
+        assert not any(TITLE.encode() in body for body in sent)
+        async with asyncio.timeout(20):
+            while rows(data, "delivery"):
+                await asyncio.sleep(0.05)  # what was sent is settled in a moment, and nothing else is there
 
 
 def test_there_are_none_without_data(tmp_path: Path) -> None:

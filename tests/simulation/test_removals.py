@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -56,6 +57,7 @@ class Run:
         self.log = SimulatedLog(self.random, Away(log=self.random.choice((0.0, 0.3))))
         self.rows = {f"u{n}": Row(self.random.randint(0, 2), 1 + n, 1 + n, b"") for n in range(8)}
         self.erased = self.random.sample(sorted(self.rows), 3)
+        self.noted: set[str] = set()
         counts = removal.counts_of(self.rows)
         header = Header(1, "post", counts, 8, START_US, 1, (), Deleted.NO, 1)
         assert self.store.decide(KEY, Proposal(0, header, self.rows), 0.0)
@@ -72,11 +74,20 @@ class Run:
         )
         cells, clock = SimulatedCells(self.store, random, faults), ProcessClock(random)
         publish = Publish(self.log, self.log, cells, clock)
-        alter = Alter(cells, publish, clock, random)
+        alter = Alter(cells, publish, clock, random, note=self._note)
         directory = CellDirectory(alter, NOTHING, NOTHING, clock)
         jobs: Any = _Jobs()
         removals = CellRemovals(alter, cells, cells, publish, jobs, NOTHING, NOTHING, clock)
         return alter, directory, removals, cells
+
+    async def _note(self, target: str, owner: str) -> None:
+        """Keep in mind who owned it, or fail."""
+        await asyncio.sleep(0)
+        if self.random.random() < 0.2:
+            raise Unavailable("away")
+        self.noted.add(owner)
+        if self.random.random() < 0.2:
+            raise OutcomeUnknown("no answer")
 
     async def play(self) -> None:
         random = self.random
@@ -113,6 +124,9 @@ def judge(run: Run) -> None:
         assert state.header.rows == len(state.rows)
         wanted = () if state.header.deleted else removal.counts_of(state.rows)
         assert [n for n in state.header.counts if n] == [n for n in wanted if n]
+    owners = [state.registration and state.registration.owner for state in states]
+    former = {before for before, after in pairwise(owners) if before and before != after}
+    assert former <= run.noted
     last = states[-1]
     assert last.rows == {}
     assert last.header.deleted != Deleted.PURGING

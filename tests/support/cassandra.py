@@ -1,7 +1,7 @@
 """A session on the tests' Cassandra, with the schema in it. Tests share the keyspace and use targets of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,17 +13,23 @@ from unittest.mock import patch
 import acsylla
 
 from plaudit.adapters.cassandra import (
+    CassandraAudience,
     CassandraCells,
     CassandraConfig,
     CassandraDebts,
+    CassandraInbox,
     CassandraIndex,
     CassandraJobs,
     CassandraLists,
+    CassandraOwners,
     CassandraSweep,
+    CassandraTold,
     CassandraUsers,
+    Pushes,
     Session,
     migrate,
 )
+from plaudit.bootstrap.letters import Letters
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Rules
 from plaudit.domain.events import Committed, decode
@@ -149,7 +155,7 @@ class Process:
         publish = Publish(log, debts, cells, clock)
         limits = Limits(deadline_s=60, answer_within_s=60)
         self.committer = CellCommitter(proposer, near, clock, Metrics(), random, publish, limits)
-        self._alter = Alter(cells, publish, clock, random)
+        self._alter = Alter(cells, publish, clock, random, note=self._mortal(parts.letters.owners).note)
         self.directory = CellDirectory(self._alter, users, users, clock)
         self.removals = CellRemovals(
             self._alter,
@@ -161,6 +167,7 @@ class Process:
             lists,
             clock,
             forget=[self._forget],
+            take_back=self._mortal(parts.letters).take_back,
             in_force_after_s=in_force_after_s,
         )
         follow = Follow(self._alter)
@@ -210,6 +217,7 @@ class Cluster:
     jobs: CassandraJobs
     debts: CassandraDebts
     sweep: CassandraSweep
+    letters: Letters
     log: IndexedLog
     _started: list[Process] = field(default_factory=list)
 
@@ -227,6 +235,26 @@ class Cluster:
             await process.stop()
 
 
+async def among(users: CassandraUsers, names: Collection[str]) -> Collection[str]:
+    """Those of these users who were erased."""
+    marked = await asyncio.gather(*map(users.marked_at, names))
+    return {name for name, at in zip(names, marked, strict=True) if at is not None}
+
+
+@asynccontextmanager
+async def letters(session: Session, users: CassandraUsers) -> AsyncIterator[Letters]:
+    """The stores of messages."""
+    erased = partial(among, users)
+    async with (
+        Pushes(session) as pushes,
+        CassandraInbox(session, pushes, erased) as inbox,
+        CassandraAudience(session, erased) as audience,
+        CassandraTold(session) as told,
+        CassandraOwners(session) as owners,
+    ):
+        yield Letters(pushes, inbox, audience, told, owners)
+
+
 @asynccontextmanager
 async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
     """The parts over one session."""
@@ -239,9 +267,10 @@ async def cluster(cassandra: Cassandra, clock: Clock) -> AsyncIterator[Cluster]:
         CassandraJobs(session, clock) as jobs,
         CassandraDebts(session, clock) as debts,
         CassandraSweep(session) as sweep,
+        letters(session, users) as opened,
     ):
         log = IndexedLog(index)
-        parts = Cluster(session, clock, cells, lists, index, users, jobs, debts, sweep, log)
+        parts = Cluster(session, clock, cells, lists, index, users, jobs, debts, sweep, opened, log)
         yield parts
         await parts.stop()
 
@@ -286,6 +315,9 @@ TABLES = (
     "job",
     "job_by_subject",
     "unfinished_job",
+    "inbox",
+    "told",
+    "former_owner",
 )
 
 
@@ -307,8 +339,8 @@ async def cassandra_stores(cassandra: Cassandra, clock: Clock) -> AsyncIterator[
             jobs=parts.jobs,
             log=cast("EventLog", parts.log),
             batches=absent,
-            inbox=absent,
-            audience=absent,
+            inbox=parts.letters.inbox,
+            audience=parts.letters.audience,
             deliveries=absent,
             intake=process.intake,
             source=process.source,

@@ -1,7 +1,6 @@
 """Notifications on the tests' Cassandra, on empty tables."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,14 +16,16 @@ from plaudit.adapters.cassandra import (
     Session,
     Shares,
 )
+from plaudit.bootstrap.letters import Letters
 from plaudit.ports.clock import Clock
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import emptied as empty
-from tests.support.cassandra import open_session
+from tests.support.cassandra import letters, open_session
+from tests.support.notifying import OWNER
 from tests.support.stores import Stores
 
 TABLES = (
-    *("inbox", "told", "wish", "device", "device_of", "erased_user", "erased_lately"),
+    *("inbox", "told", "former_owner", "wish", "device", "device_of", "erased_user", "erased_lately"),
     *("push", "push_slice", "push_share", "dead_letter", "dead_hour"),
 )
 
@@ -33,19 +34,36 @@ TABLES = (
 class Notices:
     """All of one process, and the marks of who was erased."""
 
-    pushes: Pushes
-    inbox: CassandraInbox
-    audience: CassandraAudience
-    told: CassandraTold
+    letters: Letters
     shares: Shares
     deliveries: CassandraDeliveries
     users: CassandraUsers
 
+    @property
+    def pushes(self) -> Pushes:
+        return self.letters.pushes
+
+    @property
+    def inbox(self) -> CassandraInbox:
+        return self.letters.inbox
+
+    @property
+    def audience(self) -> CassandraAudience:
+        return self.letters.audience
+
+    @property
+    def told(self) -> CassandraTold:
+        return self.letters.told
+
     async def mark_erased(self, user: str, job: Any) -> None:
         """What the job of an erasure does here, once the user is marked."""
         await self.users.mark(user)
-        await self.inbox.forget(user)
-        await self.audience.forget(user)
+        await self.letters.forget(user)
+
+    async def take_back(self, target: str, *, last: bool) -> int:
+        """What the job of a deletion does here, of a target that was the tests' owner's."""
+        await self.letters.owners.note(target, OWNER)
+        return await self.letters.take_back(target, None, last)
 
 
 async def emptied(session: Session) -> None:
@@ -58,20 +76,12 @@ async def notices(session: Session, clock: Clock) -> AsyncIterator[Notices]:
     """A process of its own on an open session."""
     async with AsyncExitStack() as stack:
         users = await stack.enter_async_context(CassandraUsers(session, clock))
-
-        async def among(names: Collection[str]) -> Collection[str]:
-            marked = await asyncio.gather(*map(users.marked_at, names))
-            return {name for name, at in zip(names, marked, strict=True) if at is not None}
-
-        pushes = await stack.enter_async_context(Pushes(session))
-        inbox = await stack.enter_async_context(CassandraInbox(session, pushes, among))
-        audience = await stack.enter_async_context(CassandraAudience(session, among))
-        told = await stack.enter_async_context(CassandraTold(session))
+        found = await stack.enter_async_context(letters(session, users))
         shares = await stack.enter_async_context(Shares(session, clock, uuid4().hex))
         deliveries = await stack.enter_async_context(
-            CassandraDeliveries(session, pushes, inbox, audience, shares, clock)
+            CassandraDeliveries(session, found.pushes, found.inbox, found.audience, shares, clock)
         )
-        yield Notices(pushes, inbox, audience, told, shares, deliveries, users)
+        yield Notices(found, shares, deliveries, users)
 
 
 @asynccontextmanager

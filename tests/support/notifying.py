@@ -68,14 +68,16 @@ def device(id_: str, owner: str = OWNER, kind: DeviceKind = "fcm", at: int = 1) 
     return Device(id=id_, owner=owner, kind=kind, token=f"token-of-{id_}", registered_at=at)
 
 
-def message(id_: str, owner: str = OWNER, at: int = 1, *sample: tuple[str, int]) -> Notification:
-    """A message about target t."""
+def message(
+    id_: str, owner: str = OWNER, at: int = 1, *sample: tuple[str, int], target: str = "t"
+) -> Notification:
+    """A message about a target."""
     people = sample or (("ann", 1),)
     return Notification(
         id=id_,
         owner=owner,
         at=at,
-        target="t",
+        target=target,
         type="post",
         title=None,
         total=len(people),

@@ -44,7 +44,7 @@ class Told:
                     await asyncio.sleep(0.02)
                     continue
                 if response.status_code < 500:
-                    assert response.status_code == 200, response.text
+                    assert response.is_success, response.text
                     return response.json()
                 await asyncio.sleep(0.02)
 

@@ -10,6 +10,7 @@ from plaudit.adapters.cassandra import (
     CassandraAudience,
     CassandraDeliveries,
     CassandraInbox,
+    CassandraOwners,
     CassandraTold,
     Pushes,
     Shares,
@@ -40,6 +41,18 @@ class Letters(NamedTuple):
     pushes: Pushes
     inbox: CassandraInbox
     audience: CassandraAudience
+    told: CassandraTold
+    owners: CassandraOwners
+
+    async def take_back(self, target: str, before: int | None, last: bool) -> int:
+        """See `plaudit.services.removals.TakeBack`."""
+        owners = await self.owners.of(target)
+        removed = await self.inbox.take_back(target, owners, before)
+        if before is None:  # else the target is there again, and what is remembered may be of it
+            await self.told.forget(target)
+            if last:
+                await self.owners.forget(target, owners)
+        return removed
 
     async def forget(self, user: str) -> None:
         """Nothing of this user stays."""
@@ -55,8 +68,10 @@ async def letters(held: Engines) -> AsyncIterator[Letters]:
         Pushes(held.session) as pushes,
         CassandraInbox(held.session, pushes, among) as inbox,
         CassandraAudience(held.session, among) as audience,
+        CassandraTold(held.session) as told,
+        CassandraOwners(held.session) as owners,
     ):
-        yield Letters(pushes, inbox, audience)
+        yield Letters(pushes, inbox, audience, told, owners)
 
 
 @asynccontextmanager
@@ -102,7 +117,6 @@ async def notifier(
         enter = stack.enter_async_context
         found = await enter(letters(held))
         deliveries = await enter(_deliveries(held, found, clock))
-        told = await enter(CassandraTold(held.session))
         client = await enter(
             PushClient(authorities(settings.push_ca), clock, private=settings.push_private_addresses)
         )
@@ -111,7 +125,7 @@ async def notifier(
         await enter(Deliver(deliveries, directory, senders, wording, catalogue, clock, metrics, made))
         tell = Tell(
             RedisBatches(held.redis, clock),
-            Sources(held.lists, held.lists, directory, found.audience, told),
+            Sources(held.lists, held.lists, directory, found.audience, found.told),
             found.inbox,
             clock,
             metrics,

@@ -16,7 +16,7 @@ from plaudit.services.directory import CellDirectory
 from plaudit.services.follow import Follow
 from plaudit.services.near import NearCache
 from plaudit.services.removals import CellRemovals
-from plaudit.services.remove import Remove
+from plaudit.services.remove import UNDER_WAY_S, Remove
 
 
 class Removing(NamedTuple):
@@ -40,7 +40,9 @@ async def removing(
 
     Two of these may be in one process (`serve --all`), so each claims jobs under a name of its own.
     """
-    alter = Alter(held.cells, held.publish, clock, random.SystemRandom(), held.guard.trusted)
+    alter = Alter(
+        held.cells, held.publish, clock, random.SystemRandom(), held.guard.trusted, note=letters.owners.note
+    )
     directory = CellDirectory(alter, held.users, held.users, clock)
     held.noticed.append(directory.forget)
 
@@ -60,12 +62,13 @@ async def removing(
         clock,
         caught_up=CaughtUp(held.debts, held.publish.readable, held.indexed, clock),
         forget=[forget],
+        take_back=letters.take_back,
         trusted=held.guard.trusted,
     )
     try:
         async with (
             CassandraLeases(held.session, secrets.token_hex(8)) as leases,
-            Remove(removals, held.jobs, near, clock, leases, look_every_s) as remove,
+            Remove(removals, held.jobs, near, clock, leases, look_every_s, UNDER_WAY_S) as remove,
         ):
             yield Removing(directory, removals, remove, Follow(alter))
     finally:

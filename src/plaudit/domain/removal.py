@@ -70,6 +70,14 @@ def register(header: Header | None, type_name: str) -> Header:
     return msgspec.structs.replace(old, seq=old.seq + 1, type=type_name, deleted=Deleted.NO)
 
 
+def told_before(header: Header | None) -> int | None:
+    """What owners were told before this time (microseconds UTC) is of a target that was deleted; None: all of it.
+
+    One that is there again under the same name has nothing to tell from before its first reaction.
+    """
+    return None if header is None or header.deleted else header.born or None
+
+
 def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transition]:
     """The header without this user's row, and the transition that consumers are told. Those of before may never have
     been told, so what it leaves is not known.

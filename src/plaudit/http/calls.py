@@ -226,7 +226,10 @@ _HOST_APP = (
     ),
     Call(
         *("delete_target", "delete", "/api/v1/targets/{target_id}", "Host app", "service", "Delete a target"),
-        "From now on its counts are 0 and taps on it are refused; its reactions are removed in the background.",
+        "From now on its counts are 0 and taps on it are refused. Its reactions are removed in the background, and "
+        "what owners were told of it, in inboxes and where it is still to be pushed. The receipt says what is left. "
+        "In the cluster it comes some two minutes later, when nobody can tell anything more of it; the target can be "
+        "registered again as soon as its reactions are gone.",
         _DELETED,
         (*_SERVICE, "not_found", "invalid_target_id", *_WRITTEN),
         ("TargetId",),

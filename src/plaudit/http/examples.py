@@ -25,9 +25,9 @@ ALICE_AT = "2026-03-14T15:09:26.535897Z"
 BOB_AT = "2026-03-14T15:10:02.718281Z"
 ERASED_NOTE = (
     "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that keeps this id "
-    "erased, this receipt for 30 days, the owner of "
-    "targets until the host app registers or deletes those, events until every consumer has read them, and backups "
-    "until they expire."
+    "erased, the owner of targets until the host app registers or deletes those (in the cluster a former one until it "
+    "deletes them), this receipt for 30 days, events until every consumer has read them (in the cluster as long as the "
+    "log keeps them, 7 days), room in the files of the stores until it is used again, and backups until they expire."
 )
 CURSOR = "m0fQ1f0pYyUABk0tqEjXGWJvYg"
 

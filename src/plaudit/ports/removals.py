@@ -80,6 +80,14 @@ class Removals(Protocol):
     async def purge_some(self, target: str, limit: int) -> int:
         """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged."""
 
+    async def take_back(self, target: str, *, last: bool) -> int:
+        """Remove what owners, former ones too, were told of a target that was deleted, with the pushes that are to be
+        made of it; returns how many messages. What was told of one that is there again by now stays.
+
+        Where many processes tell, one that saw the target before it was closed may do so a little later: then it takes
+        another call. `last`: this is the one, and who owned the target may be forgotten.
+        """
+
     async def mark_erased(self, user: str, job: Job) -> None:
         """Store the job; from then on this user's taps are refused and their profile is gone.
 

@@ -6,6 +6,7 @@ Reads, lets a pure function decide, proposes, publishes; from the start when som
   committed that may have died before publishing;
 - where rows are found by nothing but themselves (`Change.told_before`), they go only after the log has the transitions
   that take their users off every list: once they are gone, nobody could tell which entries of the lists were theirs;
+- whoever ceases to own a target is noted before that: afterwards nobody could tell whom there is to tell no more;
 - an unknown outcome is settled before anything else is tried, and whoever does not wait any longer does not end that.
 
 What is decided must be idempotent: it is asked again after every look. Knows no storage and no rules.
@@ -28,8 +29,15 @@ from plaudit.services.publish import Publish
 
 log = logging.getLogger("plaudit.alter")
 
+Note = Callable[[str, str], Awaitable[None]]
+"""Keeps in mind that this target was owned by this user. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
+
 WITHIN_S = 8.0
 BACKOFF = Backoff()
+
+
+async def _nobody_asks(target: str, owner: str) -> None:
+    """For commits that leave owners alone."""
 
 
 class Change(NamedTuple):
@@ -61,12 +69,14 @@ class Alter:
         clock: Clock,
         random: Random,
         trusted: Callable[[], bool] = lambda: True,
+        note: Note = _nobody_asks,
     ) -> None:
         self._cells = self.cells = cells
         self._publish = publish
         self._clock = clock
         self._random = random
         self._trusted = trusted
+        self._note = note
         self._tasks: set[asyncio.Task[Altered]] = set()
 
     def by_name(self, key: CellKey, users: Iterable[str] = (), cells: Cells | None = None) -> Look:
@@ -125,6 +135,7 @@ class Alter:
                     await self._tell(key, cause, state, change)
                     told |= unknown
                     continue  # that took a while: look again
+                await self._note_former(key, state, change)
                 if await self._propose(key, change):
                     return await self._made(key, cause, state, change)
             except OutcomeUnknown:
@@ -150,6 +161,14 @@ class Alter:
             if change is not None or sure:
                 return state, change
             sure = True
+
+    async def _note_former(self, key: CellKey, state: CellState, change: Change) -> None:
+        """Note who owns the target and will not any more. Lanes only say what the root says."""
+        before = state.registration
+        after = change.proposal.registered(before)
+        owner = before.owner if before is not None else None
+        if owner is not None and key.bucket == 0 and (after is None or after.owner != owner):
+            await self._note(key.target, owner)
 
     async def _propose(self, key: CellKey, change: Change) -> bool:
         if not self._trusted():

@@ -35,9 +35,19 @@ COMMIT_S = 10.0
 IN_FORCE_AFTER_S = max(STALE_AFTER_S + COMMIT_S, PROFILE_AGE_S + COMMIT_S)
 
 
+TakeBack = Callable[[str, int | None, bool], Awaitable[int]]
+"""Removes what owners were told of a target before that time (microseconds UTC; None: all of it), and returns how many
+messages that was; whether it is the last time, see the port. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
+
+
 async def _at_once(_: str) -> Collection[CellKey]:
     """For lists that have every event as soon as it is published."""
     return ()
+
+
+async def _nothing_told(_: str, __: int | None, ___: bool) -> int:
+    """Where nobody is told anything."""
+    return 0
 
 
 class CellRemovals:
@@ -45,7 +55,7 @@ class CellRemovals:
 
     `caught_up` returns when the lists have every event published, and every debt of one made, before it was called;
     raises `Unavailable`. What it returns are cells that cannot be read and that owe the lists something of this user.
-    `forget` drops what other stores hold of a user: inbox, devices, own state.
+    `forget` drops what other stores hold of a user: inbox, devices, own state. `take_back` drops what owners were told.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class CellRemovals:
         clock: Clock,
         caught_up: Callable[[str], Awaitable[Collection[CellKey]]] = _at_once,
         forget: Sequence[Forget] = (),
+        take_back: TakeBack = _nothing_told,
         in_force_after_s: float = IN_FORCE_AFTER_S,
         trusted: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -74,6 +85,7 @@ class CellRemovals:
         self._clock = clock
         self._caught_up = caught_up
         self._forget = forget
+        self._take_back = take_back
         self._trusted = trusted
         self._in_force_after_us = round(in_force_after_s * 1_000_000)
         # How far a cell's rows are gone, and the `seq` at which they were: no need to read over them again.
@@ -153,6 +165,12 @@ class CellRemovals:
         else:
             self._purged[key] = change.proposal.header.seq, change.proposal.gone_through
         return len(pages[change.proposal.seq]) if change is not None else 0, header
+
+    async def take_back(self, target: str, *, last: bool) -> int:
+        root = (await self._cells.settle(CellKey(target), ())).header
+        if root is not None and root.lanes > 1 and not root.deleted:
+            root = merge(*await headers(self._cells, target))
+        return await self._take_back(target, removal.told_before(root), last)
 
     async def mark_erased(self, user: str, job: Job) -> None:
         await self._jobs.save(job)  # first: whoever is marked is erased by somebody

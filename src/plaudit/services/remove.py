@@ -22,16 +22,26 @@ log = logging.getLogger("plaudit.remove")
 ROWS_PER_STEP = 500
 RETRY_S = 1.0
 RETRY_AT_MOST_S = 15.0
+AT_LEAST_S = 0.01
 RECEIPTS_AT_ONCE = 500
+SECOND = 1_000_000
 LEASE_S = 60  # longer than a step and the longest pause together
 
+# Who saw a target before it was closed may tell its owner for another minute, and a push that was just made goes out
+# without another look, for a minute too (`plaudit.services.tell`, `plaudit.adapters.cassandra.fresh`).
+UNDER_WAY_S = 100.0
+
+_EVERYWHERE = (
+    "this receipt for 30 days, events until every consumer has read them (in the cluster as long as the log keeps "
+    "them, 7 days), room in the files of the stores until it is used again, and backups until they expire."
+)
 _NOTES = {
-    "delete_target": "Rows are gone from the ledger. What is left: the id with its sequence number, and backups.",
+    "delete_target": "Reactions, registration, what owners were told of the target, and pushes that were still to be "
+    "made of it are gone. What is left: what devices and the webhook's receiver had been sent by then, the id with its "
+    f"sequence number, also where somebody muted it, {_EVERYWHERE}",
     "erase_user": "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that "
-    "keeps this id erased, "
-    "this receipt for 30 days, "
-    "the owner of targets until the host app registers or deletes those, events until every consumer has read them, "
-    "and backups until they expire.",
+    "keeps this id erased, the owner of targets until the host app registers or deletes those (in the cluster a former "
+    f"one until it deletes them), {_EVERYWHERE}",
 }
 _FAILED = (
     "Something in the store cannot be read; the log has the details. Ask for it again once that is mended."
@@ -42,8 +52,8 @@ class Remove:
     """Starts jobs, runs them one after the other, and tells how they went. Use as an async context manager.
 
     `look_every_s`: how often to look for jobs that other processes left, or of whose begin nobody was told, and for
-    receipts that are to be forgotten; not at all without it. A job that cannot go on
-    now lets the others pass.
+    receipts that are to be forgotten; not at all without it. `under_way_s`: how long others, who saw a target before it
+    was closed, may still tell its owner. A job that cannot go on now lets the others pass.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class Remove:
         clock: Clock,
         leases: Leases | None = None,
         look_every_s: float | None = None,
+        under_way_s: float = 0.0,
     ) -> None:
         self._removals = removals
         self._jobs = jobs
@@ -61,6 +72,7 @@ class Remove:
         self._clock = clock
         self._leases = leases
         self._look_every_s = look_every_s
+        self._under_way_s = under_way_s
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._failures: dict[
             str, int
@@ -146,7 +158,9 @@ class Remove:
         while True:
             job_id = await self._queue.get()
             try:
-                await self._carry_out(job_id)
+                if (pause_s := await self._carry_out(job_id)) > 0:
+                    self._go_on_in(job_id, pause_s)
+                    continue
             except (Unavailable, OutcomeUnknown, Overloaded) as error:
                 self._put_off(job_id, error)
                 continue
@@ -160,6 +174,9 @@ class Remove:
         pause_s = min(RETRY_AT_MOST_S, RETRY_S * 2 ** min(self._failures[job_id], 10))
         self._failures[job_id] += 1
         log.warning("job %s goes on in %s s: %s", job_id, pause_s, error)
+        self._go_on_in(job_id, pause_s)
+
+    def _go_on_in(self, job_id: str, pause_s: float) -> None:
         asyncio.get_running_loop().call_later(pause_s, self._queue.put_nowait, job_id)
 
     async def _ours(self, job_id: str) -> bool:
@@ -178,26 +195,45 @@ class Remove:
         except PlauditError as error:
             log.warning("job %s could not be marked as failed: %s", job_id, error)
 
-    async def _carry_out(self, job_id: str) -> None:
+    async def _carry_out(self, job_id: str) -> float:
+        """Do what can be done now; how many seconds later there is more (0: nothing more is for us)."""
         job = await self._jobs.get(job_id)
         if job is None or job.state != "running" or not await self._ours(job_id):
-            return
+            return 0.0
         if not job.begun:  # whoever was asked died before, or is about to
             self._near.publish(job.subject, await self._removals.begin_purge(job.subject, job))
             job = msgspec.structs.replace(job, begun=True)
+        last = self._pause_s(job) <= 0
+        if job.kind == "delete_target":
+            job = await self._removed(job, "messages", await self._removals.take_back(job.subject, last=last))
         step = self._purge if job.kind == "delete_target" else self._erase
-        while removed := await step(job.subject):
-            job = msgspec.structs.replace(job, removed={"rows": job.removed.get("rows", 0) + removed})
-            await self._jobs.save(job)
+        while rows := await step(job.subject):
+            job = await self._removed(job, "rows", rows)
             self._failures[job_id] = 0
             if not await self._ours(job_id):
-                return
-        finished = self._clock.now_us()
-        await self._jobs.save(
-            msgspec.structs.replace(job, state="done", finished_at=finished, note=_NOTES[job.kind])
-        )
+                return 0.0
+        if last:
+            finished = self._clock.now_us()
+            done = msgspec.structs.replace(job, state="done", finished_at=finished, note=_NOTES[job.kind])
+            await self._jobs.save(done)
         if self._leases is not None:
             await self._leases.release(f"job/{job_id}")
+        return 0.0 if last else max(AT_LEAST_S, self._pause_s(job))
+
+    def _pause_s(self, job: Job) -> float:
+        """How long somebody may still tell of what the job takes away; then it is done for the last time."""
+        if job.kind == "erase_user":
+            return 0.0
+        return self._under_way_s - (self._clock.now_us() - job.created_at) / SECOND
+
+    async def _removed(self, job: Job, what: str, count: int) -> Job:
+        """The job, which has removed so much more."""
+        if not count:
+            return job
+        removed = job.removed | {what: job.removed.get(what, 0) + count}
+        job = msgspec.structs.replace(job, removed=removed)
+        await self._jobs.save(job)
+        return job
 
     async def _purge(self, target: str) -> int:
         return await self._removals.purge_some(target, ROWS_PER_STEP)

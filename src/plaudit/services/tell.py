@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Deleted
+from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.domain.quiet import Wishes, quiet_until
 from plaudit.domain.windows import (
@@ -49,6 +50,8 @@ CLOSED_AT_ONCE = 100  # and half as many saved: a tap may wait behind one such t
 TIDIED_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
 LEASE_S = 30.0
+# So long after a look at its target a message is put; then the target may be deleted, and nobody takes it back.
+PUT_WITHIN_S = 60.0
 
 _NO_WISHES, _NO_PROFILE = Wishes(), Profile()
 
@@ -139,6 +142,7 @@ class Tell:
     async def _end(self, due: Sequence[tuple[str, Stored]], until: int) -> None:
         """Make messages of these windows, but those that turn out to be open for longer."""
         names = [name for name, _ in due]
+        now, until_s = self._clock.now_us(), self._clock.monotonic_s() + PUT_WITHIN_S
         targets, told = await asyncio.gather(self._counters.targets(names), self._recalled(names))
         owners = sorted({owner for target in targets.values() if (owner := owner_of(target))})
         wishes, profiles = await asyncio.gather(
@@ -146,7 +150,7 @@ class Tell:
         )
         changes: list[Change] = []
         ready: list[_Ready] = []
-        now, turn = self._clock.now_us(), Turn()
+        turn = Turn()
         for name, stored in due:
             await turn.over()
             target = targets.get(name, Target())
@@ -171,7 +175,7 @@ class Tell:
                 self._metrics.notified("muted")
             else:
                 ready.append(_Ready(name, registration, owner, draft))
-        await self._tell(ready, changes, now, turn)
+        await self._tell(ready, changes, now, until_s, turn)
 
     async def tidy(self) -> bool:
         """End some windows that a clock which was ahead made end too late, and remove some watches that have nothing to
@@ -182,9 +186,14 @@ class Tell:
         await self._save(hastened, Turn())
         return await self._batches.forget(now, TIDIED_AT_ONCE) > 0 or bool(late)
 
-    async def _tell(self, ready: Sequence[_Ready], changes: list[Change], now: int, turn: "Turn") -> None:
+    async def _tell(
+        self, ready: Sequence[_Ready], changes: list[Change], now: int, until_s: float, turn: "Turn"
+    ) -> None:
         messages = await self._checked(ready, now)
-        await self._inbox.put(messages, await self._addresses(messages), now)
+        addresses = await self._addresses(messages)
+        if self._clock.monotonic_s() > until_s:
+            raise Unavailable("messages took too long to make; their windows are closed again")
+        await self._inbox.put(messages, addresses, now)
         if self._told is not None and messages:
             after, heard = {change.target: change.watch for change in changes}, {m.target for m in messages}
             await self._told.remember({name: after[name] for name in heard})

@@ -18,7 +18,8 @@ from plaudit.ports.cells import CellKey, CellState
 from plaudit.ports.removals import Job, JobKind
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import Cluster, Process, cluster, fresh_target
-from tests.support.clock import ManualClock
+from tests.support.clock import START_US, ManualClock
+from tests.support.notifying import message
 from tests.support.taps import ALL, LIKE, NONE, set_to
 
 pytestmark = pytest.mark.timeout(300)
@@ -178,19 +179,24 @@ async def crash_everywhere(parts: Cluster, prepare: Work, work: Work, check: Wor
 
 
 async def test_a_deletion_that_dies_at_any_step_is_ended_by_another_process(parts: Cluster) -> None:
-    target = ""
+    target, inbox = "", parts.letters.inbox
     users = [f"u{n}" for n in range(5)]
 
     async def prepare(process: Process) -> None:
         nonlocal target
         target = fresh_target()
-        await process.directory.register(target, Registration(type="post", owner="olga"))
+        for owner in ("otto", "olga"):
+            await process.directory.register(target, Registration(type="post", owner=owner))
+            told = [message(f"{target} {owner}", owner, START_US, target=target)]
+            await inbox.put(told, [], START_US)
         await asyncio.gather(*(process.committer.submit(target, set_to(u, LIKE)) for u in users))
 
     async def work(process: Process) -> None:
         await process.removals.begin_purge(target, job("delete_target", target))
+        await process.removals.take_back(target, last=False)
         while await process.removals.purge_some(target, 3):
             pass
+        await process.removals.take_back(target, last=True)
 
     async def check(_: Process) -> None:
         state = await at_rest(parts.cells, target)
@@ -198,9 +204,30 @@ async def test_a_deletion_that_dies_at_any_step_is_ended_by_another_process(part
         assert (state.header.deleted, state.registration, dict(state.rows)) == (Deleted.PURGED, None, {})
         assert await parts.lists.reactors(target, ALL, None, 10) == []
         assert parts.log.newest(target).deleted == Deleted.PURGED
+        assert await inbox.page("otto", None, 10) == await inbox.page("olga", None, 10) == []
+        assert await parts.letters.owners.of(target) == []
         assert target in [each.subject for each in await parts.jobs.unfinished()]
 
     assert await crash_everywhere(parts, prepare, work, check) > 10
+
+
+async def test_an_owner_is_noted_before_the_target_is_anothers(parts: Cluster) -> None:
+    target = ""
+
+    async def prepare(process: Process) -> None:
+        nonlocal target
+        target = fresh_target()
+        await process.directory.register(target, Registration(type="post", owner="otto"))
+
+    async def work(process: Process) -> None:
+        await process.directory.register(target, Registration(type="post", owner="olga"))
+
+    async def check(process: Process) -> None:
+        assert await parts.letters.owners.of(target) == ["otto"]
+        await process.directory.register(target, Registration(type="post", owner="olga", title="New"))
+        assert await parts.letters.owners.of(target) == ["otto"]
+
+    assert await crash_everywhere(parts, prepare, work, check) > 5
 
 
 async def test_an_erasure_that_dies_at_any_step_is_ended_by_another_process(parts: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""Two who carry out jobs in one process, as in `serve --all`, do not carry out the same one."""
+"""Who carries out jobs: of two in one process, as in `serve --all`, one; and whoever is there goes on with them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import engines
 from plaudit.bootstrap.letters import letters
 from plaudit.bootstrap.removing import Removing, removing
-from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.catalogue import Catalogue, Registration
 from plaudit.ports.ledger import Target
 from plaudit.services.near import NearCache
 from plaudit.settings import Settings
@@ -18,7 +18,8 @@ from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.cassandra import fresh_target, open_session
 from tests.support.cluster import settings_of
-from tests.support.wait import until
+from tests.support.notifying import message
+from tests.support.wait import happens, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -61,3 +62,47 @@ async def test_a_job_is_carried_out_by_one_of_two_in_one_process(
                 await until(lambda: bool(asked), "the other one sees it too")
                 assert (asked[0], at_work) == (False, ["api"])
                 go_on.set()
+
+
+class Ahead(SystemClock):
+    """A clock that a test moves."""
+
+    by_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.by_us
+
+
+async def test_a_deletion_goes_on_until_nobody_can_tell_of_its_target(
+    cassandra: Cassandra, kafka: Kafka, redis: Redis, anyio_backend: str
+) -> None:
+    settings = Settings(**settings_of(cassandra, kafka, redis))
+    async with open_session(cassandra, keyspace=settings.cassandra_keyspace):
+        pass  # the schema
+    clock, target, owner, at = Ahead(), fresh_target(), fresh_target(), Ahead().now_us()
+    async with engines(settings, SystemClock()) as held, letters(held) as post:
+        near = NearCache(held.lists, Catalogue(), entries=10, public=True)
+
+        async def told() -> bool:
+            return len(await post.inbox.page(owner, None, 10)) == 1
+
+        async def nothing_told() -> bool:
+            return not await told()
+
+        async def ended() -> bool:
+            found = await held.jobs.get(job.id)
+            return found is not None and found.state == "done"
+
+        async with removing(held, post, near, clock) as begun:
+            await begun.directory.register(target, Registration(type="post", owner=owner))
+            await post.inbox.put([message("early", owner, at, target=target)], [], at)
+            job = await begun.remove.delete_target(target)
+            await happens(nothing_told, "what was told is taken back")
+        await post.inbox.put([message("late", owner, at, target=target)], [], at)
+        assert await told()
+        assert not await ended()
+        clock.by_us = 101_000_000
+        async with removing(held, post, near, clock, look_every_s=0.05):
+            await happens(ended, "another process ends it", within_s=90)  # the lease of the first, too
+        assert await nothing_told()
+        assert await post.owners.of(target) == []

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.support.clock import ManualClock
+from tests.support.installation import job
 from tests.support.notifier_cluster import LATER_S, Died, Shared, drain, shared, told
 from tests.support.notifying import own
 from tests.support.redis import master_of
@@ -106,6 +108,46 @@ async def test_taps_that_come_after_a_notifier_died_are_a_message_of_their_own(
     await drain(other)
     found = await all_.inbox("owner")
     assert [message.sample for message in found] == [(("bob", LIKE),), (("ann", LIKE),)]
+
+
+async def test_a_window_that_is_closed_while_its_target_is_deleted_leaves_nothing(
+    all_: Shared, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who closes it saw the target before; so the job takes back what was told once more, when nobody can any more."""
+    await own(all_.stores, "t")
+    await all_.stores.tap("t", set_to("ann", LIKE))
+    notifier, put = all_.notifier(), all_.notices.inbox.put
+    await notifier.handle(await all_.new_events())
+    clock.advance(LATER_S)
+    at_it, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held_up(*values: Any) -> None:
+        at_it.set()
+        await go_on.wait()
+        await put(*values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(all_.notices.inbox, "put", held_up)
+        closing = asyncio.create_task(drain(notifier))
+        await at_it.wait()
+        await all_.stores.removals.begin_purge("t", job("delete_target", "t"))
+        assert await all_.notices.take_back("t", last=False) == 0
+        assert await all_.stores.removals.purge_some("t", 10) == 1
+        go_on.set()
+        await closing
+    assert [message.target for message in await all_.inbox("owner")] == ["t"]
+    assert await all_.notices.take_back("t", last=True) == 1
+    assert await all_.inbox("owner") == []
+    clock.advance(130)
+    assert await all_.notices.deliveries.claim("webhook", clock.now_us(), 30, 9) == []
+    assert await all_.notices.deliveries.waiting() == {"dead": 0}
+
+    await own(all_.stores, "t")
+    await all_.stores.tap("t", set_to("ann", LIKE))
+    await notifier.handle(await all_.new_events())
+    clock.advance(LATER_S)
+    await drain(notifier)
+    assert [message.sample for message in await all_.inbox("owner")] == [(("ann", LIKE),)]
 
 
 @pytest.mark.parametrize("seed", range(3))

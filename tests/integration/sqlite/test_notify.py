@@ -1,11 +1,13 @@
 """The notifier over SQLite: from taps in the log to messages in the inbox."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
 import pytest
 
 from plaudit.adapters.sqlite import Database
+from plaudit.domain.errors import Unavailable
 from plaudit.domain.quiet import Quiet, Wishes
 from plaudit.domain.windows import Watch, collapse_id
 from plaudit.ports.audit import Compared, Drift
@@ -172,6 +174,49 @@ async def test_what_is_removed_is_not_told(stores: Stores, clock: ManualClock, w
     clock.advance(31)
     await settle(notify)
     assert await inbox(stores) == []
+
+
+async def test_who_reacts_again_to_a_target_that_was_deleted_is_news(
+    stores: Stores, clock: ManualClock
+) -> None:
+    notify = notifier(stores, clock)
+    for _ in range(2):
+        await own(stores, "t")
+        await stores.tap("t", set_to("ann", LIKE))
+        await settle(notify)
+        clock.advance(31)
+        await settle(notify)
+        assert [found.sample for found in await inbox(stores)] == [(("ann", LIKE),)]
+        await stores.removals.begin_purge("t", job("delete_target", "t"))
+        assert await stores.removals.take_back("t", last=True) == 1
+        while await stores.removals.purge_some("t", 10):
+            pass
+        await settle(notify)
+
+
+async def test_messages_that_took_too_long_to_make_are_made_again(
+    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target may be deleted by then, and what was told of it taken back."""
+    await own(stores, "t")
+    notify = notifier(stores, clock)
+    await stores.tap("t", set_to("ann", LIKE))
+    clock.advance(31)
+    while await notify.follow():
+        pass
+    reactions = stores.reactions.reactions
+
+    async def slow(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        clock.advance(61)
+        return dict(await reactions(pairs))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.reactions, "reactions", slow)
+        with pytest.raises(Unavailable):
+            await notify.close()
+    assert await inbox(stores) == []
+    await settle(notify)
+    assert [found.sample for found in await inbox(stores)] == [(("ann", LIKE),)]
 
 
 async def test_pushes_go_to_the_channels_that_have_senders(stores: Stores, clock: ManualClock) -> None:

@@ -13,6 +13,7 @@ from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from tests.support.clock import ManualClock
+from tests.support.notifying import OWNER, message, own
 from tests.support.stores import Stores, sqlite_stores
 from tests.support.taps import toggle
 from tests.support.wait import happens, until
@@ -20,12 +21,14 @@ from tests.support.wait import happens, until
 
 @asynccontextmanager
 async def removing(
-    folder: Path, clock: ManualClock | None = None
+    folder: Path, clock: ManualClock | None = None, under_way_s: float = 0.0
 ) -> AsyncIterator[tuple[Stores, Remove, NearCache]]:
     clock = clock or ManualClock()
     async with sqlite_stores(folder, clock) as stores:
         near = NearCache(stores.counters, Catalogue(), entries=100, public=True)
-        async with Remove(stores.removals, stores.jobs, near, clock, look_every_s=0.01) as remove:
+        async with Remove(
+            stores.removals, stores.jobs, near, clock, look_every_s=0.01, under_way_s=under_way_s
+        ) as remove:
             yield stores, remove, near
 
 
@@ -96,6 +99,39 @@ async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:
         assert await remove.job(second.id) is not None
         with apsw.Connection(str(tmp_path / "plaudit.db")) as file:
             assert file.execute("SELECT count(*) FROM job WHERE subject = 'ann'").get == 0
+
+
+async def test_what_is_told_while_a_target_is_being_deleted_is_taken_back_at_the_end(tmp_path: Path) -> None:
+    """By processes that saw the target before it was closed: until none can, the job goes on."""
+    clock = ManualClock()
+    async with removing(tmp_path, clock, under_way_s=0.1) as (stores, remove, _):
+        await own(stores, "t")
+        await stores.tap("t", toggle("ann"))
+        await stores.inbox.put([message("a", at=clock.now_us())], [], 1)
+        job = await remove.delete_target("t")
+
+        async def once() -> bool:
+            found = await remove.job(job.id)
+            return found is not None and found.removed == {"messages": 1, "rows": 1}
+
+        await happens(once, "everything to go once")
+        with apsw.Connection(str(tmp_path / "plaudit.db")) as file:
+            file.set_busy_timeout(5000)
+            file.execute(
+                "INSERT INTO notification (id, owner, at, target, type, total, split, sample)"
+                " VALUES ('late', ?, ?, 't', 'post', 1, '[[1, 1]]', '[]')",
+                (OWNER, clock.now_us()),
+            )
+        found = await remove.job(job.id)
+        assert found is not None
+        assert found.state == "running"
+        await stores.directory.register("t", Registration(type="post", owner=OWNER))
+        clock.advance(0.1)
+        assert await ended(remove, job.id) == "done"
+        found = await remove.job(job.id)
+        assert found is not None
+        assert found.removed == {"messages": 2, "rows": 1}
+        assert await stores.inbox.page(OWNER, None, 9) == []
 
 
 async def test_a_job_of_whose_begin_nobody_was_told_is_carried_out(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from plaudit.adapters.cassandra.jobs import CassandraJobs
 from plaudit.adapters.cassandra.leases import CassandraLeases
 from plaudit.adapters.cassandra.lists import CassandraLists
 from plaudit.adapters.cassandra.migrate import migrate
+from plaudit.adapters.cassandra.owners import CassandraOwners
 from plaudit.adapters.cassandra.pushes import Pushes
 from plaudit.adapters.cassandra.session import CassandraConfig, Session
 from plaudit.adapters.cassandra.shares import Shares
@@ -31,6 +32,7 @@ __all__ = [
     "CassandraJobs",
     "CassandraLeases",
     "CassandraLists",
+    "CassandraOwners",
     "CassandraSweep",
     "CassandraTold",
     "CassandraUsers",

@@ -37,6 +37,7 @@ ALL_MARKS = "SELECT at, id, read FROM $keyspace.inbox WHERE owner = ?"
 READ = "UPDATE $keyspace.inbox SET read = true WHERE owner = ? AND at = ? AND id = ?"
 READ_TO = "UPDATE $keyspace.inbox SET read_to = ? WHERE owner = ?"
 ONE = "SELECT message, read FROM $keyspace.inbox WHERE owner = ? AND at = ? AND id = ?"
+DROP = "DELETE FROM $keyspace.inbox WHERE owner = ? AND at = ? AND id = ?"
 FORGET = "DELETE FROM $keyspace.inbox WHERE owner = ?"
 
 
@@ -44,7 +45,7 @@ class CassandraInbox(Statements):
     """See `plaudit.ports.notifications.Inbox`; use as an async context manager inside an open session. `fresh`: the
     pushes that were put here."""
 
-    queries = (IDS, PUT, PUT_PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, FORGET)
+    queries = (IDS, PUT, PUT_PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, DROP, FORGET)
 
     def __init__(self, session: Session, pushes: Pushes, erased: Erased) -> None:
         super().__init__(session)
@@ -129,6 +130,30 @@ class CassandraInbox(Statements):
         if last is not None:
             await self._write(READ_TO, last[0] - SETTLED_AFTER_US, owner)
         return len(places)
+
+    async def take_back(self, target: str, owners: Iterable[str], before: int | None) -> int:
+        """Remove what these owners were told of a target before that time (microseconds UTC; None: all of it); returns
+        how much. Goes through their inboxes. Pushes without their messages are done with. Idempotent.
+
+        Raises `Unavailable`, `OutcomeUnknown`, and `Corrupt` where a message cannot be read.
+        """
+        found = [place for owner in owners for place in await self._told_of(target, owner, before)]
+        await self._write_all((DROP, *place) for place in found)
+        return len(found)
+
+    async def _told_of(self, target: str, owner: str, before: int | None) -> list[tuple[str, int, str]]:
+        found: list[tuple[str, int, str]] = []
+        place = NEWEST
+        while True:
+            lines = await self._rows(LINES, owner, *place, PAGE)
+            for at, id_, body, _ in lines:
+                if body is None or (before is not None and at >= before):
+                    continue
+                if unpack_message(body, owner, at, id_).target == target:
+                    found.append((owner, at, id_))
+            if len(lines) < PAGE:
+                return found
+            place = lines[-1][:2]
 
     async def read(self, places: Iterable[tuple[str, int, str]]) -> dict[str, Notification]:
         """The messages at these (owner, at, id), by id, as the ports know them. Raises `Unavailable`."""

@@ -10,13 +10,14 @@ from plaudit.domain.windows import Watch, pack, unpack
 log = logging.getLogger("plaudit.cassandra")
 
 TOLD = "SELECT target, watch FROM $keyspace.told WHERE target IN ?"
+FORGET = "DELETE FROM $keyspace.told WHERE target = ?"
 REMEMBER = "INSERT INTO $keyspace.told (target, watch) VALUES (?, ?)"
 
 
 class CassandraTold(Statements):
     """See `plaudit.ports.batches.Told`; use as an async context manager inside an open session."""
 
-    queries = (TOLD, REMEMBER)
+    queries = (TOLD, REMEMBER, FORGET)
 
     async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
         found = dict[str, Watch]()
@@ -29,3 +30,7 @@ class CassandraTold(Statements):
 
     async def remember(self, watches: Mapping[str, Watch]) -> None:
         await self._write_all((REMEMBER, target, pack(watch)) for target, watch in watches.items())
+
+    async def forget(self, target: str) -> None:
+        """The target was deleted. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
+        await self._write(FORGET, target)

@@ -47,6 +47,7 @@ class Line(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_strings = msgspec.json.Decoder(list[str])
 _lines = msgspec.json.Decoder(list[Line])
 _wishes = msgspec.json.Decoder(list[tuple[str, Wishes]])
 _devices = msgspec.json.Decoder(list[tuple[str, str, str, str, dict[str, str], int, int]])
@@ -70,6 +71,12 @@ _MANY = """
 SELECT json_group_array(owner) FROM (
     SELECT owner FROM notification WHERE owner IN (SELECT value FROM json_each(?1)) GROUP BY owner HAVING count(*) > ?2)
 """
+
+_DELETED = """
+SELECT json_group_array(id) FROM target WHERE deleted > 0 AND id IN (SELECT value FROM json_each(?1))
+"""
+
+_OF_TARGET = "SELECT id FROM notification WHERE target = ?1 AND (?2 IS NULL OR at < ?2)"
 
 _OLD = "SELECT id FROM notification WHERE owner = ?1 ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?2"
 
@@ -128,13 +135,16 @@ class SqliteInbox:
         def work(connection: apsw.Connection) -> None:
             owners = sorted({message.owner for message in messages})
             erased = set(sql.read_strings(connection, ERASED, owners))
-            gone = {message.id for message in messages if message.owner in erased}
+            # Whoever made the message may have seen the target before it was deleted; nobody looks for it any more.
+            targets = _encode(sorted({message.target for message in messages})).decode()
+            deleted = set(_strings.decode(connection.execute(_DELETED, (targets,)).get))
+            gone = {m.id for m in messages if m.owner in erased or m.target in deleted}
             connection.execute(_PUT, (_encode([line for line in lines if line[0] not in gone]).decode(),))
             pushes = [(a.message, a.channel, a.device) for a in addresses if a.message not in gone]
             if pushes:
                 connection.execute(_ADDRESS, (_encode(pushes).decode(), now))
             many = connection.execute(_MANY, (_encode(owners).decode(), KEEP)).get
-            for owner in msgspec.json.decode(many, type=list[str]):
+            for owner in _strings.decode(many):
                 old = connection.execute(_OLD, (owner, KEEP)).fetchall()
                 _remove(connection, [str(id_) for (id_,) in old])
 
@@ -282,6 +292,13 @@ def forget_owner(connection: apsw.Connection, owner: str) -> None:
     devices = connection.execute("SELECT id FROM device WHERE owner = ?", (owner,)).fetchall()
     remove_devices(connection, [str(id_) for (id_,) in devices])
     connection.execute("DELETE FROM wish WHERE owner = ?", (owner,))
+
+
+def take_back(connection: apsw.Connection, target: str, before: int | None) -> int:
+    """Remove what was told of a target before that time (microseconds UTC; None: all of it); returns how much."""
+    found = connection.execute(_OF_TARGET, (target, before)).fetchall()
+    _remove(connection, [str(id_) for (id_,) in found])
+    return len(found)
 
 
 def _remove(connection: apsw.Connection, ids: Sequence[str]) -> None:

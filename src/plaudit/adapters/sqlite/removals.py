@@ -5,12 +5,12 @@ import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
-from plaudit.adapters.sqlite.inbox import forget_owner
+from plaudit.adapters.sqlite.inbox import forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
 from plaudit.domain.events import committed
-from plaudit.domain.removal import begin_purge, erase, purge
+from plaudit.domain.removal import begin_purge, erase, purge, told_before
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.removals import Job, JobKind
@@ -87,6 +87,15 @@ class SqliteRemovals:
             header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
             write_commit(connection, line.no, target, header, "delete")
             return removed
+
+        return await self._database.write(work)
+
+    async def take_back(self, target: str, *, last: bool) -> int:
+        """Remove what owners were told of a target that was deleted."""
+
+        def work(connection: apsw.Connection) -> int:
+            line = sql.read_targets(connection, [target]).get(target)
+            return take_back(connection, target, told_before(line.header if line else None))
 
         return await self._database.write(work)
 
