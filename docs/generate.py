@@ -4,6 +4,7 @@ Each page is a function without arguments that returns Markdown. It reads the co
 makes the same page on every machine.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from pathlib import Path
@@ -240,6 +241,25 @@ def http_api() -> str:
     )
 
 
+def _webhook() -> str:
+    """What the webhook's receiver is sent: the example, and what its fields mean."""
+    described = document(Catalogue())
+    schemas = described["components"]["schemas"]
+    content = described["webhooks"]["notification.created"]["post"]["requestBody"]["content"][
+        "application/json"
+    ]
+    fields = schemas["NotificationCreated"]["properties"]["data"]["properties"]
+    rows = [(f"`{name}`", _meaning(schemas, schema)) for name, schema in fields.items()]
+    example = json.dumps(content["example"], indent=2, ensure_ascii=False)
+    return f"```json\n{example}\n```\n\n{table(('in `data`', 'meaning'), rows).rstrip()}"
+
+
+def _meaning(schemas: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What stands beside a field, or what its schema says of itself."""
+    of_itself = schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+    return str(schema.get("description") or of_itself.get("description", ""))
+
+
 def notifications() -> str:
     """docs/notifications.md."""
     does = {"done": "done with", "again": "again later", "now": "again at once", "dead": "dead letter"}
@@ -256,12 +276,13 @@ def notifications() -> str:
     ]
     return page(
         "Notifications",
-        "docs/notifications.txt and POLICY in src/plaudit/services/deliver.py",
+        "docs/notifications.txt, POLICY in src/plaudit/services/deliver.py, and the webhook of the OpenAPI document",
         (FOLDER / "notifications.txt")
         .read_text(encoding="utf-8")
         .replace(
             "POLICY", table(("reason", "means", "the push is", "the device", "provider well"), rows).rstrip()
-        ),
+        )
+        .replace("WEBHOOK_BODY", _webhook()),
     )
 
 

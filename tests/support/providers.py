@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from plaudit.adapters.push.webpush import b64, point, unb64
+from plaudit.domain.catalogue import Catalogue
+from plaudit.http.openapi import document
 from plaudit.ports.clock import Clock
+from tests.support.described import Described
 from tests.support.provider import Answer, Asked, Provider
 
 Json = dict[str, Any]
@@ -286,9 +289,11 @@ class WebPushServer(Provider):
 
 
 class WebhookReceiver(Provider):
-    """A host app. Page: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md."""
+    """A host app. Page: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md; the body is as the
+    OpenAPI document has it."""
 
     http = "2"
+    described = Described(document(Catalogue()))
 
     def __init__(self, clock: Clock, *keys: bytes) -> None:
         super().__init__(clock)
@@ -306,8 +311,10 @@ class WebhookReceiver(Provider):
             digest = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
             self.want(f"v1,{digest}" in given, "signature")
         event = msgspec.json.decode(asked.body)
-        self.want(event.keys() == {"type", "timestamp", "data"}, "fields")
-        self.want(event["type"] == "notification.created", "type")
+        webhook = self.described.document["webhooks"][event["type"]]["post"]
+        for parameter in webhook["parameters"]:
+            self.described.validate(headers[parameter["name"]], parameter["schema"])
+        self.described.validate(event, webhook["requestBody"]["content"]["application/json"]["schema"])
         if (answer := self.scripted()) is not None:
             return answer
         self.events.append(event)

@@ -1,7 +1,7 @@
 """A push to send."""
 
 from plaudit.ports.notifications import Device, DeviceKind
-from plaudit.ports.push import Push
+from plaudit.ports.push import Person, Push
 from tests.support.clock import START_US
 
 ID = "tHsBkJ4vTq0sXb8yLw2mPz6dRc9nHf3g"
@@ -26,6 +26,9 @@ def push(
         locale="en",
         target="post:42",
         type="post",
+        target_title="Ünïcode 🎉",
+        sample=(Person("ann", "Ann", "/ann.png"),),
+        others=3,
         total=4,
         reactions={"like": 3, "love": 1},
         at=START_US,

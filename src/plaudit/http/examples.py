@@ -52,6 +52,25 @@ class Story:
         """Every example by the id of its call."""
         return {**self._told(), **self._tapped(), **self._read(), **self._notified(), **self._removed()}
 
+    def webhook(self) -> Json:
+        """What the host app's receiver is sent of the message that Erin gets."""
+        told = self._message()
+        data = {
+            "id": told["id"],
+            "user_id": "erin",
+            "target_id": told["target_id"],
+            "target_type": told["target_type"],
+            "target_title": told["title"],
+            "title": "New reactions",
+            "text": told["text"],
+            "locale": "en",
+            "total": told["total"],
+            "reactions": told["reactions"],
+            "sample": told["sample"],
+            "others": 0,
+        }
+        return {"type": "notification.created", "timestamp": told["at"], "data": data}
+
     def _told(self) -> dict[str, Example]:
         target: Json = {"owner_id": "dan", "target_type": DEFAULT_TYPE, "title": "Sunset over the harbour"}
         user = {
@@ -143,9 +162,9 @@ class Story:
         counts = self._counts(0, 0, 0)
         return {"counts": counts, "reaction": None, "summary": summary, "closed": False, "route": OTHER_POST}
 
-    def _notified(self) -> dict[str, Example]:
-        """What Erin, whose post-43 Alice reacted to, asks and answers."""
-        message: Json = {
+    def _message(self) -> Json:
+        """What Erin is told, whose post-43 Alice reacted to."""
+        return {
             "id": MESSAGE,
             "target_id": OTHER_POST,
             "target_type": DEFAULT_TYPE,
@@ -157,6 +176,10 @@ class Story:
             "at": "2026-03-14T15:10:26.535897Z",
             "read": False,
         }
+
+    def _notified(self) -> dict[str, Example]:
+        """What Erin asks and answers."""
+        message = self._message()
         wished: Json = {
             "enabled": True,
             "quiet_hours": {"start": "22:00", "end": "07:00"},

@@ -1,7 +1,5 @@
 """The calls about notifications as a table, and the schemas of what is sent and answered there; see `calls`."""
 
-from typing import Any
-
 import msgspec
 
 from plaudit.http.call import Answer, Call
@@ -28,6 +26,21 @@ _BODY = (
 _SETTINGS = "/api/v1/me/notification-settings"
 _DEVICES = "/api/v1/me/devices"
 _COUNTED = ("ETag", "CacheControl")
+_TEXT: Json = {"type": "string"}
+_WHOLE: Json = {"type": "integer", "minimum": 0}
+_TARGET_TITLE: Json = {"type": ["string", "null"], "description": "What the host app calls the target."}
+_TOTAL: Json = {**_WHOLE, "description": "How many users reacted."}
+_SPLIT: Json = {
+    "type": "object",
+    "description": "How many with which reaction.",
+    "additionalProperties": _WHOLE,
+}
+_SAMPLE: Json = {
+    "type": "array",
+    "items": schema("User"),
+    "maxItems": 3,
+    "description": "Some of who reacted, newest first.",
+}
 
 NOTIFICATION_CALLS = (
     Call(
@@ -85,9 +98,49 @@ NOTIFICATION_CALLS = (
 )
 
 
+CREATED = "notification.created"
+
+
+def webhooks(example: Json) -> Json:
+    """What the host app's receiver is sent; see `plaudit.adapters.push.webhook`."""
+    names = {
+        "webhook-id": "The message: a repeat has the same, and replaces what was shown.",
+        "webhook-timestamp": "When it was sent, seconds since the epoch: refuse what is minutes old.",
+        "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, one for each secret, with "
+        "spaces between.",
+    }
+    text = {"type": "string"}
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": about, "schema": text}
+        for name, about in names.items()
+    ]
+    answers = {
+        "2XX": "You have it.",
+        "3XX": "A redirect is not followed: the message becomes a dead letter.",
+        "410": "You want no more: the message becomes a dead letter.",
+        "default": "Later: it is sent again for 24 hours, ever more seldom, or when `Retry-After` says. So is what you "
+        "do not answer within 10 seconds.",
+    }
+    post = {
+        "operationId": "notification_created",
+        "tags": [_TAG],
+        "summary": "An owner is told",
+        "description": "Sent to `PLAUDIT_WEBHOOK_URL` for every message, signed as "
+        "[Standard Webhooks](https://www.standardwebhooks.com) says. It may come twice, or after a later one.",
+        "security": [],
+        "parameters": headers,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema("NotificationCreated"), "example": example}},
+        },
+        "responses": {status: {"description": about} for status, about in answers.items()},
+    }
+    return {CREATED: {"post": post}}
+
+
 def notification_schemas() -> Json:
     """Every schema of these calls by name."""
-    return {**_sent(), **_answered()}
+    return {**_sent(), **_answered(), "NotificationCreated": _created()}
 
 
 def _sent() -> Json:
@@ -139,23 +192,44 @@ def _sent() -> Json:
     return derived
 
 
+def _created() -> Json:
+    """The body of the webhook."""
+    told = {
+        "id": {"type": "string", "description": "The message, as in the inbox."},
+        "user_id": {"type": "string", "description": "Who is told: the owner of the target."},
+        "target_id": schema("TargetId"),
+        "target_type": {**_TEXT, "description": "Its type."},
+        "target_title": _TARGET_TITLE,
+        "title": {"type": "string", "description": "A heading, in the owner's language."},
+        "text": {"type": "string", "description": "The sentence, in the owner's language."},
+        "locale": {"type": "string", "description": "That language."},
+        "total": _TOTAL,
+        "reactions": _SPLIT,
+        "sample": _SAMPLE,
+        "others": {**_WHOLE, "description": "Reactors whom the sentence does not name."},
+    }
+    return as_object(
+        {
+            "type": {"const": CREATED},
+            "timestamp": schema("Time", description="When the owner was told, whenever this is sent."),
+            "data": as_object(told, "The message."),
+        },
+        "What the webhook's receiver is sent.",
+    )
+
+
 def _answered() -> Json:
-    whole: dict[str, Any] = {"type": "integer", "minimum": 0}
     return {
         "Notification": as_object(
             {
                 "id": {"type": "string", "description": "The same on every channel."},
                 "target_id": schema("TargetId"),
-                "target_type": {"type": "string"},
-                "title": {"type": ["string", "null"], "description": "What the host app calls the target."},
+                "target_type": _TEXT,
+                "title": _TARGET_TITLE,
                 "text": {"type": "string", "description": "The sentence, in the user's language."},
-                "total": {**whole, "description": "How many users reacted."},
-                "reactions": {
-                    "type": "object",
-                    "description": "How many with which reaction.",
-                    "additionalProperties": whole,
-                },
-                "sample": {"type": "array", "items": schema("User"), "maxItems": 3},
+                "total": _TOTAL,
+                "reactions": _SPLIT,
+                "sample": _SAMPLE,
                 "at": schema("Time"),
                 "read": {"type": "boolean"},
             },
@@ -164,13 +238,17 @@ def _answered() -> Json:
         "NotificationsPage": as_object(
             {
                 "notifications": {"type": "array", "items": schema("Notification")},
-                "unread": {**whole, "maximum": MAX_UNREAD, "description": "Of all pages, counted up to 100."},
+                "unread": {
+                    **_WHOLE,
+                    "maximum": MAX_UNREAD,
+                    "description": "Of all pages, counted up to 100.",
+                },
                 "next_cursor": nullable(schema("Cursor"), "The next page, or null if this is the last one."),
             },
             "A page of the inbox, newest first.",
         ),
         "Unread": as_object(
-            {"unread": {**whole, "maximum": MAX_UNREAD}}, "How many are unread now, up to 100."
+            {"unread": {**_WHOLE, "maximum": MAX_UNREAD}}, "How many are unread now, up to 100."
         ),
         "Device": as_object(
             {

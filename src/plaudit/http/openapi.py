@@ -15,7 +15,7 @@ from plaudit.http.call import Answer, Call
 from plaudit.http.calls import CALLS, TAGS
 from plaudit.http.docs_page import docs_page
 from plaudit.http.examples import Example, Story
-from plaudit.http.notification_calls import notification_schemas
+from plaudit.http.notification_calls import notification_schemas, webhooks
 from plaudit.http.problems import CODES, problem
 from plaudit.http.schemas import Json, ref, schema, schemas
 
@@ -54,7 +54,8 @@ HEADER_NAMES = {
 
 def document(catalogue: Catalogue) -> Json:
     """The OpenAPI document of this installation."""
-    examples = Story(catalogue).examples()
+    story = Story(catalogue)
+    examples = story.examples()
     paths: Json = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method] = _operation(call, examples.get(call.id))
@@ -69,6 +70,7 @@ def document(catalogue: Catalogue) -> Json:
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
+        "webhooks": webhooks(story.webhook()),
         "components": {
             "schemas": {**schemas(catalogue), **notification_schemas()},
             "parameters": parameters.parameters(),

@@ -1,6 +1,6 @@
 """Handing a message to a provider, and what came of it, by reason."""
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -9,9 +9,19 @@ from plaudit.ports.notifications import Channel, Device
 Reason = Literal["delivered", "gone", "suspect", "renew", "slow_down", "unreachable", "refused", "our_fault"]
 
 
+class Person(NamedTuple):
+    """Who reacted, as they are shown."""
+
+    id: str
+    name: str
+    avatar_url: str | None
+
+
 class Push(msgspec.Struct, frozen=True, kw_only=True):
     """One message in words, for one device (None for a channel without devices). Times are microseconds UTC; after
-    `expires_at` nobody wants it any more. `id` is the collapse id: a push with the same one replaces what is shown."""
+    `expires_at` nobody wants it any more. `id` is the collapse id: a push with the same one replaces what is shown.
+    `title` and `body` are in the owner's language; `sample` has who reacted, newest first, three at most, and `others`
+    says how many more `body` does not name."""
 
     id: str
     owner: str
@@ -20,6 +30,9 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     locale: str
     target: str
     type: str
+    target_title: str | None
+    sample: tuple[Person, ...]
+    others: int
     total: int
     reactions: dict[str, int]
     at: int

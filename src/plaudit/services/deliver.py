@@ -14,10 +14,11 @@ from typing import Literal, NamedTuple, Self
 
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.errors import PlauditError
+from plaudit.domain.summary import others
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory, Profile
 from plaudit.ports.notifications import Deliveries, Parcel, Settled
-from plaudit.ports.push import Push, Reason, Sender, Verdict
+from plaudit.ports.push import Person, Push, Reason, Sender, Verdict
 from plaudit.services.wording import Wording
 from plaudit.telemetry import Metrics
 
@@ -38,6 +39,7 @@ OPEN_S, MAX_OPEN_S = 1.0, 30.0
 SHARE = 8  # of the places of a channel with many providers one owner, or a provider nobody knows yet, has an eighth
 CROWDED_US = SECOND
 NAMED = 3
+_NOBODY = Profile()
 
 
 class Policy(NamedTuple):
@@ -330,9 +332,11 @@ class Deliver:
     def _push(self, parcel: Parcel, profiles: Mapping[str, Profile]) -> Push:
         message = parcel.notification
         owner = profiles.get(message.owner)
-        names = [
-            (its.name if (its := profiles.get(user)) else None) or user for user, _ in message.sample[:NAMED]
-        ]
+        sample = tuple(
+            Person(user, (its := profiles.get(user, _NOBODY)).name or user, its.avatar_url)
+            for user, _ in message.sample[:NAMED]
+        )
+        names = [person.name for person in sample]
         words = self._wording.words(
             owner.locale if owner else None,
             target_type=message.type,
@@ -349,6 +353,9 @@ class Deliver:
             locale=words.locale,
             target=message.target,
             type=message.type,
+            target_title=message.title,
+            sample=sample,
+            others=others(names, message.total),
             total=message.total,
             reactions={self._names[code] or "": count for code, count in sorted(message.split.items())},
             at=message.at,

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.adapters.sqlite import Database
+from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Address, Channel, Device, DeviceKind, Settled
 from plaudit.ports.push import Push, Sender, Verdict
 from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
@@ -116,6 +118,36 @@ async def test_a_token_registered_after_the_push_was_sent_stays_where_the_provid
             await settled(stores)
     assert await devices(stores) == ["after"]
     assert metrics.pushes == {"gone": 2}
+
+
+async def test_a_webhook_names_whom_the_sentence_names_by_id(
+    stores: Stores, clock: ManualClock, certificates: Certificates
+) -> None:
+    await stores.directory.put_profile("ann", Profile(name="Ann Ash", avatar_url="https://a.example/a.png"))
+    people = [("ann", 1), ("bob", 2), ("cid", 2), ("dan", 1)]
+    told = msgspec.structs.replace(
+        message("m", OWNER, 1, *people), title="Sunrise", total=9, split={1: 6, 2: 3}
+    )
+    await stores.inbox.put([told], [Address("m", "webhook")], clock.now_us())
+    server = WebhookReceiver(clock, KEY)
+    async with (
+        reached(clock, certificates, server) as client,
+        delivering(stores, clock, Webhook(client, clock, server.url, [KEY])),
+    ):
+        await settled(stores)
+    [event] = server.events
+    data = event["data"]
+    assert (data["target_title"], data["title"]) == ("Sunrise", "New reactions")
+    assert data["text"] == "Ann Ash, bob and 7 others reacted to your post “Sunrise”"
+    assert (data["others"], data["sample"]) == (
+        7,
+        [
+            {"id": "ann", "name": "Ann Ash", "avatar_url": "https://a.example/a.png"},
+            {"id": "bob", "name": "bob", "avatar_url": None},
+            {"id": "cid", "name": "cid", "avatar_url": None},
+        ],
+    )
+    assert server.problems == []
 
 
 async def test_retry_after_is_kept(stores: Stores, clock: ManualClock, certificates: Certificates) -> None:

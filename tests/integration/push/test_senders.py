@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,7 +21,9 @@ from plaudit.adapters.push import (
     service_account,
 )
 from plaudit.adapters.push.client import MAX_RETRY_AFTER_S
-from plaudit.ports.push import Verdict
+from plaudit.domain.catalogue import Catalogue
+from plaudit.http.openapi import document
+from plaudit.ports.push import Person, Push, Verdict
 from tests.support.clock import ManualClock
 from tests.support.provider import Answer, Certificates, Provider, served
 from tests.support.providers import ApnsServer, FcmServer, WebhookReceiver, WebPushServer
@@ -273,12 +276,45 @@ async def test_a_webhook_is_signed_with_every_secret(
         "user_id": "owner",
         "target_id": "post:42",
         "target_type": "post",
+        "target_title": "Ünïcode 🎉",
         "title": "New reactions",
         "text": "Ann and 3 others reacted to your post “Ünïcode 🎉”",
         "locale": "en",
         "total": 4,
         "reactions": {"like": 3, "love": 1},
+        "sample": [{"id": "ann", "name": "Ann", "avatar_url": "/ann.png"}],
+        "others": 3,
     }
+    assert server.problems == []
+
+
+async def test_the_example_of_the_webhook_is_what_is_sent(
+    opened: Open, client: PushClient, clock: ManualClock
+) -> None:
+    server = WebhookReceiver(clock, *KEYS)
+    await opened(server)
+    webhook = document(Catalogue())["webhooks"]["notification.created"]["post"]
+    example = webhook["requestBody"]["content"]["application/json"]["example"]
+    data = example["data"]
+    at = datetime.fromisoformat(example["timestamp"])
+    sent = Push(
+        id=data["id"],
+        owner=data["user_id"],
+        title=data["title"],
+        body=data["text"],
+        locale=data["locale"],
+        target=data["target_id"],
+        type=data["target_type"],
+        target_title=data["target_title"],
+        sample=tuple(Person(**person) for person in data["sample"]),
+        others=data["others"],
+        total=data["total"],
+        reactions=data["reactions"],
+        at=(at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
+        expires_at=2**53,
+    )
+    assert (await Webhook(client, clock, f"{server.url}/hook", KEYS).send(sent)).reason == "delivered"
+    assert server.events == [example]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ class Webhook:
 
 
 def _payload(push: Push) -> dict[str, object]:
+    """As `webhooks` of the OpenAPI document has it."""
     return {
         "type": "notification.created",
         "timestamp": _iso(push.at),
@@ -86,11 +87,14 @@ def _payload(push: Push) -> dict[str, object]:
             "user_id": push.owner,
             "target_id": push.target,
             "target_type": push.type,
+            "target_title": push.target_title,
             "title": push.title,
             "text": push.body,
             "locale": push.locale,
             "total": push.total,
             "reactions": push.reactions,
+            "sample": [person._asdict() for person in push.sample],
+            "others": push.others,
         },
     }
 
