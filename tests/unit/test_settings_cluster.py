@@ -1,8 +1,11 @@
 """Half a configuration of the cluster stops the process with the name of what is missing."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from plaudit.bootstrap.engines import cassandra_config, kafka_config, redis_config
 from plaudit.settings import Settings
 
 KAFKA = {"kafka_brokers": ["10.0.0.1:9092"]}
@@ -48,3 +51,11 @@ def test_a_whole_one_is_taken_and_its_password_is_not_shown() -> None:
     assert Settings(**HOSTS, redis_password="guess me").redis_password is not None  # type: ignore[arg-type] # pydantic checks them
     assert "guess me" not in repr(settings)
     assert not Settings().clustered
+
+
+def test_each_driver_is_given_what_is_set_for_it(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("PEM")
+    settings = Settings(**HOSTS, kafka_group_protocol="consumer", redis_tls_ca=str(authority))  # type: ignore[arg-type] # pydantic checks them
+    assert kafka_config(settings).group_protocol == "consumer"
+    assert (redis_config(settings).tls_ca, cassandra_config(settings).tls_ca) == ("PEM", None)

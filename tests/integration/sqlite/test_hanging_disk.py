@@ -185,3 +185,18 @@ async def test_the_host_app_is_answered_while_another_holds_the_file(
         other.execute("ROLLBACK")
         other.close()
         await happens(shown, "the registration")
+
+
+async def test_a_tap_waits_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    async with open_api(tmp_path / "data", tap_deadline_s=0.2) as api:
+        other = apsw.Connection(str(tmp_path / "data" / "plaudit.db"))
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(api.tap("ann", "t", "like"))
+        await asyncio.wait({first}, timeout=0.1)  # by then the writer is at it, and others wait
+        body = {"target_id": "t", "reaction_type": "like"}
+        async with asyncio.timeout(1.5):
+            late = await api.client.put("/api/v1/reactions", headers=api.bearer("bob"), json=body)
+        assert_problem(late, "deadline")
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await first)["outcome"] == "created"
