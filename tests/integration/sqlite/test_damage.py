@@ -59,6 +59,18 @@ async def test_taps_on_other_targets_are_stored_and_the_damage_is_counted(
     assert inspect(tmp_path, 10, 10, 1.0).fault, "the doctor sees it, to whom the alert sends people"
 
 
+async def test_what_was_read_wrong_once_is_read_again(tmp_path: Path) -> None:
+    await fill(tmp_path, *GOOD[:15], "bad", *GOOD[15:])
+    file = tmp_path / "plaudit.db"
+    whole = file.read_bytes()
+    damage(file, "reaction_row", b"bad-u200")
+    async with open_api(tmp_path) as api:
+        await put(api, "bad", 500)
+        with file.open("r+b") as mended:
+            mended.write(whole)
+        await put(api, "bad", 200)
+
+
 WATCHED = tuple(f"watched{n}" for n in range(60))
 
 

@@ -200,6 +200,8 @@ class Database:
             failure = failure_of(error)
             if isinstance(failure, Corrupt) and self._writer is not None and self._writer.in_transaction:
                 self._roll_back()  # one place is damaged; the next transaction may go by others
+                if self._writer is not None:
+                    self._writer.pragma("shrink_memory")  # what was read wrong once is read again
             else:
                 self._after_failure(error)
             raise failure from error
