@@ -30,7 +30,9 @@ _TOGETHER = (
 _ENGINES = {"cassandra": "cassandra_hosts", "kafka": "kafka_brokers", "redis": "redis_nodes"}
 _ADDRESS = re.compile(r"\S+:\d{1,5}\Z")
 # As browsers send it (RFC 6454 section 6): lower case, no path, no port that goes without saying.
-_ORIGIN = re.compile(r"\*|null|(?!https://.*:443\Z)(?!http://.*:80\Z)[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]-]+")
+_ORIGIN = re.compile(
+    r"\*|null|file://|(?!https://.*:443\Z)(?!http://.*:80\Z)[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]-]+"
+)
 _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*[^\s?#/])?\Z")
 
 

@@ -33,6 +33,7 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
     [
         "*",
         "null",
+        "file://",
         "https://example.com",
         "https://example.com:8443",
         "http://example.com:443",

@@ -11,7 +11,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -126,11 +126,13 @@ def own_file(path: Path) -> IO[bytes]:
 def give(path: Path, like: Path) -> None:
     """Give what root has made to the owner of `like`: the service runs as that user, and could not open it else.
 
-    Never what a link leads to, for that user could have put the link there.
+    Never what a link leads to, for that user could have put the link there. Where root may not give anything away (a
+    container without the capability, a network disk) it stays root's.
     """
     owner = like.stat()
     if os.geteuid() == 0 and path.lstat().st_uid != owner.st_uid:
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        with suppress(PermissionError):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def trouble(path: Path, error: Exception) -> str:

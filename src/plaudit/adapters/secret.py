@@ -40,7 +40,14 @@ def _make(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         give(partial, path.parent)
-        os.link(partial, path)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except (
+            OSError
+        ):  # a file system without links: of two first starts at once only one gets the folder anyway
+            partial.replace(path)
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)

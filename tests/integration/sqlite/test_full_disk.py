@@ -177,5 +177,15 @@ async def test_a_copy_without_room_says_so_and_leaves_nothing(
     audit_file(small / "data" / "plaudit.db")
 
 
+async def test_a_disk_that_does_not_tell_its_room_takes_a_copy(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sqlite_stores(tmp_path / "data", clock) as stores:
+        await stores.tap("t", toggle("ann"))
+        monkeypatch.setattr("os.statvfs", lambda _: os.statvfs_result([4096, 4096, *[0] * 8]))
+        stores.copies.backup(tmp_path / "b.db", ignore)
+    audit_file(tmp_path / "b.db")
+
+
 def ignore(*_: object) -> None:
     pass

@@ -45,6 +45,15 @@ def test_a_disk_that_is_full_leaves_no_empty_secret(tmp_path: Path, monkeypatch:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_disk_without_links_has_a_secret_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(source: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refused)
+    assert kept_secret(tmp_path) == kept_secret(tmp_path)
+    assert os.listdir(tmp_path) == ["secret"]
+
+
 def test_who_comes_second_takes_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(path: Path) -> None:
         path.write_text("x" * 40)

@@ -153,7 +153,7 @@ def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None =
         if int(read.pragma("application_id")) != APPLICATION_ID:
             raise Corrupt(f"{source} is not a file of Plaudit.")
         check_ours(read)
-        _check_room(target.parent, int(read.pragma("page_count")) * int(read.pragma("page_size")))
+        _check_room(target.parent, int(read.pragma("page_count")) * int(read.pragma("page_size")), source)
         write = connect(target, apsw.SQLITE_OPEN_READWRITE)
         try:
             _copy_pages(read, write, progress)
@@ -171,11 +171,13 @@ def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None =
     sync_file(target)
 
 
-def _check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise `Unavailable` sooner than the disk is full."""
+def _check_room(folder: Path, needed_bytes: int, source: Path) -> None:
+    """Raise `Unavailable` sooner than the disk is full. Some file systems say nothing of their room, and some take a
+    file in fewer bytes than it has."""
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < needed_bytes:
+    needed_bytes = min(needed_bytes, source.stat().st_blocks * 512)
+    if disk.f_blocks and free_bytes < needed_bytes:
         where = f"no space left in {folder.absolute()}"
         raise Unavailable(f"{where}: the copy takes {needed_bytes:,} bytes, and {free_bytes:,} are free")
 
