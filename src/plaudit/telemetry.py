@@ -45,10 +45,7 @@ METRICS = (
     Definition("plaudit_splits", "counter", None, "Cluster: targets that this process split over lanes."),
     Definition("plaudit_recovered", "counter", None, "Cluster: cells finished for processes that died."),
     Definition(
-        "plaudit_recovering",
-        "gauge",
-        None,
-        "Cluster: cells of processes that died, not finished yet.",
+        "plaudit_recovering", "gauge", None, "Cluster: cells of processes that died, not finished yet."
     ),
     Definition(
         "plaudit_journal_open",
@@ -157,10 +154,7 @@ METRICS = (
         "Cluster: age of the oldest event that a worker has not handled yet, of each partition it reads.",
     ),
     Definition(
-        "plaudit_events_consumed",
-        "counter",
-        "role",
-        "Cluster: events handled, repetitions included.",
+        "plaudit_events_consumed", "counter", "role", "Cluster: events handled, repetitions included."
     ),
     Definition(
         "plaudit_events_quarantined",
@@ -206,6 +200,12 @@ METRICS = (
         "gauge",
         None,
         "The same of the notifier alone: owners are not told of them yet. Alert if it stays above 0.",
+    ),
+    Definition(
+        "plaudit_windows_late_seconds",
+        "gauge",
+        None,
+        "How long ago the oldest window ended that is still to be told; +Inf where nobody knows. Alert above 60.",
     ),
     Definition(
         "plaudit_pushes",

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from plaudit.adapters.redis import RedisBatches
+from plaudit.adapters.sqlite import SqliteBatches
 from plaudit.domain.windows import Watch, Window
 from plaudit.ports.batches import Change, Stored
 from tests.support.clock import ManualClock
@@ -49,6 +50,11 @@ async def due_targets(stores: Stores, until: int, limit: int = 100, lease_s: flo
     return [target for target, _ in await stores.batches.claim(until, lease_s, limit)]
 
 
+async def next_due(stores: Stores) -> int | None:
+    assert isinstance(stores.batches, SqliteBatches | RedisBatches)
+    return await stores.batches.next_due()
+
+
 async def test_what_is_saved_is_loaded(stores: Stores) -> None:
     await own(stores, "a", "b", "c")
     assert await stores.batches.save([change("a", level=1), change("b", due=9)]) == []
@@ -76,6 +82,17 @@ async def test_due_windows_come_oldest_first_and_to_one_holder(stores: Stores) -
     assert await due_targets(stores, 20) == ["b", "c"]
     assert await due_targets(stores, 30) == ["a"]
     assert await due_targets(stores, 30) == []
+
+
+async def test_the_window_that_ends_first_is_known_also_while_it_is_claimed(stores: Stores) -> None:
+    assert await next_due(stores) is None
+    await own(stores, "a", "b", "c")
+    await stores.batches.save([change("a", due=30), change("b", due=10), change("c")])
+    assert await next_due(stores) == 10
+    assert await due_targets(stores, 10) == ["b"]
+    assert await next_due(stores) == 10
+    assert await stores.batches.save([change("b", 1)]) == []
+    assert await next_due(stores) == 30
 
 
 async def test_a_limit_is_kept_and_the_rest_comes_next(stores: Stores) -> None:

@@ -14,7 +14,12 @@ from tests.support.scraped import scraped
 WELL_FOR = 10  # minutes
 ROLES = ("counters", "index", "notify", "flush")
 START_S = 1_760_000_000.0
-BOTH = {"plaudit_writable": 1.0, "plaudit_dead_letters": 0.0, "plaudit_jwks_age_seconds": 599.0}
+BOTH = {
+    "plaudit_writable": 1.0,
+    "plaudit_windows_late_seconds": 10.0,
+    "plaudit_dead_letters": 0.0,
+    "plaudit_jwks_age_seconds": 599.0,
+}
 GAUGES = {
     "alerts-embedded.yml": {
         **BOTH,
@@ -83,6 +88,7 @@ ONCE: dict[str, Happens] = {
     "PlauditKeysStale": lambda process: process.now(plaudit_jwks_age_seconds=1_801),
     "PlauditNoBackup": lambda process: process.now(plaudit_last_backup_timestamp_seconds=0),
     "PlauditNotWritable": lambda process: process.now(plaudit_writable=0),
+    "PlauditWindowsLate": lambda process: process.now(plaudit_windows_late_seconds=61),
     "PlauditDeadLetters": lambda process: process.now(plaudit_dead_letters=1),
     "PlauditNotAudited": lambda process: process.now(audits=False),
     "PlauditDrift": lambda process: setattr(process.metrics, "drift", 1),

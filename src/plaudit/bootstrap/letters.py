@@ -25,6 +25,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory
 from plaudit.ports.notifications import Parcel
 from plaudit.services.deliver import Deliver
+from plaudit.services.late import Late
 from plaudit.services.notifier import Notifier
 from plaudit.services.tell import Sources, Tell
 from plaudit.settings import Settings
@@ -123,8 +124,10 @@ async def notifier(
         senders = make_senders(settings, client, clock)
         wording, catalogue = make_wording(settings), settings.catalogue()
         await enter(Deliver(deliveries, directory, senders, wording, catalogue, clock, metrics, made))
+        batches = RedisBatches(held.redis, clock)
+        await enter(Late(batches, clock, metrics))
         tell = Tell(
-            RedisBatches(held.redis, clock),
+            batches,
             Sources(held.lists, held.lists, directory, found.audience, found.told),
             found.inbox,
             clock,

@@ -41,6 +41,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.notifications import Parcel
 from plaudit.ports.push import Sender
 from plaudit.services.deliver import Deliver
+from plaudit.services.late import Late
 from plaudit.services.notify import Notify
 from plaudit.services.tell import Sources, Tell
 from plaudit.services.wording import Wording
@@ -68,8 +69,9 @@ async def notifications(
         deliveries = SqliteDeliveries(database, clock)
         deliver = Deliver(deliveries, directory, senders, wording, catalogue, clock, metrics, made)
         await stack.enter_async_context(deliver)
+        batches = SqliteBatches(database, clock)
         tell = Tell(
-            SqliteBatches(database, clock),
+            batches,
             Sources(lists, lists, directory, SqliteAudience(database)),
             SqliteInbox(database),
             clock,
@@ -78,6 +80,7 @@ async def notifications(
             channels=[sender.channel for sender in senders],
             made=made,
         )
+        await stack.enter_async_context(Late(batches, clock, metrics))
         await stack.enter_async_context(Notify(SqliteLog(database), tell, clock, metrics))
         yield wording
 

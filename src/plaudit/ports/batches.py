@@ -62,6 +62,14 @@ class Batches(Protocol):
         """Remove up to `limit` watches without a window whose time has come; returns how many."""
 
 
+class Due(Protocol):
+    """The same watches, for whoever asks how late they are."""
+
+    async def next_due(self) -> int | None:
+        """When the window that ends first ends, or ended (microseconds UTC), claimed or not; None if none is open.
+        Those that `claim` leaves out because they cannot be read do not count."""
+
+
 class Told(Protocol):
     """Whom owners were told of, where the ledger is: for a store of watches that may forget. Each raises `Unavailable`;
     `remember` also `OutcomeUnknown`, and may be repeated."""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.adapters.sqlite import Database, inspect
+from plaudit.adapters.sqlite import Database, SqliteBatches, inspect
 from plaudit.domain.errors import Corrupt
 from plaudit.services import notify as service
+from plaudit.services.late import Late
 from plaudit.telemetry import Metrics
 from tests.support.api import REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
@@ -125,6 +126,14 @@ async def test_owners_of_other_targets_are_told(
                 return len(await stores.inbox.page(OWNER, None, 500)) >= 2 * (len(WATCHED) - 5)
 
             await happens(told_again, "the next messages of the others")
+            assert isinstance(stores.batches, SqliteBatches)
+            late = Late(stores.batches, clock, metrics)
+
+            async def none_late() -> bool:
+                await late.ask()
+                return value(metrics, "plaudit_windows_late_seconds") == 0
+
+            await happens(none_late, "the last message, without waiting for what cannot be read")
     assert metrics.damaged_reads > 0
     if table == "watch":
         assert "quarantined events of watched30: Corrupt" in caplog.text

@@ -40,7 +40,7 @@ def watch_key(target: str) -> str:
 
 
 class RedisBatches:
-    """See `plaudit.ports.batches.Batches`; lives inside an open session."""
+    """See `plaudit.ports.batches.Batches` and `Due`; lives inside an open session."""
 
     def __init__(self, session: Session, clock: Clock) -> None:
         self._session = session
@@ -92,6 +92,12 @@ class RedisBatches:
             for target, body in zip(claimed[::2], claimed[1::2], strict=True)
         }
         return [line async for line in _unpacked((target, bodies.get(target)) for _, target in due)]
+
+    async def next_due(self) -> int | None:
+        """When the window that ends first ends."""
+        commands: list[Command] = [["ZRANGE", _due_keys(n)[0], "0", "0", "WITHSCORES"] for n in range(SHARDS)]
+        answers = await self._session.run(commands)  # a map each, of one target or none
+        return min((int(due) for answer in answers for due in answer.values()), default=None)
 
     async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:
         """Watches whose windows end later than that."""

@@ -48,7 +48,11 @@ SELECT json_group_array(json_array(id, version, state)) FROM (
     WHERE w.due <= ?1 AND w.target NOT IN (SELECT value FROM json_each(?3)) ORDER BY w.due LIMIT ?2)
 """
 
-# The index alone.
+# This and the next one go through the index alone.
+_NEXT_DUE = """
+SELECT due FROM watch WHERE due IS NOT NULL AND target NOT IN (SELECT value FROM json_each(?1)) ORDER BY due LIMIT 1
+"""
+
 _DUE_NUMBERS = "SELECT target FROM watch WHERE due <= ?1 ORDER BY due LIMIT ?2"
 
 _ONE = (
@@ -67,7 +71,7 @@ DELETE FROM watch WHERE target IN (SELECT target FROM watch WHERE due IS NULL AN
 
 
 class SqliteBatches:
-    """See `plaudit.ports.batches.Batches`."""
+    """See `plaudit.ports.batches.Batches` and `Due`."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -133,6 +137,16 @@ class SqliteBatches:
         free = [(id_, stored) for id_, stored in found if id_ not in self._leases]  # claimed meanwhile
         self._leases.update((id_, now_s + lease_s) for id_, _ in free)
         return free
+
+    async def next_due(self) -> int | None:
+        """When the window that ends first ends."""
+        damaged = _encode(self._damaged).decode()
+
+        def work(connection: apsw.Connection) -> int | None:
+            found = connection.execute(_NEXT_DUE, (damaged,)).get
+            return None if found is None else int(found)
+
+        return await self._database.read(work)
 
     async def ending_after(self, due: int, limit: int) -> list[tuple[str, Stored]]:
         """Watches whose windows end later than that."""
