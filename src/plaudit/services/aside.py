@@ -1,8 +1,8 @@
 """Aside: what cannot be handled is put aside, and the rest goes on, so that one damaged place does not silence all.
 
 As `consume` does it with events of the cluster: what is away is waited for; anything else is searched for by halves,
-named in the log, and counted as quarantined. Where very many fail in a row and nothing works it is more likely us than
-them: then nothing is put aside, and everything waits.
+named in the log, and counted as quarantined. Where as many fail in a row as there, and nothing works, it is more likely
+us than them: then nothing is put aside, and everything waits.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from plaudit.domain.errors import Corrupt
-from plaudit.services.consume import TRIES, decide
+from plaudit.domain.errors import Corrupt, Unavailable
+from plaudit.services.consume import LIMIT, TRIES, decide
 from plaudit.telemetry import Metrics
 
 T = TypeVar("T")
@@ -20,13 +20,10 @@ Handle = Callable[[Sequence[T]], Awaitable[object]]
 log = logging.getLogger("plaudit.aside")
 
 PAUSE_S = 1.0  # what nobody foresaw may be over by then
-MOST = 100  # in a row, without one that works: a damaged page holds fewer
-
-
-class _Sifted(Generic[T]):
-    def __init__(self) -> None:
-        self.worked = False
-        self.failed: list[tuple[T, Exception]] = []
+SEARCHED = 100  # that fail before the first one that works: a damaged page holds fewer
+WITHIN_S = (
+    15.0  # then no more is begun: nobody waits so long for the rest, and windows are leased for twice as long
+)
 
 
 class Aside(Generic[T]):
@@ -42,37 +39,55 @@ class Aside(Generic[T]):
     async def sift(self, items: Sequence[T], handle: Handle[T]) -> list[T]:
         """Have all of these handled, but those that fail alone: they are put aside, and returned.
 
-        `handle` is idempotent. Raises what it raises where that is to be waited for, or may be our fault.
+        `handle` is idempotent. Raises what it raises where that is to be waited for, or may be our fault, and
+        `Unavailable` where the search takes too long: what was handled until then need not come again.
         """
-        sifted = _Sifted[T]()
-        await _search(items, handle, sifted)
-        self._in_a_row = 0 if sifted.worked else self._in_a_row + len(sifted.failed)
-        if self._in_a_row > MOST:
-            raise sifted.failed[-1][1]
-        for item, error in sifted.failed:
+        search = _Search(handle)
+        await search.among(items)
+        for _ in range(TRIES - 1):
+            await search.again()
+        self._in_a_row = 0 if search.worked else self._in_a_row + len(search.failed)
+        if self._in_a_row > LIMIT.in_a_row:
+            raise search.failed[-1][1]
+        for item, error in search.failed:
             why = f"{type(error).__name__}: {error}"
             log.error("%s: quarantined %s: %s", self._role, self._name(item), why)
             self._metrics.quarantined(self._role)
-        return [item for item, _ in sifted.failed]
+        return [item for item, _ in search.failed]
 
 
-async def _search(items: Sequence[T], handle: Handle[T], sifted: _Sifted[T]) -> None:
-    """Handle them, all at once or in ever smaller parts, and note what came of it."""
-    alone = len(items) == 1
-    for tries in range(TRIES if alone else 1, 0, -1):
+class _Search(Generic[T]):
+    """For those that fail alone."""
+
+    def __init__(self, handle: Handle[T]) -> None:
+        self._handle = handle
+        self._until_s = asyncio.get_running_loop().time() + WITHIN_S
+        self.worked = False
+        self.failed: list[tuple[T, Exception]] = []
+
+    async def among(self, items: Sequence[T]) -> None:
+        """Handle them, all at once or in ever smaller parts, and note what came of it."""
         try:
-            await handle(items)
+            await self._handle(items)
         except Exception as error:
-            if decide(error) == "wait" or (len(sifted.failed) >= MOST and not sifted.worked):
+            if decide(error) == "wait" or (len(self.failed) >= SEARCHED and not self.worked):
                 raise
-            if alone and tries == 1:
-                sifted.failed.append((items[0], error))
-            elif alone and not isinstance(error, Corrupt):  # which will be the same in a moment
-                await asyncio.sleep(PAUSE_S)
+            if asyncio.get_running_loop().time() >= self._until_s:
+                raise Unavailable("the search for what fails takes too long") from error
+            if len(items) == 1:
+                self.failed.append((items[0], error))
+                return
         else:
-            sifted.worked = True
+            self.worked = True
             return
-    if not alone:
         middle = len(items) // 2
-        await _search(items[:middle], handle, sifted)
-        await _search(items[middle:], handle, sifted)
+        await self.among(items[:middle])
+        await self.among(items[middle:])
+
+    async def again(self) -> None:
+        """The same with those that failed, after one pause for all, unless all are damaged: that stays so."""
+        before, self.failed = self.failed, []
+        if not all(isinstance(error, Corrupt) for _, error in before):
+            await asyncio.sleep(PAUSE_S)
+        if before:
+            await self.among([item for item, _ in before])

@@ -7,7 +7,9 @@ import pytest
 
 from plaudit.domain.errors import Corrupt, Overloaded, Unavailable
 from plaudit.services import aside as service
-from plaudit.services.aside import MOST, Aside
+from plaudit.services.aside import Aside
+from plaudit.services.consume import LIMIT
+from plaudit.services.tell import LEASE_S
 from plaudit.telemetry import Metrics
 from tests.support.scraped import value
 
@@ -66,7 +68,8 @@ async def test_what_fails_alone_is_named_counted_and_put_aside(
     assert sorted(work.done) == [n for n in range(1000) if n not in (3, 700)]
     assert work.calls < 60
     assert work.quarantined == 2
-    assert paused == ([service.PAUSE_S] * 4 if error is RuntimeError else []), "a damaged place stays so"
+    expected = [service.PAUSE_S] * 2 if error is RuntimeError else []  # before each further try, once for all
+    assert paused == expected, "a damaged place stays so"
     assert f"audit: quarantined number 700: {error.__name__}: not this one" in caplog.text
 
 
@@ -88,20 +91,41 @@ async def test_what_is_away_is_waited_for(error: type[Exception]) -> None:
     assert work.quarantined == 0
 
 
-async def test_where_nothing_works_for_long_it_is_more_likely_us() -> None:
+@pytest.mark.parametrize("error", [Corrupt, RuntimeError])
+async def test_where_nothing_works_for_long_it_is_more_likely_us(error: type[Exception]) -> None:
+    broken = Work(lambda _: True, error)
+    for many in (100, 10_000):
+        with pytest.raises(error):
+            await Work(lambda _: True, error).sift(range(many))
+    for n in range(LIMIT.in_a_row):
+        assert await broken.sift([n]) == [n]
+    for _ in range(3):
+        with pytest.raises(error):
+            await broken.sift([100])
+    assert broken.quarantined == LIMIT.in_a_row, "as many as in the cluster"
+    broken.fails = lambda n: n == 100
+    assert await broken.sift([100, 101]) == [100], "and once something works it goes on"
+
+
+async def test_all_of_a_damaged_page_are_put_aside_if_others_work() -> None:
+    work = Work(lambda n: n < 90)
+    assert await work.sift(range(100)) == list(range(90))
+
+
+async def test_a_search_among_very_many_ends_where_nothing_works() -> None:
     broken = Work(lambda _: True)
     with pytest.raises(Corrupt):
         await broken.sift(range(10_000))
-    assert broken.quarantined == 0
-    assert broken.calls < 5 * MOST
-    for n in range(MOST):
-        assert await broken.sift([n]) == [n]
-    for _ in range(3):
-        with pytest.raises(Corrupt):
-            await broken.sift([MOST])
-    assert broken.quarantined == MOST
-    broken.fails = lambda n: n == MOST
-    assert await broken.sift([MOST, MOST + 1]) == [MOST], "and once something works it goes on"
+    assert broken.calls < 5 * service.SEARCHED
+
+
+async def test_a_search_that_takes_too_long_ends_before_leases_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service.WITHIN_S + 2 * service.PAUSE_S < LEASE_S
+    monkeypatch.setattr(service, "WITHIN_S", 0.0)
+    work = Work(lambda n: n == 3)
+    with pytest.raises(Unavailable):
+        await work.sift(range(10))
+    assert (work.calls, work.quarantined) == (1, 0)
 
 
 async def test_many_are_put_aside_as_long_as_anything_works() -> None:
