@@ -53,7 +53,9 @@ async def test_begin_purge_closes_the_target_at_once(stores: Stores) -> None:
     ] * 3
     target = await stores.target("t")
     assert (target.header, target.registration) == (header, None)
-    assert await stores.jobs.get("j1") == job("delete_target", "t")
+    kept = await stores.jobs.get("j1")
+    assert kept is not None
+    assert msgspec.structs.replace(kept, begun_at=None) == job("delete_target", "t")
 
 
 async def test_begin_purge_of_a_target_never_seen_leaves_a_purged_header(stores: Stores) -> None:

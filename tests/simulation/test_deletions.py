@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.domain.cell import Deleted
@@ -66,6 +67,34 @@ def test_what_a_process_began_that_died_before_the_target_was_closed_is_carried_
         assert list(town.ended().values()) == ["done"]
 
     assert play(story).is_gone()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["found", "asked for again"])
+def test_a_deletion_that_begins_late_waits_for_who_saw_the_target_open(asked: bool) -> None:
+    async def main() -> tuple[list[bool], list[float]]:
+        town = Town(Random(1))
+        await town.tap(1, *USERS)
+        await town.jobs.save(msgspec.structs.replace(JOB, begun=False))  # stored long ago
+        process = town.process(look_every_s=None if asked else LOOK_EVERY_S, under_way_s=100.0)
+        passes: list[bool] = []
+        times_s: list[float] = []
+
+        async def take_back(target: str, *, last: bool) -> int:
+            passes.append(last)
+            times_s.append(asyncio.get_running_loop().time())
+            return 0
+
+        process.removals.take_back = take_back  # type: ignore[method-assign] # to see when it is called
+        async with process.remove:
+            if asked:
+                assert (await process.remove.delete_target("t")).id == JOB.id
+            await asyncio.sleep(150)
+        assert town.ended() == {JOB.id: "done"}
+        return passes, times_s
+
+    passes, (first_s, *_, last_s) = loop.run(main())
+    assert passes == [False, True]
+    assert last_s - first_s > 99
 
 
 def test_whoever_asks_again_after_an_unknown_outcome_is_told_of_the_same_job() -> None:

@@ -85,7 +85,12 @@ class Town:
         self._names = count()
 
     def process(
-        self, cells: SimulatedCells | None = None, *, look_every_s: float | None = None, lanes: int = 4
+        self,
+        cells: SimulatedCells | None = None,
+        *,
+        look_every_s: float | None = None,
+        under_way_s: float = 0.0,
+        lanes: int = 4,
     ) -> Process:
         """One more process. Its `remove` carries out jobs for as long as somebody has entered it."""
         cells, clock = cells or SimulatedCells(self.store, self.random, Faults()), ProcessClock(self.random)
@@ -103,7 +108,7 @@ class Town:
             CellDirectory(alter, NOTHING, NOTHING, clock),
             CellCommitter(proposer, near, clock, METRICS, self.random, publish),
             Split(alter, lanes),
-            Remove(removals, self.jobs, near, clock, leases, look_every_s),
+            Remove(removals, self.jobs, near, clock, leases, look_every_s, under_way_s),
         )
 
     async def tap(self, reaction: int, *users: str) -> None:

@@ -22,6 +22,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Work that outlives a request, and then its receipt. Times are microseconds UTC.
 
     `begun`: whether what it begins with is known to be done. If not, whoever carries it out does that first.
+    `begun_at`: when it was, if that may be long after `created_at`. A store that does both in one commit keeps neither.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     removed: dict[str, int] = {}
     note: str = ""
     begun: bool = True
+    begun_at: int | None = None
 
 
 def new_job(kind: JobKind, subject: str, now_us: int) -> Job:

@@ -109,7 +109,7 @@ class CellRemovals:
             look = self._alter.by_name(key)
             root = (await self._alter.commit(key, "delete", look, decide, split_too=True)).target
             closed = await self._follow.all_lanes(target, root, "delete")
-            await self._jobs.save(msgspec.structs.replace(job, begun=True))
+            await self._jobs.save(msgspec.structs.replace(job, begun=True, begun_at=self._clock.now_us()))
             return closed
         except Unavailable as error:
             raise OutcomeUnknown("the job is stored, and the target may not be closed") from error

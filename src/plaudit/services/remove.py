@@ -202,7 +202,7 @@ class Remove:
             return 0.0
         if not job.begun:  # whoever was asked died before, or is about to
             self._near.publish(job.subject, await self._removals.begin_purge(job.subject, job))
-            job = msgspec.structs.replace(job, begun=True)
+            job = msgspec.structs.replace(job, begun=True, begun_at=self._clock.now_us())
         last = self._pause_s(job) <= 0
         if job.kind == "delete_target":
             job = await self._removed(job, "messages", await self._removals.take_back(job.subject, last=last))
@@ -224,7 +224,8 @@ class Remove:
         """How long somebody may still tell of what the job takes away; then it is done for the last time."""
         if job.kind == "erase_user":
             return 0.0
-        return self._under_way_s - (self._clock.now_us() - job.created_at) / SECOND
+        closed_at = job.created_at if job.begun_at is None else job.begun_at
+        return self._under_way_s - (self._clock.now_us() - closed_at) / SECOND
 
     async def _removed(self, job: Job, what: str, count: int) -> Job:
         """The job, which has removed so much more."""

@@ -59,8 +59,12 @@ def test_golden_bytes_of_a_profile() -> None:
 
 def test_golden_bytes_of_a_job() -> None:
     fields = "a66a6f622e7631a26a31aa65726173655f75736572a3616e6ea4646f6e65050981a4726f777303a178"
-    assert pack_job(JOB).hex() == f"9a{fields}c3"
+    assert pack_job(JOB).hex() == f"9b{fields}c3c0"
     assert unpack_job(pack_job(JOB)) == JOB
+    closed = msgspec.structs.replace(JOB, begun_at=7)
+    assert pack_job(closed).hex() == f"9b{fields}c307"
+    assert unpack_job(pack_job(closed)) == closed
+    assert unpack_job(bytes.fromhex(f"9a{fields}c3")) == JOB, "stored before it said since when"
     assert unpack_job(bytes.fromhex(f"99{fields}")) == JOB, "stored before it said whether it is begun"
 
 

@@ -43,6 +43,7 @@ class _Job(msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag
     removed: dict[str, int]
     note: str
     begun: bool = True
+    begun_at: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
