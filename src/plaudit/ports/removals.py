@@ -98,4 +98,7 @@ class Removals(Protocol):
         """
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
-        """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after."""
+        """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after.
+
+        Raises `Corrupt` once nothing is left but what cannot be read, unless that is so much that all is likely to be.
+        """

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from plaudit.adapters.sqlite import Database, SqliteBatches, inspect
+from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
 from plaudit.domain.errors import Corrupt
+from plaudit.ports.removals import new_job
 from plaudit.services import notify as service
 from plaudit.services.late import Late
 from plaudit.telemetry import Metrics
@@ -177,3 +178,64 @@ async def test_events_behind_damaged_ones_are_told(
 async def taken(stores: Stores) -> bool:
     """Whether the notifier has acknowledged everything."""
     return await stores.log.read("notify", 1) == []
+
+
+@pytest.mark.parametrize("table", ["reaction_row", "target"])
+async def test_an_erasure_removes_what_can_be_read_and_then_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        for target in WATCHED:
+            await stores.tap(
+                target, *(set_to(f"{target}-u{n}", LIKE) for n in range(60)), set_to("eve", LIKE)
+            )
+    damage(tmp_path / "plaudit.db", table, b"watched30-u0" if table == "reaction_row" else b"watched30")
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await stores.removals.mark_erased("eve", new_job("erase_user", "eve", clock.now_us()))
+        erased = list[str]()
+
+        async def erase() -> None:
+            while after := await stores.removals.erase_some("eve", 7):
+                erased.extend(after)
+
+        with pytest.raises(Corrupt):
+            await erase()
+    assert len(erased) == len(set(erased))
+    assert len(WATCHED) - 50 <= len(erased) < len(WATCHED)
+    assert {"watched0", "watched59"} <= set(erased)
+    assert "watched30" not in erased
+    assert caplog.text.count("not erased") == len(WATCHED) - len(erased), "each is named once"
+
+
+async def test_an_erasure_ends_where_only_the_index_has_rows(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with Database(tmp_path) as database:
+        stores = stores_on(database, clock)
+        for target in WATCHED[:3]:
+            await stores.tap(target, set_to("eve", LIKE))
+        sql = "DELETE FROM target WHERE id = 'watched0'"
+        await database.write(lambda connection: connection.execute(sql).fetchall())
+        assert set(await stores.removals.erase_some("eve", 500)) == {"watched1", "watched2"}
+        with pytest.raises(Corrupt):
+            await stores.removals.erase_some("eve", 500)
+
+
+async def test_an_erasure_gives_up_where_nothing_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is more likely the whole file than places in it."""
+    monkeypatch.setattr(removals, "MOST_UNREADABLE", 5)
+    clock, tries = ManualClock(), list[int]()
+    async with Database(tmp_path) as database:
+        stores = stores_on(database, clock)
+        for target in WATCHED:
+            await stores.tap(target, set_to("eve", LIKE))
+        sql = "UPDATE target SET counts = '[1.5]'"
+        await database.write(lambda connection: connection.execute(sql).fetchall())
+        database.found_damage = lambda: tries.append(1)
+        with pytest.raises(Corrupt):
+            await stores.removals.erase_some("eve", 500)
+        assert len(tries) < 20
+        await database.write(lambda connection: connection.execute(sql.replace("1.5", "1")).fetchall())
+        assert len(await stores.removals.erase_some("eve", 500)) == len(WATCHED), "once that is mended"

@@ -1,5 +1,8 @@
 """Deletion, erasure and their jobs in SQLite. One target or a few rows per transaction, so that taps go on between."""
 
+import logging
+from functools import partial
+
 import apsw
 import msgspec
 
@@ -9,11 +12,16 @@ from plaudit.adapters.sqlite.inbox import forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
 from plaudit.domain.events import committed
 from plaudit.domain.removal import begin_purge, erase, purge, told_before
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.removals import Job, JobKind
+
+log = logging.getLogger("plaudit.sqlite")
+
+MOST_UNREADABLE = 100  # in a row, without one that works: a damaged page holds fewer
 
 _PURGE = """
 DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 LIMIT ?2)
@@ -28,9 +36,14 @@ ON CONFLICT (id) DO UPDATE SET name = NULL, avatar_url = NULL, locale = NULL, ti
 """
 
 _ROWS_OF = """
-SELECT json_group_array(id) FROM (
-    SELECT t.id FROM reaction_row AS r INDEXED BY reacted CROSS JOIN target AS t ON t.no = r.target
-    WHERE r.user = ?1 LIMIT ?2)
+SELECT json_group_array(target) FROM (
+    SELECT target FROM reaction_row INDEXED BY reacted WHERE user = ?1 LIMIT ?2)
+"""
+
+_ROWS_IN = """
+SELECT json_group_array(t.id)
+FROM json_each(?2) AS n CROSS JOIN reaction_row AS r ON r.target = n.value AND r.user = ?1
+     CROSS JOIN target AS t ON t.no = r.target
 """
 
 _SAVE_JOB = """
@@ -51,6 +64,7 @@ class SqliteRemovals:
         self._database = database
         self._clock = clock
         self._numbers = numbers
+        self._unreadable: dict[str, set[int]] = {}  # by user, the numbers of targets
 
     async def begin_purge(self, target: str, job: Job) -> Target:
         """Close the target for ever."""
@@ -111,22 +125,63 @@ class SqliteRemovals:
         await self._database.write(work)
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
-        """Remove up to `limit` rows of a marked user."""
+        """Remove up to `limit` rows of a marked user. What cannot be read is passed over, and raised at the end."""
+        unreadable, tried = self._unreadable.setdefault(user, set()), list[int]()
+        while True:
+            numbers = await self._database.read(partial(_rows_of, user, limit + len(unreadable)))
+            left = [no for no in numbers if no not in unreadable][:limit]
+            if left == tried:  # nothing is left, or what only the index has
+                break
+            if erased := await self._erase(user, left, unreadable):
+                return erased
+            tried = left
+        del self._unreadable[user]
+        if unreadable or left:
+            raise Corrupt(f"targets that cannot be read have reactions of the user: {[*unreadable, *left]}")
+        return {}
 
-        def work(connection: apsw.Connection) -> dict[str, Target]:
-            ids = msgspec.json.decode(connection.execute(_ROWS_OF, (user, limit)).get, type=list[str])
-            stored = sql.read_targets(connection, ids)
-            rows = sql.read_rows(connection, [(line.no, user) for line in stored.values()])
-            after: dict[str, Target] = {}
-            for target, line in stored.items():
-                header, transition = erase(line.header, user, rows[line.no, user], self._clock.now_us())
-                event = committed(target, header, "erase", [transition], 0, line.registration)
-                write_commit(connection, line.no, target, header, "erase", event)
-                connection.execute("DELETE FROM reaction_row WHERE target = ? AND user = ?", (line.no, user))
-                after[target] = Target(header, line.registration)
-            return after
+    async def _erase(self, user: str, numbers: list[int], unreadable: set[int]) -> dict[str, Target]:
+        """All of these at once, or in ever smaller parts around those that cannot be read."""
+        before, erased = len(unreadable), dict[str, Target]()
+        parts = [numbers]
+        while parts:
+            part = parts.pop()
+            try:
+                erased |= await self._database.write(partial(self._erase_from, user, part))
+            except (Unavailable, OutcomeUnknown, Overloaded):
+                if not erased:
+                    raise
+                break  # the next step meets it again
+            except Corrupt as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+                    continue
+                log.error("a reaction to the target with the number %d is not erased: %s", part[0], error)
+                unreadable.add(part[0])
+                if not erased and len(unreadable) - before >= MOST_UNREADABLE:
+                    del self._unreadable[user]  # asked again, all are tried again
+                    raise
+        return erased
 
-        return await self._database.write(work)
+    def _erase_from(self, user: str, numbers: list[int], connection: apsw.Connection) -> dict[str, Target]:
+        values = (user, msgspec.json.encode(numbers).decode())
+        ids = msgspec.json.decode(connection.execute(_ROWS_IN, values).get, type=list[str])
+        stored = sql.read_targets(connection, ids)
+        rows = sql.read_rows(connection, [(line.no, user) for line in stored.values()])
+        after: dict[str, Target] = {}
+        for target, line in stored.items():
+            header, transition = erase(line.header, user, rows[line.no, user], self._clock.now_us())
+            event = committed(target, header, "erase", [transition], 0, line.registration)
+            write_commit(connection, line.no, target, header, "erase", event)
+            connection.execute("DELETE FROM reaction_row WHERE target = ? AND user = ?", (line.no, user))
+            after[target] = Target(header, line.registration)
+        return after
+
+
+def _rows_of(user: str, limit: int, connection: apsw.Connection) -> list[int]:
+    """The numbers of targets of which this user has rows, as one index has them."""
+    return msgspec.json.decode(connection.execute(_ROWS_OF, (user, limit)).get, type=list[int])
 
 
 class SqliteJobs:
