@@ -204,14 +204,21 @@ class Remove:
             self._near.publish(job.subject, await self._removals.begin_purge(job.subject, job))
             job = msgspec.structs.replace(job, begun=True, begun_at=self._clock.now_us())
         last = self._pause_s(job) <= 0
+        not_taken_back: Exception | None = None
         if job.kind == "delete_target":
-            job = await self._removed(job, "messages", await self._removals.take_back(job.subject, last=last))
+            try:
+                taken_back = await self._removals.take_back(job.subject, last=last)
+            except Exception as error:  # what it may be decides `_run`; the rows go all the same
+                not_taken_back, taken_back = error, 0
+            job = await self._removed(job, "messages", taken_back)
         step = self._purge if job.kind == "delete_target" else self._erase
         while rows := await step(job.subject):
             job = await self._removed(job, "rows", rows)
             self._failures[job_id] = 0
             if not await self._ours(job_id):
                 return 0.0
+        if not_taken_back is not None:
+            raise not_taken_back
         if last:
             finished = self._clock.now_us()
             done = msgspec.structs.replace(job, state="done", finished_at=finished, note=_NOTES[job.kind])

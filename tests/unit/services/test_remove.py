@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
+from plaudit.domain.errors import Corrupt
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
@@ -78,6 +79,22 @@ async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried
         assert await ended(remove, ann.id) == "failed"
         assert await ended(remove, bob.id) == "done"
         assert await stores.own.mine("bob", ["good"]) == {}
+
+
+async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(target: str, *, last: bool) -> int:
+        raise Corrupt(target)
+
+    async with removing(tmp_path) as (stores, remove, _):
+        await stores.tap("t", *(toggle(f"user{n}") for n in range(20)))
+        monkeypatch.setattr(stores.removals, "take_back", unreadable)
+        job = await remove.delete_target("t")
+        assert await ended(remove, job.id) == "failed"
+        receipt = await remove.job(job.id)
+        assert receipt is not None
+        assert receipt.removed == {"rows": 20}
 
 
 async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:

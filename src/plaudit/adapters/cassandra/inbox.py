@@ -7,6 +7,7 @@ Many are put together, step by step: what is known of their owners, their pushes
 its message is there, and a message that is there says that its pushes are.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,10 @@ from plaudit.adapters.cassandra.notices import at_place, pack_message, unpack_me
 from plaudit.adapters.cassandra.pushes import Pushes, new_line
 from plaudit.adapters.cassandra.session import Session
 from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.domain.errors import Corrupt
 from plaudit.ports.notifications import Address, Notification
+
+log = logging.getLogger("plaudit.cassandra")
 
 KEEP = 500
 PAGE = 100
@@ -135,7 +139,7 @@ class CassandraInbox(Statements):
         """Remove what these owners were told of a target before that time (microseconds UTC; None: all of it); returns
         how much. Goes through their inboxes. Pushes without their messages are done with. Idempotent.
 
-        Raises `Unavailable`, `OutcomeUnknown`, and `Corrupt` where a message cannot be read.
+        A message that cannot be read is logged and stays: nobody is shown it. Raises `Unavailable`, `OutcomeUnknown`.
         """
         found = [place for owner in owners for place in await self._told_of(target, owner, before)]
         await self._write_all((DROP, *place) for place in found)
@@ -149,7 +153,12 @@ class CassandraInbox(Statements):
             for at, id_, body, _ in lines:
                 if body is None or (before is not None and at >= before):
                     continue
-                if unpack_message(body, owner, at, id_).target == target:
+                try:
+                    told = unpack_message(body, owner, at, id_)
+                except Corrupt as error:
+                    log.error("message %s to %s cannot be read, and stays: %s", id_, owner, error)
+                    continue
+                if told.target == target:
                     found.append((owner, at, id_))
             if len(lines) < PAGE:
                 return found
