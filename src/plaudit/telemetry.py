@@ -69,10 +69,7 @@ METRICS = (
     Definition("plaudit_batch_taps", "histogram", None, "Taps that shared one transaction."),
     Definition("plaudit_taps_waiting", "gauge", None, "Taps queued for the next commit."),
     Definition(
-        "plaudit_open_commits",
-        "gauge",
-        None,
-        "Commits whose outcome is not known yet; nothing overtakes them.",
+        "plaudit_open_commits", "gauge", None, "Commits of unknown outcome so far; nothing overtakes them."
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
     Definition(
@@ -175,6 +172,7 @@ METRICS = (
         "role",
         "Cluster: times a worker went back because its store may have forgotten its last moments.",
     ),
+    Definition("plaudit_jobs_failed", "counter", None, "Deletions and erasures that failed. Alert above 0."),
     Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
@@ -272,6 +270,7 @@ class Metrics:
         self.stream_slow = 0
         self.audited = 0
         self.unreadable_events = 0
+        self.jobs_failed = 0
         self.drift = 0
         self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}

@@ -91,6 +91,7 @@ ONCE: dict[str, Happens] = {
     "PlauditWindowsLate": lambda process: process.now(plaudit_windows_late_seconds=61),
     "PlauditDeadLetters": lambda process: process.now(plaudit_dead_letters=1),
     "PlauditNotAudited": lambda process: process.now(audits=False),
+    "PlauditJobFailed": lambda process: setattr(process.metrics, "jobs_failed", 1),
     "PlauditDrift": lambda process: setattr(process.metrics, "drift", 1),
     "PlauditUnreadableEvents": lambda process: setattr(process.metrics, "unreadable_events", 1),
     "PlauditDamaged": lambda process: process.metrics.found_damage(),

@@ -108,7 +108,7 @@ class Town:
             CellDirectory(alter, NOTHING, NOTHING, clock),
             CellCommitter(proposer, near, clock, METRICS, self.random, publish),
             Split(alter, lanes),
-            Remove(removals, self.jobs, near, clock, leases, look_every_s, under_way_s),
+            Remove(removals, self.jobs, near, clock, METRICS, leases, look_every_s, under_way_s),
         )
 
     async def tap(self, reaction: int, *users: str) -> None:

@@ -116,7 +116,7 @@ async def _api(
         metrics.gauge("plaudit_own_state_away", lambda: own.away)
         chance = random.SystemRandom()
         post = await enter(letters(held))
-        taking = await enter(removing(held, post, near, clock))
+        taking = await enter(removing(held, post, near, clock, metrics))
         rules = Rules(catalogue, registered_only=settings.targets == "registered")
         roots = await enter(RootUsers(held.cells, held.cells))
         proposer = Proposer(

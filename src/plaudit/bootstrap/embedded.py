@@ -56,6 +56,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Service]:
             SqliteJobs(database),
             near,
             clock,
+            metrics,
             look_every_s=LOOK_EVERY_S,
         )
         await stack.enter_async_context(remove)

@@ -18,6 +18,7 @@ from plaudit.services.intake import CellIntake, CellPreview
 from plaudit.services.near import NearCache
 from plaudit.services.source import CellSource
 from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
 
 NEAR_ENTRIES = 100  # nobody reads here
 
@@ -33,7 +34,7 @@ async def intake(settings: Settings, *, dry_run: bool) -> AsyncIterator[Intake]:
         near = NearCache(
             held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts
         )
-        async with letters(held) as post, removing(held, post, near, clock) as taking:
+        async with letters(held) as post, removing(held, post, near, clock, Metrics()) as taking:
             yield make_intake(held, taking, clock)
 
 

@@ -17,6 +17,7 @@ from plaudit.services.follow import Follow
 from plaudit.services.near import NearCache
 from plaudit.services.removals import CellRemovals
 from plaudit.services.remove import UNDER_WAY_S, Remove
+from plaudit.telemetry import Metrics
 
 
 class Removing(NamedTuple):
@@ -34,6 +35,7 @@ async def removing(
     letters: Letters,
     near: NearCache,
     clock: Clock,
+    metrics: Metrics,
     look_every_s: float | None = None,
 ) -> AsyncIterator[Removing]:
     """`look_every_s`: also carry out jobs that other processes left behind.
@@ -68,7 +70,7 @@ async def removing(
     try:
         async with (
             CassandraLeases(held.session, secrets.token_hex(8)) as leases,
-            Remove(removals, held.jobs, near, clock, leases, look_every_s, UNDER_WAY_S) as remove,
+            Remove(removals, held.jobs, near, clock, metrics, leases, look_every_s, UNDER_WAY_S) as remove,
         ):
             yield Removing(directory, removals, remove, Follow(alter))
     finally:

@@ -165,7 +165,7 @@ async def _repair(
     await enter(recover(settings, held, metrics))
     near = NearCache(held.lists, settings.catalogue(), entries=NEAR_ENTRIES, public=settings.public_counts)
     post = await enter(letters(held))
-    await enter(removing(held, post, near, clock, look_every_s=LOOK_FOR_JOBS_EVERY_S))
+    await enter(removing(held, post, near, clock, metrics, look_every_s=LOOK_FOR_JOBS_EVERY_S))
 
 
 def recover(settings: Settings, held: Engines, metrics: Metrics) -> Recover:
@@ -184,7 +184,7 @@ async def _auditor(
         CassandraCounts(held.session) as counts,
         _lag(held) as lag_s,
         letters(held) as post,
-        removing(held, post, near, clock) as taking,
+        removing(held, post, near, clock, metrics) as taking,
     ):
         derived = Derived(held.totals, counts, sweep)
         yield CellAuditor(

@@ -16,6 +16,7 @@ from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, new_job
 from plaudit.services.near import NearCache
+from plaudit.telemetry import Metrics
 
 log = logging.getLogger("plaudit.remove")
 
@@ -62,6 +63,7 @@ class Remove:
         jobs: Jobs,
         near: NearCache,
         clock: Clock,
+        metrics: Metrics,
         leases: Leases | None = None,
         look_every_s: float | None = None,
         under_way_s: float = 0.0,
@@ -70,6 +72,7 @@ class Remove:
         self._jobs = jobs
         self._near = near
         self._clock = clock
+        self._metrics = metrics
         self._leases = leases
         self._look_every_s = look_every_s
         self._under_way_s = under_way_s
@@ -166,6 +169,7 @@ class Remove:
                 continue
             except Exception:
                 log.exception("job %s failed", job_id)
+                self._metrics.jobs_failed += 1
                 await self._fail(job_id)
             del self._failures[job_id]
 

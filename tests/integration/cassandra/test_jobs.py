@@ -17,6 +17,7 @@ from plaudit.ports.directory import Profile
 from plaudit.ports.removals import Job, JobKind
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
+from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import TABLES, Cluster, Process, cluster, emptied, fresh_target
 from tests.support.clock import ManualClock
@@ -37,7 +38,7 @@ async def parts(cassandra: Cassandra, anyio_backend: str) -> AsyncIterator[Clust
 async def remover(parts: Cluster, process: Process, owner: str) -> AsyncIterator[Remove]:
     near = NearCache(parts.lists, Catalogue(), entries=100, public=True)
     async with CassandraLeases(parts.session, owner) as leases:
-        look = Remove(process.removals, parts.jobs, near, parts.clock, leases, look_every_s=0.05)
+        look = Remove(process.removals, parts.jobs, near, parts.clock, Metrics(), leases, look_every_s=0.05)
         async with look as removing:
             yield removing
 

@@ -13,6 +13,7 @@ from plaudit.domain.catalogue import Catalogue, Registration
 from plaudit.ports.ledger import Target
 from plaudit.services.near import NearCache
 from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
@@ -46,11 +47,11 @@ async def test_a_job_is_carried_out_by_one_of_two_in_one_process(
 
     async with engines(settings, SystemClock()) as held, letters(held) as post:
         near = NearCache(held.lists, Catalogue(), entries=10, public=True)
-        async with removing(held, post, near, SystemClock()) as api:
+        async with removing(held, post, near, SystemClock(), Metrics()) as api:
             working(api, "api")
             await api.remove.erase_user(fresh_target())
             await until(lambda: bool(at_work), "the one it was told to is at it")
-            async with removing(held, post, near, SystemClock(), look_every_s=0.05) as repair:
+            async with removing(held, post, near, SystemClock(), Metrics(), look_every_s=0.05) as repair:
                 working(repair, "repair")
                 ask = repair.remove._ours
 
@@ -93,7 +94,7 @@ async def test_a_deletion_goes_on_until_nobody_can_tell_of_its_target(
             found = await held.jobs.get(job.id)
             return found is not None and found.state == "done"
 
-        async with removing(held, post, near, clock) as begun:
+        async with removing(held, post, near, clock, Metrics()) as begun:
             await begun.directory.register(target, Registration(type="post", owner=owner))
             await post.inbox.put([message("early", owner, at, target=target)], [], at)
             job = await begun.remove.delete_target(target)
@@ -102,7 +103,7 @@ async def test_a_deletion_goes_on_until_nobody_can_tell_of_its_target(
         assert await told()
         assert not await ended()
         clock.by_us = 101_000_000
-        async with removing(held, post, near, clock, look_every_s=0.05):
+        async with removing(held, post, near, clock, Metrics(), look_every_s=0.05):
             await happens(ended, "another process ends it", within_s=90)  # the lease of the first, too
         assert await nothing_told()
         assert await post.owners.of(target) == []

@@ -13,8 +13,10 @@ from plaudit.domain.errors import Corrupt
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
+from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
 from tests.support.notifying import OWNER, message, own
+from tests.support.scraped import value
 from tests.support.stores import Stores, sqlite_stores
 from tests.support.taps import toggle
 from tests.support.wait import happens, until
@@ -22,13 +24,19 @@ from tests.support.wait import happens, until
 
 @asynccontextmanager
 async def removing(
-    folder: Path, clock: ManualClock | None = None, under_way_s: float = 0.0
+    folder: Path, clock: ManualClock | None = None, under_way_s: float = 0.0, metrics: Metrics | None = None
 ) -> AsyncIterator[tuple[Stores, Remove, NearCache]]:
     clock = clock or ManualClock()
     async with sqlite_stores(folder, clock) as stores:
         near = NearCache(stores.counters, Catalogue(), entries=100, public=True)
         async with Remove(
-            stores.removals, stores.jobs, near, clock, look_every_s=0.01, under_way_s=under_way_s
+            stores.removals,
+            stores.jobs,
+            near,
+            clock,
+            metrics or Metrics(),
+            look_every_s=0.01,
+            under_way_s=under_way_s,
         ) as remove:
             yield stores, remove, near
 
@@ -68,7 +76,8 @@ async def test_the_same_deletion_twice_is_one_job(tmp_path: Path) -> None:
 
 
 async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried_out(tmp_path: Path) -> None:
-    async with removing(tmp_path) as (stores, remove, _):
+    metrics = Metrics()
+    async with removing(tmp_path, metrics=metrics) as (stores, remove, _):
         await stores.tap("bad", toggle("ann"))
         await stores.tap("good", toggle("bob"))
         damage = apsw.Connection(str(tmp_path / "plaudit.db"))
@@ -79,6 +88,7 @@ async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried
         assert await ended(remove, ann.id) == "failed"
         assert await ended(remove, bob.id) == "done"
         assert await stores.own.mine("bob", ["good"]) == {}
+    assert value(metrics, "plaudit_jobs_failed_total") == 1
 
 
 async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
