@@ -392,3 +392,58 @@ def set_user(one: Board, server: ServerProcess, user: str) -> None:
     token = sign(json.dumps(claims).encode(), secret_key(secret))
     one.page.wait_for_function("() => !!customElements.get('plaudit-bar')")
     one.page.evaluate(CONFIGURE, token)
+
+
+@pytest.mark.parametrize("answer", ["throws", "a login page"])
+def test_who_may_not_be_known_yet_sees_counts(
+    board: Open, service: Service, target: str, answer: str
+) -> None:
+    """Many an app answers 401, or with its page to sign in, where nobody is signed in."""
+    service.tap("alice", target, "love")
+    one = board()
+    one.page.add_init_script(UNSEEN)
+    one.page.clock.install()
+    one.open([target], attributes="sign-in")
+    one.page.evaluate(NOT_KNOWN, answer)
+    one.ready().live()
+    assert one.shown(target) == {"own": None, "total": 1, "reactions": {"love": 1}}
+    assert not one.main(target).is_visible()
+    service.tap("bob", target)
+    one.until(target, None, 2)
+    assert one.sent("POST", "/reactions/feed") == []
+    asked = one.page.evaluate("asked")
+    one.page.clock.fast_forward(31_000)
+    one.page.wait_for_function("asked => globalThis.asked > asked", arg=asked)
+    one.page.evaluate("see(false)")
+    one.page.wait_for_timeout(100)
+    asked = one.page.evaluate("asked")
+    one.page.clock.fast_forward(300_000)
+    one.page.wait_for_timeout(100)
+    assert one.page.evaluate("asked") == asked, "nobody sees it"
+    one.page.evaluate("token => { answer = token; see(true); }", one.server.token("alice"))
+    one.until(target, "love", 2)
+    assert one.page.evaluate("asked") == asked + 1
+    other = board(context=one.context).open([target], "alice").ready()
+    other.bar(target).evaluate("bar => bar.react('sad')")
+    one.until(target, "sad", 2)
+    one.bar(target).evaluate("bar => bar.react('wow')")
+    other.until(target, "wow", 2)
+
+
+# `see` says whether the page is seen.
+UNSEEN = """
+  let seen = true;
+  Object.defineProperty(document, "hidden", {get: () => !seen});
+  globalThis.see = yes => { seen = yes; document.dispatchEvent(new Event("visibilitychange", {bubbles: true})); };
+"""
+NOT_KNOWN = """async said => {
+  await customElements.whenDefined("plaudit-bar");
+  globalThis.asked = 0;
+  globalThis.answer = said === "throws" ? null : "<html><h1>Sign in</h1></html>";
+  const token = async () => {
+    asked += 1;
+    if (!answer) throw new Error("no token: 401");
+    return answer;
+  };
+  customElements.get("plaudit-bar").configure({token});
+}"""

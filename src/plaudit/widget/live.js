@@ -39,6 +39,7 @@ const streaming = new Set();
 
 export class Live {
   #tab = newKey();
+  name = "";
   /** @type {BroadcastChannel | null} */
   #channel = null;
   /** What each tab wants, and when it said so. @type {Map<string, {ids: string[], atMs: number}>} */
@@ -64,13 +65,6 @@ export class Live {
   /** @param {Session} session */
   constructor(session) {
     this.session = session;
-    // Users that cannot be told apart must not hear each other.
-    const { user } = session.transport;
-    this.name = `plaudit ${session.transport.root} ${user === null ? "" : user || this.#tab}`;
-    if ("BroadcastChannel" in globalThis) {
-      this.#channel = new BroadcastChannel(this.name);
-      this.#channel.onmessage = ({ data }) => this.#hear(data);
-    }
     const { over: signal } = session;
     document.addEventListener("visibilitychange", () => this.#look(), { signal });
     addEventListener("pagehide", () => this.#sleep(), { signal });
@@ -81,7 +75,23 @@ export class Live {
     }, SAY_AGAIN_MS);
     signal.addEventListener("abort", () => this.#end([again, ...this.#fresheners.values()]));
     if (signal.aborted) this.#end([again]);
-    else if (!document.hidden) this.#wake();
+    else this.join();
+  }
+
+  /** Be one of the tabs of this user, now that it may be known who that is. */
+  join() {
+    const { transport: { root, user }, over } = this.session;
+    // Users that cannot be told apart must not hear each other.
+    const name = `plaudit ${root} ${user === null ? "" : user || this.#tab}`;
+    if (over.aborted || name === this.name) return;
+    this.#sleep();
+    this.#channel?.close();
+    this.name = name;
+    if ("BroadcastChannel" in globalThis) {
+      this.#channel = new BroadcastChannel(name);
+      this.#channel.onmessage = ({ data }) => this.#hear(data);
+    }
+    if (!document.hidden) this.#wake();
   }
 
   /** Nothing is wanted any more. @param {ReturnType<typeof setTimeout>[]} timers */

@@ -321,8 +321,8 @@ export class PlauditBar extends HTMLElement {
     const what = this.getAttribute("label");
     setAttribute(this.#bar, "aria-label", what ? words.say("groupOf", { what }) : words.say("group"));
     this.#bar.classList.toggle("waiting", waiting(entry.state));
-    const { readOnly, transport: { user } } = session;
-    this.#split.hidden = !main || (readOnly && (!!user || !this.hasAttribute("sign-in"))); // a user: not known anew yet
+    const { readOnly } = session;
+    this.#split.hidden = !main || (readOnly && !(session.nobody && this.hasAttribute("sign-in")));
     this.#more.hidden = readOnly || offered.length < 2;
     if (main) {
       setText(this.#emoji, main.emoji);

@@ -23,6 +23,8 @@ const BATCH = 100;
 const TARGET = /^(?!(?:counts|mine|feed|stream|\.{1,2})$)[\w.:@~|=-]{1,128}$/;
 /** A frame: what the user did is shown before anything else is done about it. */
 const SHOWN_MS = 20;
+/** A pause that ends when the page is seen. */
+const UNSEEN_MS = 1e9;
 
 /** Whether the service takes such a target id. @param {string} id */
 export const isTarget = (id) => TARGET.test(id);
@@ -96,7 +98,7 @@ export class Session {
   catalogue = [];
   /** @type {Promise<void> | null} */
   #opened = null;
-  /** Fulfilled once it is known who the user is. @type {Promise<void>} */
+  /** Fulfilled once it is known whether to ask for a user. @type {Promise<void>} */
   #met = Promise.resolve();
   /** Targets to ask for in the next frame. @type {Set<string>} */
   #wanted = new Set();
@@ -128,30 +130,51 @@ export class Session {
     return (!this.readOnly && this.transport.user) || null;
   }
 
+  /** Whether it is known that nobody is signed in. */
+  get nobody() {
+    return this.readOnly && !this.transport.user && this.transport.user !== undefined;
+  }
+
   /** Ask anew who the user is. Until that is known bars are a display: what is tapped now may be another's wish. */
   again() {
     if (typeof this.token !== "function") return;
     this.transport.again();
     this.readOnly = true;
     this.#allChanged();
-    this.#met = this.#meet().then(() => this.askNear(this.entries.keys()));
+    void this.#meet(true);
   }
 
-  #meet() {
-    return this.#until(async () => {
+  /**
+   * Until it is known who the user is, which is not asked again in a tab that nobody sees. Where that cannot be told of a
+   * user yet, what is public is shown meanwhile.
+   * @param {boolean} [anew] whether bars are a display until then
+   */
+  #meet(anew) {
+    /** @type {() => void} */
+    let met;
+    this.#met = new Promise((resolve) => { met = resolve; });
+    return this.#until(async (failures) => {
+      while (failures && document.hidden && !this.over.aborted) await this.pause(UNSEEN_MS);
       this.readOnly = (await this.transport.token()) === null;
       this.#allChanged();
+    }, () => {
+      if (this.transport.user !== undefined) return;
+      this.readOnly = anew = true;
+      met();
+    }).then(() => {
+      met();
+      if (anew) this.askNear(this.entries.keys());
     });
   }
 
   /**
    * Again until it succeeds, or the session is over.
-   * @param {() => Promise<void>} attempt @param {(failures: number) => void} [failed]
+   * @param {(failures: number) => Promise<void>} attempt @param {(failures: number) => void} [failed]
    */
   async #until(attempt, failed) {
     for (let failures = 0; ; failures += 1) {
       try {
-        return await attempt();
+        return await attempt(failures);
       } catch {
         failed?.(failures);
         if (this.over.aborted) return;
@@ -242,15 +265,11 @@ export class Session {
 
   /** User and catalogue, and then what can wait until bars are there. */
   async #open() {
-    this.#met = this.#meet();
+    const known = this.#meet();
     await this.#until(async () => { this.catalogue = await catalogueOf(this.transport); });
     this.#allChanged();
     await this.#met;
-    await this.#until(async () => {
-      const { Live, Outbox } = await import("./later.js");
-      if (!this.over.aborted) this.live = new Live(this);
-      await Outbox.open(this);
-    });
+    await this.#until(async () => (await import("./later.js")).begin(this, known));
   }
 
   /** @param {string} id */
