@@ -601,3 +601,24 @@ def test_the_same_user_keeps_what_is_open(browser: Browser, server: ServerProces
     message.wait_for()
     assert bell.page.evaluate("[bell.open, told]") == [True, []]
     bell.close()
+
+
+def test_escape_leaves_the_dialog_around_it_open(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "olivia")
+    bell.page.evaluate(IN_DIALOG)
+    bell.button.click()
+    panel = bell.page.get_by_role("dialog", name="Notifications")
+    expect(panel).to_be_visible()
+    bell.page.keyboard.press("Escape")
+    expect(panel).not_to_be_visible()
+    assert bell.page.evaluate("document.querySelector('dialog').open")
+    bell.close()
+
+
+# It goes into a dialog of the page, which opens.
+IN_DIALOG = """() => {
+  const dialog = document.createElement("dialog");
+  dialog.append(document.querySelector("plaudit-bell"));
+  document.body.append(dialog);
+  dialog.showModal();
+}"""

@@ -259,3 +259,24 @@ def test_any_catalogue_will_do(board: Open, tmp_path: Path, target: str, count: 
         one.bar(target).locator(".choice").last.click()
         one.until(target, "r14", 1)
         one.close()
+
+
+def test_escape_leaves_the_dialog_around_it_open(board: Open, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.page.evaluate(IN_DIALOG, "plaudit-bar")
+    one.bar(target).locator(".more").click()
+    picker(one, target).wait_for()
+    one.page.keyboard.press("Escape")
+    picker(one, target).wait_for(state="hidden")
+    assert one.page.evaluate("document.querySelector('dialog').open")
+    one.page.keyboard.press("Escape")
+    one.page.wait_for_function("() => !document.querySelector('dialog').open")
+
+
+# It goes into a dialog of the page, which opens.
+IN_DIALOG = """name => {
+  const dialog = document.createElement("dialog");
+  dialog.append(document.querySelector(name));
+  document.body.append(dialog);
+  dialog.showModal();
+}"""

@@ -256,7 +256,9 @@ export class Picker {
 const outside = {
   keydown: (event) => {
     if (event.key !== "Escape") return;
-    event.stopPropagation(); // it closes the picker, and not the window around it as well
+    // It closes the picker, and not what is around it as well: the page's own window, or a dialog.
+    event.stopPropagation();
+    event.preventDefault();
     open?.close();
   },
   pointerdown: (event) => open?.has(event.composedPath()) || open?.close(),

@@ -97,6 +97,7 @@ export class PlauditBell extends HTMLElement {
     root.addEventListener("keydown", (event) => {
       if (/** @type {KeyboardEvent} */ (event).key === "Escape" && this.open) {
         event.stopPropagation();
+        event.preventDefault(); // nor does a dialog around it close
         this.close();
       }
     });
