@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route
 
+from tests.support.api import fresh
 from tests.widget.board import Board, Service, middle
 
 pytestmark = pytest.mark.browser
@@ -224,3 +225,25 @@ def test_the_dialog_is_on_its_way_before_the_click(board: Open, service: Service
     assert not asked()
     one.bar(target).locator(".count").hover()
     one.wait(asked)
+
+
+@pytest.mark.parametrize("how", ["moved", "another target"])
+def test_a_list_ends_when_its_bar_is_moved_or_reused(
+    board: Open, service: Service, target: str, how: str
+) -> None:
+    other = fresh("post:")
+    service.tap("bob", target, "wow")
+    service.tap("emi", other)
+    one = board().open([target, fresh("post:")], "alice").ready()
+    open_dialog(one, target)
+    now = target if how == "moved" else other
+    one.bar(target).evaluate(
+        "(bar, now) => now === bar.target ? document.querySelector('main').prepend(bar) : void (bar.target = now)",
+        now,
+    )
+    dialog = one.bar(now).locator(".dialog")
+    dialog.wait_for(state="detached")
+    one.until(now, None, 1)
+    open_dialog(one, now)
+    name = {target: "\u2068Bob Okafor\u2069", other: "\u2068Emi Tanaka\u2069"}[now]
+    one.wait(lambda: dialog.locator(".reactor:not(.ghost) .name").all_inner_texts() == [name])

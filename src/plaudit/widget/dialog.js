@@ -60,7 +60,7 @@ const SHEET = sheetOf(`${FACES}
 
 /** Opens the list, once. @param {HTMLElement} bar gets the dialog @param {About} about */
 export function openDialog(bar, about) {
-  if (!bar.querySelector("dialog")) new Dialog(bar, about).open();
+  if (!bar.querySelector("dialog[open]")) new Dialog(bar, about).open();
 }
 
 class Dialog {

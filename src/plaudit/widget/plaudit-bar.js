@@ -250,6 +250,7 @@ export class PlauditBar extends HTMLElement {
       return;
     }
     this.#picker?.close();
+    this.#bar.querySelector("dialog")?.close();
     this.#note.hidden = true;
     const entry = session?.watch(target, type, this) ?? null; // first: a session without entries ends
     this.#session?.unwatch(this.#target, this);
