@@ -262,12 +262,17 @@ def test_nobody_is_asked_to_sign_in_until_it_is_known_who_is_there(
         " document.querySelector('plaudit-bar').token = ask; }"
     )
     one.main(target).wait_for(state="hidden")
+    one.page.evaluate(WATCH_SIGN_IN)
+    one.bar(target).evaluate("bar => bar.openPicker()")
+    assert one.page.evaluate("asked") == []
+    assert not one.bar(target).locator(".note").is_visible()
     one.page.evaluate("() => release()")
     one.bar(target).locator(".more").wait_for()
 
 
 WATCH_SIGN_IN = """() => {
   globalThis.asked = [];
+  globalThis.ownWay = false;
   addEventListener("plaudit-signin", event => {
     asked.push(event.detail.target);
     if (ownWay) event.preventDefault();

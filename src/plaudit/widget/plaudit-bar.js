@@ -279,12 +279,12 @@ export class PlauditBar extends HTMLElement {
     else if (!this.#barred() && offered) this.react(offered.name);
   }
 
-  /** Whether nothing may be given now, which it says. A page may ask for the user in its own way. */
+  /** Whether nothing may be given now, which it says once it is known who looks. A page may ask for the user in its own way. */
   #barred() {
-    const { readOnly } = this.#session ?? {};
+    const { readOnly, nobody } = this.#session ?? {};
     if (!readOnly && !this.#entry?.closed) return false;
     const why = readOnly ? "signedOut" : "target_closed";
-    if (!readOnly || this.#dispatch("plaudit-signin")) this.#show(this.#words?.say(why) ?? "");
+    if (!readOnly || (nobody && this.#dispatch("plaudit-signin"))) this.#show(this.#words?.say(why) ?? "");
     return true;
   }
 
