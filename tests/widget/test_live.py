@@ -8,7 +8,7 @@ from playwright.sync_api import Route
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
 from tests.widget.board import Board, Service
-from tests.widget.test_users import configure, live
+from tests.widget.test_users import UNSEEN, configure, live
 
 pytestmark = pytest.mark.browser
 
@@ -127,3 +127,45 @@ def test_what_another_tab_may_not_see_any_more_holds_up_nothing(
     for tab, shown, total in ((one, target, 1), (other, more, 2)):
         service.tap("bob", shown)
         tab.until(shown, None, total)
+
+
+def test_what_stays_refused_is_asked_for_once_by_tabs_that_nobody_sees(board: Open, target: str) -> None:
+    """A proxy on the way takes no address of that length, say."""
+    boards = [board()]
+    boards += [board(context=boards[0].context) for _ in range(2)]
+    for one in boards:
+        one.failures_expected = True
+        one.page.add_init_script(UNSEEN)
+        one.page.clock.install()
+        for call in ("stream", "counts"):
+            one.page.route(f"**/reactions/{call}?*", lambda route: route.fulfill(status=414))
+        one.open([target], "alice").ready()
+    seen, hidden, beside = boards
+    seen.live()
+
+    def asked(one: Board) -> int:
+        return len(one.sent("POST", "/reactions/feed"))
+
+    hidden.page.evaluate("see(false)")
+    first = [asked(one) for one in boards]
+    for _ in range(4):
+        polls = len(seen.sent("GET", "/reactions/counts"))
+        seen.page.clock.fast_forward(ENDED_MS)
+        seen.wait(lambda polls=polls: len(seen.sent("GET", "/reactions/counts")) > polls)  # type: ignore[misc]  # bound
+    for one in boards:
+        one.page.wait_for_timeout(100)
+    assert asked(seen) > first[0]
+    assert asked(hidden) == first[1]
+    assert asked(beside) <= first[2] + 1
+    before = asked(beside)
+    beside.page.evaluate(REFUSED, [f"plaudit {beside.server.url}/ alice", target])
+    beside.wait(lambda: asked(beside) > before)
+    assert asked(hidden) == first[1]
+    hidden.page.evaluate("see(true)")
+    hidden.wait(lambda: asked(hidden) == first[1] + 1)
+
+
+# As another tab says it.
+REFUSED = """([name, id]) => {
+  new BroadcastChannel(name).postMessage({kind: "refused", ids: [id]});
+}"""

@@ -57,6 +57,8 @@ export class Live {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hide;
   #hiddenAtMs = 0;
+  /** What was refused to another tab while nobody saw this one. @type {Set<string>} */
+  #doubted = new Set();
   /** When the names of a target were asked for, and the timers of those that will be. @type {Map<string, number>} */
   #askedMs = new Map();
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
@@ -125,8 +127,16 @@ export class Live {
     else if (kind === "own" || kind === "wish") this.#hearOwn(id, message.told);
     else if (kind === "who") this.want();
     else if (!Array.isArray(ids)) return;
-    else if (kind === "refused") this.session.refresh(ids);
+    else if (kind === "refused") this.#doubt(ids);
     else if (kind === "want" && message.may === this.#may) this.#note(message.from, ids);
+  }
+
+  /** Ask what may still be seen, once this is. @param {string[]} ids */
+  #doubt(ids) {
+    for (const id of ids) this.#doubted.add(id);
+    if (document.hidden) return;
+    this.session.refresh([...this.#doubted]);
+    this.#doubted.clear();
   }
 
   /** Counts from the stream, a poll or another tab; unknown and broken ones are passed over. @param {unknown} counts */
@@ -186,6 +196,7 @@ export class Live {
 
   #look() {
     clearTimeout(this.#hide);
+    this.#doubt([]);
     if (!document.hidden) this.#wake();
     else this.#hide = setTimeout(() => this.#sleep(), HIDDEN_MS);
   }
@@ -297,11 +308,11 @@ export class Live {
    */
   #refused(open, { retry, status }, without) {
     if (retry !== false) return;
-    const { ids } = open;
+    const { ids, refused } = open;
     open.refused = true;
     if (status === 401 && !without) this.session.signedOut(ids);
     else this.session.refresh(ids);
-    this.tell({ kind: "refused", ids });
+    if (!refused) this.tell({ kind: "refused", ids });
     this.want();
   }
 
