@@ -364,7 +364,11 @@ def test_a_malformed_target_is_not_asked_for_and_hurts_nobody(
     one.page.evaluate("document.querySelector('main').append(document.createElement('plaudit-bar'))")
     one.main(target).click()
     one.until(target, "like", 1)
-    assert len(one.sent("POST", "/reactions/feed")) == 1
+    asked = [
+        json.loads(request.post_data or "")["target_ids"] for request in one.sent("POST", "/reactions/feed")
+    ]
+    assert asked
+    assert all(ids == [target] for ids in asked)
 
 
 def test_a_target_that_is_refused_does_not_take_the_others_away(

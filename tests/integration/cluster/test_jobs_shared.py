@@ -75,8 +75,9 @@ class Ahead(SystemClock):
 
 
 async def test_a_deletion_goes_on_until_nobody_can_tell_of_its_target(
-    cassandra: Cassandra, kafka: Kafka, redis: Redis, anyio_backend: str
+    cassandra: Cassandra, kafka: Kafka, redis: Redis, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("plaudit.services.remove.LEASE_S", 5)
     settings = Settings(**settings_of(cassandra, kafka, redis))
     async with open_session(cassandra, keyspace=settings.cassandra_keyspace):
         pass  # the schema
@@ -104,6 +105,6 @@ async def test_a_deletion_goes_on_until_nobody_can_tell_of_its_target(
         assert not await ended()
         clock.by_us = 101_000_000
         async with removing(held, post, near, clock, Metrics(), look_every_s=0.05):
-            await happens(ended, "another process ends it", within_s=90)  # the lease of the first, too
+            await happens(ended, "another process ends it", within_s=30)  # the lease of the first, too
         assert await nothing_told()
         assert await post.owners.of(target) == []

@@ -166,7 +166,7 @@ async def test_a_dead_master_costs_its_keys_a_moment_and_the_epoch_changes(redis
         redis.nodes[node].kill()
         try:
             await answered(lambda: totals.apply([event(target, state(2))]))
-            assert await totals.get([target]) == {target: state(2)}
+            assert await answered(lambda: totals.get([target])) == {target: state(2)}
             after = await answered(session.epoch)
             assert after != before
         finally:
