@@ -21,9 +21,8 @@ log = logging.getLogger("plaudit.aside")
 
 PAUSE_S = 1.0  # what nobody foresaw may be over by then
 SEARCHED = 100  # that fail before the first one that works: a damaged page holds fewer
-WITHIN_S = (
-    15.0  # then no more is begun: nobody waits so long for the rest, and windows are leased for twice as long
-)
+# Then no more is begun: nobody waits so long for the rest, and windows are leased for twice as long.
+WITHIN_S = 15.0
 
 
 class Aside(Generic[T]):

@@ -226,9 +226,15 @@ class Deliver:
             landed += _results(list(done))
         try:
             async with asyncio.timeout(LAND_WITHIN_S):
-                await asyncio.gather(*settling, self._deliveries.settle(landed))
-        except (PlauditError, TimeoutError) as error:
-            log.warning("pushes that were made are made again at the next start: %s", error)
+                # One that fails takes none of the others with it.
+                lots = await asyncio.gather(
+                    *settling, self._deliveries.settle(landed), return_exceptions=True
+                )
+            failed = next((lot for lot in lots if lot is not None), None)
+        except TimeoutError as error:
+            failed = error
+        if failed is not None:
+            log.warning("pushes that were made are made again at the next start: %s", failed)
 
     async def _sent(self, sender: Sender, flying: int) -> set[asyncio.Task[Settled]]:
         """Pushes that are due, on their way, as far as there is room."""

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.adapters.sqlite import Database
+from plaudit.domain.errors import Unavailable
 from plaudit.ports.directory import Profile
 from plaudit.ports.notifications import Address, Channel, Device, DeviceKind, Settled
 from plaudit.ports.push import Push, Sender, Verdict
@@ -312,6 +313,42 @@ async def test_pushes_go_on_while_others_are_settled(
         await settled(stores)
     assert sorted(sent) == [f"m{n:05}" for n in range(12)]
     assert lots[1] >= 4
+
+
+async def test_a_stop_settles_the_rest_where_one_lot_fails(
+    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, lots, settled_since = list[str](), list[int](), list[int]()
+
+    class Quick:
+        channel: Channel = "webhook"
+        at_once = 4
+
+        def provider(self, push: object) -> str:
+            return "webhook"
+
+        async def send(self, push: Push) -> Verdict:
+            sent.append(push.id)
+            return Verdict(reason="delivered")
+
+    settle = stores.deliveries.settle
+    stopping = asyncio.Event()
+
+    async def failing_first(results: Sequence[Settled]) -> None:
+        lots.append(len(results))
+        if len(lots) == 1:
+            await stopping.wait()
+            raise Unavailable("away")
+        await asyncio.sleep(0.05)
+        await settle(results)
+        settled_since.append(len(results))
+
+    monkeypatch.setattr(stores.deliveries, "settle", failing_first)
+    await told(stores, clock, "webhook", 8)
+    async with delivering(stores, clock, Quick()):
+        await until(lambda: len(sent) == 8, "all of them")
+        stopping.set()
+    assert settled_since == [8 - lots[0]]
 
 
 async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualClock) -> None:
