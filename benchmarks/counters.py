@@ -26,6 +26,7 @@ from tests.engines.redis import Redis
 from tests.engines.running import Engines
 from tests.support.redis import config, event
 
+Get = Callable[[list[str]], Awaitable[list[bytes | None]]]
 BORN_US = 1_760_000_000_000_000
 
 
@@ -54,14 +55,15 @@ async def cost(what: str, work: Callable[[], Awaitable[object]], times: int, uni
     print(f"| {what} | {wall * per:.1f} | {cpu * per:.1f} |", flush=True)
 
 
-async def reads(totals: RedisTotals, ids: Sequence[str]) -> None:
-    for size in (20, 100, 250, 500):
+async def reads(session: Session, ids: Sequence[str]) -> None:
+    keys = [key(id_) for id_ in ids]
+    for size in (1, 20, 100, 500):
+        for name, get in (("the driver", session._mget), ("direct", session.mget)):
 
-        async def read(size: int = size) -> None:
-            found = await totals.get(random.sample(ids, size))
-            assert len(found) == size
+            async def read(get: Get = get, size: int = size) -> None:
+                assert None not in await get(random.sample(keys, size))
 
-        await cost(f"MGET of {size}, decoded", read, 20_000 // size)
+            await cost(f"values, {size} a call by {name}, each", read, 20_000 // size, size)
     body = pack(typical(77).header or Header(), None)
 
     async def decode() -> None:
@@ -131,7 +133,7 @@ async def run(redis: Redis, targets: int) -> None:
         print(f"Python {platform.python_version()}, Redis {version}, {targets} targets")
         print(f"value {value:.0f} bytes, key {len(key(ids[0]))} bytes, in memory {used:.0f} bytes a target\n")
         print("| | µs | client CPU µs |\n|---|---|---|")
-        await reads(totals, ids)
+        await reads(session, ids)
         await writes(totals, ids)
         await near_caches(totals, ids)
 

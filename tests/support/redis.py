@@ -1,12 +1,17 @@
 """A session on the tests' Redis Cluster. Tests share it and use targets of their own."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
+from typing import Any
 
 from plaudit.adapters.redis import RedisConfig, Session
+from plaudit.adapters.redis.direct import Values
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header
+from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.ledger import Target
 from tests.engines.redis import Redis
@@ -17,6 +22,31 @@ _targets = count(1)
 def config(redis: Redis) -> RedisConfig:
     """How to reach it: one node, which knows the others."""
     return RedisConfig([f"127.0.0.1:{redis.ports[0]}"])
+
+
+class Watched:
+    """A session, and the keys that were asked of the driver."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.direct: Any = session._direct
+        self._driver = self.direct._driver
+        self.direct._driver = self.ask
+        self.asked: list[str] = []
+
+    async def ask(self, keys: list[str]) -> Values:
+        self.asked += keys
+        return await self._driver(keys)
+
+    async def connected(self, within_s: float = 20.0) -> None:
+        """Once every slot has a connection."""
+        deadline = time.monotonic() + within_s
+        while any(wire is None or wire.lost for wire in self.direct._of_slot):
+            assert time.monotonic() < deadline
+            with suppress(Unavailable):
+                await self.session.mget([f"{{{n}}}" for n in range(50)])
+            await asyncio.sleep(0.02)
+        self.asked.clear()
 
 
 @asynccontextmanager

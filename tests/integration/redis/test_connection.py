@@ -15,7 +15,7 @@ from plaudit.adapters.redis.totals import key
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.ledger import Target
 from tests.engines.redis import Redis
-from tests.support.redis import config, event, fresh_target, master_of, open_session, state
+from tests.support.redis import Watched, config, event, fresh_target, master_of, open_session, state
 
 T = TypeVar("T")
 
@@ -181,6 +181,7 @@ async def test_a_name_and_a_password(redis: Redis) -> None:
     try:
         nodes = config(redis).nodes
         async with Session(RedisConfig(nodes, "plaudit", "s3cret")) as session:
+            await Watched(session).connected()
             assert await session.mget(["a"]) == [None]
         async with Session(RedisConfig(nodes, "plaudit", "wrong")) as session:
             with pytest.raises(Unavailable):

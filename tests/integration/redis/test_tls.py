@@ -12,7 +12,7 @@ from plaudit.domain.errors import Unavailable
 from tests.conftest import missing
 from tests.engines.node import Node, accepts, free_ports, wait_for
 from tests.support.certificates import Authority
-from tests.support.redis import state
+from tests.support.redis import Watched, state
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -38,6 +38,8 @@ def port(tmp_path: Path, authority: Authority) -> Iterator[int]:
     secured = ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"]
     command = [server, "--port", "0", "--tls-port", str(port), "--cluster-port", str(bus), "--bind", ADDRESS]
     command += ["--dir", str(tmp_path), "--cluster-enabled", "yes", "--tls-cluster", "yes", *secured]
+    # A node that has met no other says its address to nobody.
+    command += ["--cluster-announce-ip", ADDRESS, "--cluster-announce-tls-port", str(port)]
     node = Node("redis", tmp_path / "node", [*command, "--tls-auth-clients", "no"])
     node.start()
     try:
@@ -59,6 +61,8 @@ async def test_who_is_signed_by_the_authority_is_trusted(port: int, authority: A
     async with Session(RedisConfig([f"{ADDRESS}:{port}"], tls_ca=authority.certificate)) as session:
         totals = RedisTotals(session)
         await totals.put({"a": state(1)})
+        assert await totals.get(["a"]) == {"a": state(1)}
+        await Watched(session).connected()
         assert await totals.get(["a"]) == {"a": state(1)}
         assert await session.epoch() == await session.epoch()
 

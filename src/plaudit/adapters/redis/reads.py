@@ -1,5 +1,5 @@
 """Reads of several callers travel together, as taps do: what is asked for while enough are under way rides with the
-next. A call of the driver costs as much as twenty keys in it.
+next. A call costs as much as twenty keys in it.
 
 What waits is bounded: whoever went away is not asked for any more, and beyond `MOST_WAITING` keys nobody is let in.
 """

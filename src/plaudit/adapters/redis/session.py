@@ -5,6 +5,7 @@ Nothing here blocks the event loop, and a Redis that is away stops nobody from s
 """
 
 import hashlib
+import ssl
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple, Self, cast
@@ -22,9 +23,11 @@ from glide import (
     TlsAdvancedConfiguration,
 )
 
+from plaudit.adapters.redis.direct import Direct, Entry, Span
 from plaudit.adapters.redis.errors import ERRORS, failed, no_script
 from plaudit.adapters.redis.reads import Reads
 
+NAME = "plaudit"  # of our connections, in `CLIENT LIST`
 REQUEST_TIMEOUT_MS = 500
 BATCH_TIMEOUT_MS = 2000
 CONNECT_TIMEOUT_MS = 500
@@ -64,7 +67,8 @@ class Session:
         self._config = config
         self._scripts: dict[Value, Script] = {}
         self._client: Any = None
-        self._reads = Reads(self._mget, most=PER_BATCH)
+        self._direct = Direct(self._mget, self._masters, _entry(config), REQUEST_TIMEOUT_MS / 1000)
+        self._reads = Reads(self._direct.get, most=PER_BATCH)
 
     def know(self, *scripts: Script) -> None:
         """Scripts that commands may name by their digest."""
@@ -79,6 +83,7 @@ class Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._direct.aclose()
         if self._client is not None:
             await self._client.close()
 
@@ -94,6 +99,15 @@ class Session:
             return cast("list[bytes | None]", await self._client.mget(keys))
         except ERRORS as error:
             raise failed(error) from error
+
+    async def _masters(self) -> list[Span]:
+        try:
+            told = await self._client.custom_command(["CLUSTER", "SLOTS"])
+        except ERRORS as error:
+            raise failed(error) from error
+        return [
+            Span(first, last, master[0].decode(), master[1]) for first, last, master, *_ in told if master[0]
+        ]
 
     async def hmget(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
         """The values of these fields of one hash, in this order."""
@@ -161,6 +175,14 @@ class Session:
             raise failed(error) from error
 
 
+def _entry(config: RedisConfig) -> Entry:
+    commands = [["CLIENT", "SETNAME", NAME]]
+    if config.password is not None:
+        commands.insert(0, ["AUTH", *([config.username] if config.username else []), config.password])
+    tls = ssl.create_default_context(cadata=config.tls_ca) if config.tls_ca is not None else None
+    return Entry(commands, tls, CONNECT_TIMEOUT_MS / 1000)
+
+
 def _replication_id(told: bytes) -> bytes:
     for line in told.splitlines():
         if line.startswith(b"master_replid:"):
@@ -184,7 +206,7 @@ def _configuration(config: RedisConfig) -> GlideClusterClientConfiguration:
         use_tls=tls is not None,
         credentials=credentials,
         request_timeout=REQUEST_TIMEOUT_MS,
-        client_name="plaudit",
+        client_name=NAME,
         inflight_requests_limit=MOST_IN_FLIGHT,
         # Otherwise making the client would hold the event loop until every node has answered.
         lazy_connect=True,
