@@ -4,6 +4,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from plaudit import bootstrap
+from plaudit.cli import cli
+from plaudit.settings import Settings
 from tests.support.server import PLAUDIT, ServerProcess
 
 
@@ -82,7 +88,19 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
             "serve", "--port", str(server.port), cwd=tmp_path, PLAUDIT_DATA=str(tmp_path / "other")
         )
         assert taken.returncode == 2
-        assert str(server.port) in taken.stderr
+        assert f"127.0.0.1:{server.port} (PLAUDIT_HOST, PLAUDIT_PORT)" in taken.stderr
+
+
+def test_a_worker_whose_port_is_taken_names_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(settings: Settings, _: bootstrap.Role) -> None:
+        raise OSError(98, f"{settings.worker_port} is taken")
+
+    monkeypatch.setattr(bootstrap, "work", work)
+    monkeypatch.setattr(bootstrap, "configure_logging", lambda _: None)
+    monkeypatch.setenv("PLAUDIT_WORKER_PORT", "9999")
+    ended = CliRunner().invoke(cli, ["worker", "repair"])
+    assert ended.exit_code == 2
+    assert "127.0.0.1:9999 (PLAUDIT_HOST, PLAUDIT_WORKER_PORT): [Errno 98] 9999 is taken" in ended.stderr
 
 
 def test_doctor_is_content_with_a_running_server_and_finds_faults(tmp_path: Path) -> None:

@@ -45,7 +45,11 @@ def serve(
     except PlauditError as error:
         raise fail(str(error), Exit.DATA) from error
     except OSError as error:
-        raise fail(f"cannot serve on {settings.host}:{settings.port}: {error}", Exit.USAGE) from error
+        raise fail(_nowhere(settings.host, settings.port, "PLAUDIT_PORT", error), Exit.USAGE) from error
+
+
+def _nowhere(host: str, port: int, name: str, error: OSError) -> str:
+    return f"cannot serve on {host}:{port} (PLAUDIT_HOST, {name}): {error}"
 
 
 @cli.command()
@@ -68,8 +72,11 @@ def worker(
         uvloop.run(bootstrap.work(settings, role))
     except Invalid as error:
         raise fail(error.message, Exit.USAGE) from error
-    except (PlauditError, OSError) as error:
+    except PlauditError as error:
         raise fail(f"worker {role}: {error}", Exit.DATA) from error
+    except OSError as error:
+        why = _nowhere(settings.host, settings.worker_port, "PLAUDIT_WORKER_PORT", error)
+        raise fail(f"worker {role}: {why}", Exit.USAGE) from error
 
 
 @cli.command()
