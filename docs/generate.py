@@ -236,7 +236,9 @@ def http_api() -> str:
         "The HTTP API",
         "src/plaudit/http/calls.py",
         "The short table. A running Plaudit has the whole at `/docs` (for people) and `/openapi.json` (for programs), "
-        "with its own reactions and target types. What each error code means is in [errors](errors.md).\n",
+        "with its own reactions and target types. What each error code means is in [errors](errors.md), who calls is "
+        "said by a [token](tokens.md), and pages of another origin have to be named in `PLAUDIT_CORS_ORIGINS`. The "
+        "[README](../README.md#a-tour-with-curl) has calls to paste.\n",
         *parts,
     )
 

@@ -4,8 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import textwrap
+import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.meta.files import ROOT
@@ -56,6 +59,18 @@ def test_the_steps_install_a_plaudit_that_serves(tmp_path: Path, monkeypatch: py
             assert looked.returncode == 0, looked.stdout + looked.stderr
             assert said in looked.stdout + looked.stderr
     assert (tmp_path / "a.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_page_of_the_named_origin_may_call(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"^  ```toml\n(.*?)  ```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "plaudit.toml").write_text(textwrap.dedent(named))
+    [site] = tomllib.loads(textwrap.dedent(named))["cors_origins"]
+    wish = {"Origin": site, "Access-Control-Request-Method": "PUT"}
+    with ServerProcess(tmp_path / "data") as running:
+        answer = httpx.options(f"{running.url}/api/v1/reactions", headers=wish)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, site)
 
 
 @pytest.fixture
