@@ -1,31 +1,72 @@
-"""The README's tour works when it is pasted."""
+"""The README's tour works when it is pasted, also twice."""
 
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.server import ServerProcess
 
 ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+# In the place of the pause: until the owner was told.
+TOLD = """sleep() {
+    until curl -sS $API/me/notifications -H "$CAROL" | grep -q '"unread":1'; do command sleep 0.1; done
+}
+"""
 
 
-def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tour,) = [block for block in blocks if "curl" in block]
-    with ServerProcess(tmp_path / "data") as server:
-        env = {**os.environ, "API": f"{server.url}/api/v1", "PLAUDIT_DATA": str(server.data)}
-        run = subprocess.run(
-            ["bash", "-c", tour], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
-        )
-    assert run.returncode == 0, run.stderr
-    like, again, love, counts, feed, reactors, closed, refused = map(json.loads, run.stdout.splitlines())
-    assert (like["outcome"], like["counts"]["total"]) == ("created", 1)
+def block(language: str, word: str) -> str:
+    """The one block of the page with this word in it."""
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    (one,) = [text for text in found if word in text]
+    return one
+
+
+def run(server: ServerProcess, commands: str) -> str:
+    """What commands print that are pasted into a terminal in the folder of the page."""
+    env = os.environ | {"PLAUDIT_PORT": str(server.port), "PLAUDIT_DATA": str(server.data)}
+    done = subprocess.run(
+        ["bash", "-c", commands], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_tour_works_when_pasted_and_again(tmp_path: Path) -> None:
+    tour = block("bash", "curl")
+    assert "\nsleep 31; " in tour, "a second longer than the first window"
+    with ServerProcess(tmp_path / "data", env={"PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]"}) as server:
+        first, second = (run(server, TOLD + tour) for _ in range(2))
+    looked_at(first, "created")
+    looked_at(second, "unchanged")
+
+
+def looked_at(printed: str, loved: str) -> None:
+    """Check what a paste printed; `loved` is the outcome of Bob's tap, which is the same wish each time."""
+    answers: list[Any] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    target, like, again, love, counts, feed, reactors, closed, refused, inbox = answers
+    assert (target["owner_id"], target["closed"]) == ("carol", False)
+    assert (like["outcome"], like["reaction"]) == ("created", "like")
     assert again == like
-    assert (love["reaction"], love["counts"]["total"]) == ("love", 2)
-    assert [counts["counts"][target]["total"] for target in ("post:42", "post:43")] == [2, 0]
+    heads = printed[printed.index("HTTP/1.1 200") :].splitlines()
+    assert "idempotency-replayed: true" in heads[: heads.index("")]
+    assert (love["outcome"], love["reaction"], love["counts"]["total"]) == (loved, "love", 2)
+    assert [counts["counts"][post]["total"] for post in ("post:42", "post:43")] == [2, 0]
     assert feed["targets"]["post:42"]["reaction"] == "like"
     assert [entry["user"]["id"] for entry in reactors["reactors"]] == ["bob", "alice"]
     assert closed["closed"] is True
     assert refused["code"] == "target_closed"
+    assert [each["text"] for each in inbox["notifications"]] == [
+        "bob and alice reacted to your post “My holiday”"
+    ]
+
+
+def test_without_a_server_the_tour_says_so(tmp_path: Path) -> None:
+    tour = re.sub(r"\$\(as .*?\)|sleep 31; ", "", block("bash", "curl"))
+    with pytest.raises(AssertionError, match="Failed to connect"):
+        run(ServerProcess(tmp_path / "data"), tour)
