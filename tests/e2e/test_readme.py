@@ -1,4 +1,4 @@
-"""The README's tour works when it is pasted, also twice."""
+"""The README's tour works when it is pasted, also twice, and its page may call."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.server import ServerProcess
@@ -31,7 +32,7 @@ def run(server: ServerProcess, commands: str) -> str:
     """What commands print that are pasted into a terminal in the folder of the page."""
     env = os.environ | {"PLAUDIT_PORT": str(server.port), "PLAUDIT_DATA": str(server.data)}
     done = subprocess.run(
-        ["bash", "-c", commands], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+        ["bash", "-c", commands], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -70,3 +71,28 @@ def test_without_a_server_the_tour_says_so(tmp_path: Path) -> None:
     tour = re.sub(r"\$\(as .*?\)|sleep 31; ", "", block("bash", "curl"))
     with pytest.raises(AssertionError, match="Failed to connect"):
         run(ServerProcess(tmp_path / "data"), tour)
+
+
+def test_the_page_of_the_named_origin_may_call_with_the_token(tmp_path: Path) -> None:
+    named = re.search(r"`PLAUDIT_CORS_ORIGINS='(.*?)' make run`", TEXT)
+    token = re.search(r"`(\.venv/bin/plaudit token .*?)`", TEXT)
+    html = block("html", "plaudit-bar")
+    script = re.search(r'src="http://127.0.0.1:8080(.*?)"', html)
+    target = re.search(r'target="(.*?)"', html)
+    assert named
+    assert token
+    assert script
+    assert target
+    (site,) = json.loads(named[1])
+    tap = {"target_id": target[1], "reaction_type": "like"}
+    with ServerProcess(tmp_path / "data", env={"PLAUDIT_CORS_ORIGINS": named[1]}) as server:
+        path = f"{server.url}/api/v1/reactions"
+        heads = {"Origin": site, "Authorization": f"Bearer {run(server, token[1]).strip()}"}
+        asked = {"Origin": site, "Access-Control-Request-Method": "PUT"}
+        answers = [
+            httpx.get(f"{server.url}{script[1]}", headers={"Origin": site}, follow_redirects=True),
+            httpx.options(path, headers=asked | {"Access-Control-Request-Headers": "authorization"}),
+            httpx.put(path, json=tap, headers=heads),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert all(answer.headers["access-control-allow-origin"] in {site, "*"} for answer in answers)
