@@ -349,7 +349,10 @@ def _registered(listed: Json) -> Json:
                     "description": "What was removed so far, by kind.",
                     "additionalProperties": {"type": "integer", "minimum": 0},
                 },
-                "note": {"type": "string", "description": "Once done: what is left, and for how long."},
+                "note": {
+                    "type": "string",
+                    "description": "What is left, and for how long; or why it failed.",
+                },
             },
             "A deletion or erasure under way, and then its receipt.",
         ),

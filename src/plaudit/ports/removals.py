@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from plaudit.domain.errors import Corrupt
 from plaudit.ports.ledger import Target
 
 JobKind = Literal["delete_target", "erase_user"]
@@ -35,6 +36,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     begun: bool = True
     begun_at: int | None = None
+
+
+class Stays(Corrupt):
+    """All of a job that could be done is done. `what` says, for its receipt, what stays: "reactions to 3 targets"."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"cannot be read, and stays: {what}")
+        self.what = what
+
+
+def reactions_to(targets: int) -> str:
+    """What `Stays` calls the reactions to so many targets."""
+    return f"reactions to {targets:,} target{'s' * (targets != 1)}"
 
 
 def new_job(kind: JobKind, subject: str, now_us: int) -> Job:
@@ -100,5 +114,6 @@ class Removals(Protocol):
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after.
 
-        Raises `Corrupt` once nothing is left but what cannot be read, unless that is so much that all is likely to be.
+        Raises `Stays` once nothing is left but what cannot be read; called after that, all of it is tried again. Or
+        `Corrupt` where that is so much that all is likely to be.
         """

@@ -5,6 +5,7 @@ up by the next step, whoever makes it.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
@@ -12,13 +13,13 @@ import msgspec
 from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
-from plaudit.domain.errors import Corrupt, OutcomeUnknown, Unavailable
+from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
 from plaudit.domain.lanes import close, follows, has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry, Reacted
-from plaudit.ports.removals import Job, Jobs, new_job
+from plaudit.ports.removals import Job, Jobs, Stays, new_job, reactions_to
 from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
@@ -26,6 +27,8 @@ from plaudit.services.erased import STALE_AFTER_S, Forget
 from plaudit.services.follow import Follow
 from plaudit.services.lanes import SplitCells, headers, proposal
 from plaudit.services.publish import Publish
+
+log = logging.getLogger("plaudit.removals")
 
 AT_ONCE = 16  # cells that an erasure changes together
 STEP_S = 8.0
@@ -91,6 +94,9 @@ class CellRemovals:
         # How far a cell's rows are gone, and the `seq` at which they were: no need to read over them again.
         self._purged: dict[CellKey, tuple[int, str]] = {}
         self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
+        self._stay: dict[
+            str, set[str]
+        ] = {}  # of each user, targets that failed there: nobody tries them again
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin_purge(self, target: str, job: Job) -> Target:
@@ -191,26 +197,31 @@ class CellRemovals:
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         await self._in_force(user)
-        place, nothing, missing = self._walked.pop(user, None), 0, tuple[CellKey, ...]()
+        nothing, forgotten, missing = 0, True, set[str]()
+        place, clean = (
+            self._walked.get(user),
+            False,
+        )  # `clean`: all of this walk was made here, and found nothing
+        stay = self._stay[user] = self._stay[user] if place is not None else set()
         ends_s = self._clock.monotonic_s() + STEP_S
         while self._clock.monotonic_s() <= ends_s:
             if place is None:
-                await self._forget_all(user)
-                missing = tuple(await self._caught_up(user))
+                clean, forgotten = True, await self._forget_all(user)
+                missing = {key.target for key in await self._caught_up(user)}
             entries = await self._lists.reacted(user, place, limit)
             if not entries:
-                nothing += place is None
-                if nothing == 2:
-                    if missing:
-                        raise Corrupt(f"cells that cannot be read may have reactions of the user: {missing}")
-                    return {}
                 place = None
+                self._walked.pop(user, None)
+                nothing += clean
+                if nothing == 2:
+                    del self._stay[user]
+                    return _all_gone(missing, stay, forgotten)
                 continue
-            place = entries[-1].created_at, entries[-1].key
-            after = await self._erase_all(user, entries)
-            self._walked[user] = place
-            if after:
-                return after
+            place = self._walked[user] = entries[-1].created_at, entries[-1].key
+            if left := [entry for entry in entries if entry.key not in stay]:
+                clean = False
+                if after := await self._erase_all(user, left):
+                    return after
             await asyncio.sleep(0)
         raise Unavailable("the lists still show what is gone from the ledger; the indexer is behind")
 
@@ -287,20 +298,27 @@ class CellRemovals:
             raise Unavailable("other processes may still take taps of this user")
 
     async def _erase_all(self, user: str, entries: Sequence[Entry]) -> dict[str, Target]:
+        """What is away is met again in the next walk, behind what can be done now; what fails otherwise stays."""
         after: dict[str, Target] = {}
+        away: list[Exception] = []
 
         async def one(entry: Entry) -> None:
-            async with self._room:
-                target = await self.erase_from(user, entry.key)
-                if target is None:
-                    await self._take_off(user, entry)
-                else:
-                    after[entry.key] = target
+            try:
+                async with self._room:
+                    target = await self.erase_from(user, entry.key)
+                    if target is None:
+                        await self._take_off(user, entry)
+                    else:
+                        after[entry.key] = target
+            except (Unavailable, OutcomeUnknown, Overloaded) as error:
+                away.append(error)
+            except Exception as error:
+                log.error("a reaction to %s is not erased: %s: %s", entry.key, type(error).__name__, error)
+                self._stay[user].add(entry.key)
 
-        results = await asyncio.gather(*map(one, entries), return_exceptions=True)
-        for result in results:
-            if result is not None:
-                raise result
+        await asyncio.gather(*map(one, entries))
+        if away and not after:
+            raise away[0]
         return after
 
     async def _take_off(self, user: str, entry: Entry) -> None:
@@ -317,9 +335,18 @@ class CellRemovals:
         moved = [Transition(user, None, 0, entry.created_at, at)]
         await self._publish.before(key, header, moved, "erase", state.registration)
 
-    async def _forget_all(self, user: str) -> None:
+    async def _forget_all(self, user: str) -> bool:
+        """Whether everything else is forgotten; raises what it raises where a store is away."""
+        forgotten = True
         for forget in self._forget:
-            await forget(user)
+            try:
+                await forget(user)
+            except (Unavailable, OutcomeUnknown, Overloaded):
+                raise
+            except Exception:
+                log.exception("something that is kept of an erased user cannot be forgotten")
+                forgotten = False
+        return forgotten
 
 
 class _Split(Unavailable):
@@ -328,6 +355,18 @@ class _Split(Unavailable):
     def __init__(self, lanes: int) -> None:
         super().__init__("split")
         self.lanes = lanes
+
+
+def _all_gone(missing: set[str], stay: set[str], forgotten: bool) -> dict[str, Target]:
+    """Nothing is left to remove. Raises `Stays`: but for this."""
+    for target in missing - stay:
+        log.error("a reaction to %s may not be erased: what is owed of it cannot be read", target)
+    what = [reactions_to(len(missing | stay))] if missing or stay else []
+    if not forgotten:
+        what.append("what is kept of inbox, devices and settings")
+    if what:
+        raise Stays(" and ".join(what))
+    return {}
 
 
 def _purging(state: CellState) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
-from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, new_job
+from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, Stays, new_job
 from plaudit.services.near import NearCache
 from plaudit.telemetry import Metrics
 
@@ -44,9 +44,7 @@ _NOTES = {
     "keeps this id erased, the owner of targets until the host app registers or deletes those (in the cluster a former "
     f"one until it deletes them), {_EVERYWHERE}",
 }
-_FAILED = (
-    "Something in the store cannot be read; the log has the details. Ask for it again once that is mended."
-)
+_FAILED = "{} cannot be read; the log has the details. Ask for it again once that is mended."
 
 
 class Remove:
@@ -167,10 +165,15 @@ class Remove:
             except (Unavailable, OutcomeUnknown, Overloaded) as error:
                 self._put_off(job_id, error)
                 continue
-            except Exception:
+            except Exception as error:
                 log.exception("job %s failed", job_id)
                 self._metrics.jobs_failed += 1
-                await self._fail(job_id)
+                stays = (
+                    f"All else is gone, but {error.what}"
+                    if isinstance(error, Stays)
+                    else "Something in the store"
+                )
+                await self._fail(job_id, _FAILED.format(stays))
             del self._failures[job_id]
 
     def _put_off(self, job_id: str, error: PlauditError) -> None:
@@ -187,14 +190,14 @@ class Remove:
         """Whether this process may go on with it: nobody else does."""
         return self._leases is None or await self._leases.claim(f"job/{job_id}", LEASE_S)
 
-    async def _fail(self, job_id: str) -> None:
+    async def _fail(self, job_id: str, note: str) -> None:
         """Say in its receipt that a job cannot be carried out; asking for it again starts a new one."""
         try:
             job = await self._jobs.get(job_id)
             if job is not None:
                 finished = self._clock.now_us()
                 await self._jobs.save(
-                    msgspec.structs.replace(job, state="failed", finished_at=finished, note=_FAILED)
+                    msgspec.structs.replace(job, state="failed", finished_at=finished, note=note)
                 )
         except PlauditError as error:
             log.warning("job %s could not be marked as failed: %s", job_id, error)

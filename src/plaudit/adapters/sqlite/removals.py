@@ -17,7 +17,7 @@ from plaudit.domain.events import committed
 from plaudit.domain.removal import begin_purge, erase, purge, told_before
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
-from plaudit.ports.removals import Job, JobKind
+from plaudit.ports.removals import Job, JobKind, Stays, reactions_to
 
 log = logging.getLogger("plaudit.sqlite")
 
@@ -137,7 +137,7 @@ class SqliteRemovals:
             tried = left
         del self._unreadable[user]
         if unreadable or left:
-            raise Corrupt(f"targets that cannot be read have reactions of the user: {[*unreadable, *left]}")
+            raise Stays(reactions_to(len({*unreadable, *left})))
         return {}
 
     async def _erase(self, user: str, numbers: list[int], unreadable: set[int]) -> dict[str, Target]:

@@ -1,0 +1,170 @@
+"""An erasure where many processes write: what cannot be read holds up nothing else, and the receipt counts it."""
+
+from collections.abc import AsyncIterator, Iterable
+from random import Random
+from typing import Any
+
+import pytest
+
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Header, Row
+from plaudit.domain.errors import Corrupt, Unavailable
+from plaudit.ports.cells import CellKey, CellState, Proposal
+from plaudit.ports.lists import Entry
+from plaudit.ports.removals import Job
+from plaudit.services import remove as service
+from plaudit.services.alter import Alter
+from plaudit.services.near import NearCache
+from plaudit.services.publish import Publish
+from plaudit.services.removals import CellRemovals
+from plaudit.services.remove import Remove
+from plaudit.telemetry import Metrics
+from tests.simulation.jobs import SimulatedJobs
+from tests.simulation.log import Away, SimulatedLog
+from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.support.clock import ManualClock
+from tests.support.totals import NoCounters
+from tests.support.wait import happens, until
+
+TARGETS = [f"t{n:02}" for n in range(20)]
+
+
+class Cells(SimulatedCells):
+    """Looking at some of them fails."""
+
+    def __init__(self, store: SimulatedStore) -> None:
+        super().__init__(store, Random(0), Faults(delay_s=0))
+        self.fails: dict[str, Exception] = {}
+
+    async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
+        if key.target in self.fails:
+            raise self.fails[key.target]
+        return await super().read(key, users)
+
+    async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
+        if key.target in self.fails:
+            raise self.fails[key.target]
+        return await super().settle(key, users)
+
+
+class Lists:
+    """Has every target with a row of the user."""
+
+    def __init__(self, store: SimulatedStore) -> None:
+        self._store = store
+
+    async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
+        left = [target for target in TARGETS if user in self._store.states(CellKey(target))[-1].rows]
+        places = sorted(((int(target[1:]), target) for target in left), reverse=True)
+        return [Entry(target, 1, at) for at, target in places if before is None or (at, target) < before][
+            :limit
+        ]
+
+
+class Marks:
+    """Everybody was erased long ago."""
+
+    async def mark(self, user: str, erased_at: int | None = None) -> None: ...
+
+    async def marked_at(self, user: str) -> int:
+        return 0
+
+
+class Bench:
+    """Ann has reacted to all of the targets."""
+
+    def __init__(self) -> None:
+        self.store = SimulatedStore()
+        for target in TARGETS:
+            header = Header(seq=1, type="post", counts=(1,), rows=1, last_at=9, born=5)
+            self.store.decide(CellKey(target), Proposal(0, header, {"ann": Row(1, 5, 9, b"")}), 0)
+        self.cells = Cells(self.store)
+        clock, jobs, log = ManualClock(), SimulatedJobs(Random(0)), SimulatedLog(Random(0), Away())
+        publish = Publish(log, log, self.cells, clock)
+        lists: Any = Lists(self.store)
+        marks: Any = Marks()
+        self.settings_stay = False
+
+        async def forget(_: str) -> None:
+            if self.settings_stay:
+                raise Corrupt("a device")
+
+        removals = CellRemovals(
+            *(Alter(self.cells, publish, clock, Random(0)), self.cells, self.cells, publish, jobs, marks),
+            *(lists, clock),
+            forget=[forget],
+        )
+        near = NearCache(NoCounters(), Catalogue(), entries=9, public=True)
+        self.metrics = Metrics()
+        self.remove = Remove(removals, jobs, near, clock, self.metrics, look_every_s=60)
+
+    def left(self) -> list[str]:
+        return [target for target in TARGETS if self.store.states(CellKey(target))[-1].rows]
+
+    async def job(self, job: Job) -> Job:
+        found = await self.remove.job(job.id)
+        assert found is not None
+        return found
+
+    async def ended(self, job: Job) -> Job:
+        async def is_so() -> bool:
+            return (await self.job(job)).state != "running"
+
+        await happens(is_so, "the end of the job")
+        return await self.job(job)
+
+    async def erase(self) -> Job:
+        """The receipt."""
+        return await self.ended(await self.remove.erase_user("ann"))
+
+
+@pytest.fixture
+async def bench(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(service, "ROWS_PER_STEP", 3)
+    monkeypatch.setattr(service, "RETRY_S", 0.01)
+    bench = Bench()
+    async with bench.remove:
+        yield bench
+
+
+@pytest.mark.parametrize("error", [Corrupt("its header"), RuntimeError("nobody foresaw it")])
+async def test_all_that_can_be_read_goes_and_the_receipt_says_how_much_stayed(
+    bench: Bench, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = ["t00", "t09", "t10", "t11", "t19"]
+    bench.cells.fails = dict.fromkeys(bad, error)
+    receipt = await bench.erase()
+    assert bench.left() == bad
+    assert (receipt.state, receipt.removed) == ("failed", {"rows": 15})
+    assert "5 targets" in receipt.note
+    for target in bad:
+        assert caplog.text.count(f"to {target} is not erased") == 1
+    bench.cells.fails = dict.fromkeys(["t10"], error)
+    again = await bench.erase()
+    assert bench.left() == ["t10"]
+    assert again.removed == {"rows": 4}
+    assert "1 target " in again.note
+    bench.cells.fails = {}
+    assert (await bench.erase()).state == "done"
+    assert bench.left() == []
+
+
+async def test_what_is_away_does_not_hold_up_the_pages_behind_it(bench: Bench) -> None:
+    bench.cells.fails = {"t18": Unavailable("its replicas"), "t03": Corrupt("its header")}
+    job = await bench.remove.erase_user("ann")
+    await until(lambda: bench.left() == ["t03", "t18"], "all but what is away to go")
+    assert (await bench.job(job)).state == "running"
+    del bench.cells.fails["t18"]
+    receipt = await bench.ended(job)
+    assert bench.left() == ["t03"]
+    assert (receipt.state, receipt.removed) == ("failed", {"rows": 19})
+
+
+async def test_reactions_go_where_something_else_of_the_user_cannot_be_read(bench: Bench) -> None:
+    bench.settings_stay = True
+    receipt = await bench.erase()
+    assert bench.left() == []
+    assert receipt.state == "failed"
+    assert "devices" in receipt.note
+    bench.settings_stay = False
+    assert (await bench.erase()).state == "done"
