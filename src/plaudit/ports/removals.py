@@ -94,7 +94,10 @@ class Removals(Protocol):
         """
 
     async def purge_some(self, target: str, limit: int) -> int:
-        """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged."""
+        """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged.
+
+        Raises `Stays` once nothing is left but what cannot be read, and another `Corrupt` where that is unknown.
+        """
 
     async def take_back(self, target: str, *, last: bool) -> int:
         """Remove what owners, former ones too, were told of a target that was deleted, with the pushes that are to be

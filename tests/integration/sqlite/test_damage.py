@@ -1,16 +1,21 @@
 """A page of the file that cannot be read: what needs it fails and says so, and everything else goes on."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
+import apsw
 import pytest
 
 from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
+from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Deleted, Refused
 from plaudit.domain.errors import Corrupt
-from plaudit.ports.removals import Stays, new_job
+from plaudit.ports.removals import Job, Stays, new_job
 from plaudit.services import notify as service
 from plaudit.services.late import Late
+from plaudit.services.near import NearCache
+from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics
 from tests.support.api import REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
@@ -240,3 +245,46 @@ async def test_an_erasure_gives_up_where_nothing_can_be_read(
         assert len(tries) < 20
         await database.write(lambda connection: connection.execute(sql.replace("1.5", "1")).fetchall())
         assert len(await stores.removals.erase_some("eve", 500)) == len(WATCHED), "once that is mended"
+
+
+async def test_a_deletion_removes_all_but_a_damaged_page_and_then_fails(tmp_path: Path) -> None:
+    clock = ManualClock()
+    users = [f"u{n:04}" for n in range(1500)]
+    async with sqlite_stores(tmp_path, clock) as stores:
+        for target in ("before", "bad", "good"):
+            for n in range(0, len(users), 500):
+                await stores.tap(target, *(toggle(user) for user in users[n : n + 500]))
+    damage_rows_of(tmp_path, "bad", "u0700")
+    async with sqlite_stores(tmp_path, clock) as stores:
+        near = NearCache(stores.counters, Catalogue(), entries=9, public=True)
+        async with Remove(stores.removals, stores.jobs, near, clock, Metrics()) as remove:
+            for _ in range(2):  # asked again it is tried again
+                receipt = await ended(remove, (await remove.delete_target("bad")).id)
+                header = (await stores.target("bad")).header
+                assert header is not None
+                assert header.deleted == Deleted.PURGING
+                assert 0 < header.rows < 100, "what is on the page"
+                assert receipt.state == "failed"
+                assert f"{header.rows} of its rows" in receipt.note
+        assert (await stores.tap("bad", toggle("u0001"))).answers == [Refused("target_deleted")]
+        assert await stores.own.mine("u0001", ["bad", "good"]) == {"good": LIKE}
+        assert await stores.own.mine("u1499", ["bad", "before"]) == {"before": LIKE}
+
+
+def damage_rows_of(folder: Path, target: str, user: str) -> None:
+    """Damage the page on which this row is."""
+    with closing(apsw.Connection(str(folder / "plaudit.db"))) as file:
+        no = file.execute("SELECT no FROM target WHERE id = ?", (target,)).get
+        assert no == 2, "which is stored in one byte, before the name of the user"
+    damage(folder / "plaudit.db", "reaction_row", bytes([no]) + user.encode())
+
+
+async def ended(remove: Remove, job_id: str) -> Job:
+    async def is_so() -> bool:
+        job = await remove.job(job_id)
+        return job is not None and job.state != "running"
+
+    await happens(is_so, "the end of the job")
+    job = await remove.job(job_id)
+    assert job is not None
+    return job

@@ -24,8 +24,10 @@ log = logging.getLogger("plaudit.sqlite")
 MOST_UNREADABLE = 100  # in a row, without one that works: a damaged page holds fewer
 
 _PURGE = """
-DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 LIMIT ?2)
+DELETE FROM reaction_row
+WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 ORDER BY user LIMIT ?2)
 """
+_PURGE_FROM_THE_END = _PURGE.replace("ORDER BY user", "ORDER BY user DESC")
 
 _ANY_ROW = "SELECT EXISTS (SELECT 1 FROM reaction_row WHERE target = ?)"
 
@@ -88,21 +90,34 @@ class SqliteRemovals:
         return await self._database.write(work)
 
     async def purge_some(self, target: str, limit: int) -> int:
-        """Remove up to `limit` rows of a target that is being purged."""
+        """Remove up to `limit` rows of a target that is being purged; beside a damaged page ever fewer, and then from
+        the other end."""
+        for statement in (_PURGE, _PURGE_FROM_THE_END):
+            rows = limit
+            while rows:
+                try:
+                    return await self._database.write(partial(self._purge, target, statement, rows))
+                except Corrupt as error:
+                    if rows == 1:
+                        log.error("rows of target %s are not removed: %s", target, error)
+                    rows //= 2
+        stored = await self._database.read(lambda connection: sql.read_targets(connection, [target]))
+        raise Stays(f"{stored[target].rows:,} of its rows")
 
-        def work(connection: apsw.Connection) -> int:
-            line = sql.read_targets(connection, [target]).get(target)
-            if line is None or line.header.deleted != Deleted.PURGING:
-                return 0
-            connection.execute(_PURGE, (line.no, limit))
-            removed = connection.changes()
+    def _purge(self, target: str, statement: str, limit: int, connection: apsw.Connection) -> int:
+        line = sql.read_targets(connection, [target]).get(target)
+        if line is None or line.header.deleted != Deleted.PURGING:
+            return 0
+        connection.execute(statement, (line.no, limit))
+        removed = connection.changes()
+        try:
             more = connection.execute(_ANY_ROW, (line.no,)).get
-            # The rows decide when it is over, even if the header had miscounted them.
-            header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
-            write_commit(connection, line.no, target, header, "delete")
-            return removed
-
-        return await self._database.write(work)
+        except apsw.CorruptError:
+            more = True
+        # The rows decide when it is over, even if the header had miscounted them.
+        header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
+        write_commit(connection, line.no, target, header, "delete")
+        return removed
 
     async def take_back(self, target: str, *, last: bool) -> int:
         """Remove what owners were told of a target that was deleted."""
