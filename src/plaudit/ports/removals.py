@@ -46,9 +46,12 @@ class Stays(Corrupt):
         self.what = what
 
 
-def reactions_to(targets: int) -> str:
-    """What `Stays` calls the reactions to so many targets."""
-    return f"reactions to {targets:,} target{'s' * (targets != 1)}"
+def what_stays(targets: int, *, forgotten: bool) -> str:
+    """Of an erasure: reactions to so many targets, and whether all else is `forgotten`. Empty: nothing stays."""
+    what = [f"reactions to {targets:,} target{'s' * (targets != 1)}"] if targets else []
+    if not forgotten:
+        what.append("some of inbox, devices and settings")
+    return " and ".join(what)
 
 
 def new_job(kind: JobKind, subject: str, now_us: int) -> Job:

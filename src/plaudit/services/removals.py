@@ -19,7 +19,7 @@ from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, 
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Entry, Reacted
-from plaudit.ports.removals import Job, Jobs, Stays, new_job, reactions_to
+from plaudit.ports.removals import Job, Jobs, Stays, new_job, what_stays
 from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
@@ -215,7 +215,11 @@ class CellRemovals:
                 nothing += clean
                 if nothing == 2:
                     del self._stay[user]
-                    return _all_gone(missing, stay, forgotten)
+                    for target in missing - stay:
+                        log.error("a reaction to %s may not be erased: what is owed cannot be read", target)
+                    if what := what_stays(len(missing | stay), forgotten=forgotten):
+                        raise Stays(what)
+                    return {}
                 continue
             place = self._walked[user] = entries[-1].created_at, entries[-1].key
             if left := [entry for entry in entries if entry.key not in stay]:
@@ -355,18 +359,6 @@ class _Split(Unavailable):
     def __init__(self, lanes: int) -> None:
         super().__init__("split")
         self.lanes = lanes
-
-
-def _all_gone(missing: set[str], stay: set[str], forgotten: bool) -> dict[str, Target]:
-    """Nothing is left to remove. Raises `Stays`: but for this."""
-    for target in missing - stay:
-        log.error("a reaction to %s may not be erased: what is owed of it cannot be read", target)
-    what = [reactions_to(len(missing | stay))] if missing or stay else []
-    if not forgotten:
-        what.append("what is kept of inbox, devices and settings")
-    if what:
-        raise Stays(" and ".join(what))
-    return {}
 
 
 def _purging(state: CellState) -> bool:

@@ -11,6 +11,7 @@ from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted, Refused
 from plaudit.domain.errors import Corrupt
+from plaudit.ports.notifications import Device
 from plaudit.ports.removals import Job, Stays, new_job
 from plaudit.services import notify as service
 from plaudit.services.late import Late
@@ -20,7 +21,7 @@ from plaudit.telemetry import Metrics
 from tests.support.api import REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
-from tests.support.notifying import OWNER, notifier, own, settle
+from tests.support.notifying import OWNER, message, notifier, own, settle
 from tests.support.scraped import value
 from tests.support.stores import Stores, sqlite_stores, stores_on
 from tests.support.taps import LIKE, set_to, toggle
@@ -269,6 +270,35 @@ async def test_a_deletion_removes_all_but_a_damaged_page_and_then_fails(tmp_path
         assert (await stores.tap("bad", toggle("u0001"))).answers == [Refused("target_deleted")]
         assert await stores.own.mine("u0001", ["bad", "good"]) == {"good": LIKE}
         assert await stores.own.mine("u1499", ["bad", "before"]) == {"before": LIKE}
+
+
+@pytest.mark.parametrize("table", ["notification", "device"])
+async def test_reactions_are_erased_where_the_inbox_cannot_be_read(tmp_path: Path, table: str) -> None:
+    """Or a device: of what is kept beside them all else goes too."""
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await stores.tap("t", toggle("eve"))
+        await stores.tap("t", toggle("bob"))
+        for owner in ("adam", "eve", "zoe"):
+            told = [message(f"{owner}{n:03}", owner, at=clock.now_us()) for n in range(100)]
+            await stores.inbox.put(told, [], 1)
+        for n in range(100):
+            owner = "eve" if n == 50 else f"u{n}"
+            token = f"{owner} {n} " + "x" * 400
+            await stores.audience.put_device(Device(id=f"{n:03}", owner=owner, kind="fcm", token=token))
+    damage(tmp_path / "plaudit.db", table, b"eve050" if table == "notification" else b"eve 50")
+    async with sqlite_stores(tmp_path, clock) as stores:
+        near = NearCache(stores.counters, Catalogue(), entries=9, public=True)
+        async with Remove(stores.removals, stores.jobs, near, clock, Metrics()) as remove:
+            receipt = await ended(remove, (await remove.erase_user("eve")).id)
+        assert receipt.state == "failed"
+        assert "inbox, devices and settings" in receipt.note
+        assert receipt.removed == {"rows": 1}
+        assert (await stores.tap("t", toggle("eve"))).answers == [Refused("user_erased")]
+        if table == "notification":
+            assert await stores.audience.devices(["eve"]) == {}
+        else:
+            assert await stores.inbox.page("eve", None, 10) == []
 
 
 def damage_rows_of(folder: Path, target: str, user: str) -> None:

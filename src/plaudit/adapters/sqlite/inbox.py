@@ -285,13 +285,28 @@ def remove_devices(connection: apsw.Connection, ids: Iterable[str]) -> None:
         connection.execute("DELETE FROM delivery WHERE device = ? AND device <> ''", (id_,))
 
 
-def forget_owner(connection: apsw.Connection, owner: str) -> None:
-    """Remove everything an erased user was told, wished, and was reached by."""
+def _forget_messages(connection: apsw.Connection, owner: str) -> None:
     found = connection.execute("SELECT id FROM notification WHERE owner = ?", (owner,)).fetchall()
     _remove(connection, [str(id_) for (id_,) in found])
+
+
+def _forget_devices(connection: apsw.Connection, owner: str) -> None:
     devices = connection.execute("SELECT id FROM device WHERE owner = ?", (owner,)).fetchall()
     remove_devices(connection, [str(id_) for (id_,) in devices])
+
+
+def _forget_wishes(connection: apsw.Connection, owner: str) -> None:
     connection.execute("DELETE FROM wish WHERE owner = ?", (owner,))
+
+
+# What is to be done about everything an erased user was told, wished, and was reached by.
+FORGET_OWNER = (_forget_messages, _forget_devices, _forget_wishes)
+
+
+def forget_owner(connection: apsw.Connection, owner: str) -> None:
+    """All of it."""
+    for forget in FORGET_OWNER:
+        forget(connection, owner)
 
 
 def take_back(connection: apsw.Connection, target: str, before: int | None) -> int:

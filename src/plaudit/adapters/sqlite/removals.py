@@ -8,7 +8,7 @@ import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
-from plaudit.adapters.sqlite.inbox import forget_owner, take_back
+from plaudit.adapters.sqlite.inbox import FORGET_OWNER, forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
@@ -17,7 +17,7 @@ from plaudit.domain.events import committed
 from plaudit.domain.removal import begin_purge, erase, purge, told_before
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
-from plaudit.ports.removals import Job, JobKind, Stays, reactions_to
+from plaudit.ports.removals import Job, JobKind, Stays, what_stays
 
 log = logging.getLogger("plaudit.sqlite")
 
@@ -132,12 +132,18 @@ class SqliteRemovals:
         """Refuse this user's taps from now on and forget the profile."""
         now = self._clock.now_us()
 
-        def work(connection: apsw.Connection) -> None:
+        def mark(connection: apsw.Connection) -> None:
             connection.execute(MARK, (user, now))
-            forget_owner(connection, user)
             save_job(connection, job)
 
-        await self._database.write(work)
+        def work(connection: apsw.Connection) -> None:
+            mark(connection)
+            forget_owner(connection, user)
+
+        try:
+            await self._database.write(work)
+        except Corrupt:
+            await self._database.write(mark)  # the job forgets what can be
 
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         """Remove up to `limit` rows of a marked user. What cannot be read is passed over, and raised at the end."""
@@ -151,9 +157,20 @@ class SqliteRemovals:
                 return erased
             tried = left
         del self._unreadable[user]
-        if unreadable or left:
-            raise Stays(reactions_to(len({*unreadable, *left})))
+        if what := what_stays(len({*unreadable, *left}), forgotten=await self._forget(user)):
+            raise Stays(what)
         return {}
+
+    async def _forget(self, user: str) -> bool:
+        """What is left of this user beside reactions; whether that is all."""
+        forgotten = True
+        for forget in FORGET_OWNER:
+            try:
+                await self._database.write(partial(forget, owner=user))
+            except Corrupt as error:
+                log.error("something that is kept of an erased user cannot be forgotten: %s", error)
+                forgotten = False
+        return forgotten
 
     async def _erase(self, user: str, numbers: list[int], unreadable: set[int]) -> dict[str, Target]:
         """All of these at once, or in ever smaller parts around those that cannot be read."""
