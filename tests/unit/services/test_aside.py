@@ -46,7 +46,7 @@ class Work:
         self.done += items
 
     async def sift(self, items: Sequence[int]) -> list[int]:
-        return await self.aside.sift(items, self.handle)
+        return sorted(await self.aside.sift(items, self.handle))
 
     @property
     def quarantined(self) -> float:
@@ -110,6 +110,12 @@ async def test_where_nothing_works_for_long_it_is_more_likely_us(error: type[Exc
 async def test_all_of_a_damaged_page_are_put_aside_if_others_work() -> None:
     work = Work(lambda n: n < 90)
     assert await work.sift(range(100)) == list(range(90))
+
+
+async def test_what_works_is_found_behind_any_number_that_fail() -> None:
+    work = Work(lambda n: n < 400)
+    assert await work.sift(range(500)) == list(range(400))
+    assert sorted(work.done) == list(range(400, 500))
 
 
 async def test_a_search_among_very_many_ends_where_nothing_works() -> None:
