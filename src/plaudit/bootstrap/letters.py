@@ -24,8 +24,8 @@ from plaudit.domain.windows import Pace
 from plaudit.ports.clock import Clock
 from plaudit.ports.directory import Directory
 from plaudit.ports.notifications import Parcel
+from plaudit.services.behind import Late
 from plaudit.services.deliver import Deliver
-from plaudit.services.late import Late
 from plaudit.services.notifier import Notifier
 from plaudit.services.tell import Sources, Tell
 from plaudit.settings import Settings

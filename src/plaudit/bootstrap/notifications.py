@@ -40,8 +40,8 @@ from plaudit.domain.windows import Pace
 from plaudit.ports.clock import Clock
 from plaudit.ports.notifications import Parcel
 from plaudit.ports.push import Sender
+from plaudit.services.behind import Late
 from plaudit.services.deliver import Deliver
-from plaudit.services.late import Late
 from plaudit.services.notify import Notify
 from plaudit.services.tell import Sources, Tell
 from plaudit.services.wording import Wording

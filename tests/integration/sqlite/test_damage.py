@@ -14,7 +14,7 @@ from plaudit.domain.errors import Corrupt
 from plaudit.ports.notifications import Device
 from plaudit.ports.removals import Job, Stays, new_job
 from plaudit.services import notify as service
-from plaudit.services.late import Late
+from plaudit.services.behind import Late
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics

@@ -9,9 +9,9 @@ import pytest
 from plaudit.adapters.sqlite import Database, Numbers, SqliteBatches, SqliteInbox, SqliteLists
 from plaudit.bootstrap.notifications import notifications
 from plaudit.domain.errors import Unavailable
-from plaudit.services import late as service
+from plaudit.services import behind as service
 from plaudit.services import notify
-from plaudit.services.late import Late
+from plaudit.services.behind import Late
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
