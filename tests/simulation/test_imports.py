@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,8 +27,10 @@ from plaudit.services.propose import Proposer
 from plaudit.services.publish import Publish
 from plaudit.services.split import Split
 from tests.simulation import loop
+from tests.simulation.lists import lists_of
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Committed, Faults, SimulatedCells, SimulatedStore
+from tests.simulation.town import Town
 from tests.simulation.world import METRICS, RULES, START_US, ProcessClock
 from tests.support.totals import NoCounters
 
@@ -260,3 +262,38 @@ def test_targets_that_nobody_wrote_are_asked_for_together_and_not_read() -> None
     assert loop.run(play()) == [45]
     assert cells.asked == [10, 20, 20, 10]
     assert cells.read_ == [f"t{n}" for n in range(5, 10)]
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["one cell", "lanes"])
+def test_what_comes_from_before_a_deletion_is_in_the_lists(
+    split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is imported in several commits, behind taps of now, and once more."""
+    monkeypatch.setattr("plaudit.services.join.MAX_USERS_PER_COMMIT", 3)
+    town, users, long_ago = Town(Random(1)), [f"u{n}" for n in range(12)], START_US - 1_000_000
+
+    async def play() -> list[Tally]:
+        await town.tap(1, *users)
+        if split:
+            await town.process().split.split(TARGET)
+            await town.tap(2, *users[:6])
+        await town.delete()
+        await town.register()
+        await town.tap(1, "new")
+        process, clock, erased = town.process(), ProcessClock(town.random), cast("Any", _NobodyErased())
+        intake = CellIntake(
+            *(process.cells, process.cells, process.publish, NOTHING, NOTHING, erased),
+            *(Follow(process.alter), clock, town.random),
+        )
+        records = [
+            ReactionRecord(TARGET, user, 2, long_ago + n, long_ago + n) for n, user in enumerate(users)
+        ]
+        batch = Batch(reactions={TARGET: records})
+        return [(await intake.store(batch, whole=True)).tally for _ in range(2)]
+
+    first, again = loop.run(play())
+    assert (first.created, again.created, again.skipped["already_there"]) == (12, 0, 12)
+    lists = lists_of(town.log.events, Random(2))
+    expected = sorted((user, long_ago + n, 2) for n, user in enumerate(users))
+    assert [line for line in lists.reactors(TARGET) if line[0] != "new"] == expected
+    assert [line for line in lists.reacted(TARGET) if line[0] != "new"] == expected

@@ -46,8 +46,9 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
     `counts[code - 1]` is the number of rows with that reaction; `rows` counts all rows, those without a reaction too.
     Times are microseconds UTC. `born` is the smallest `created_at` there was since the target was last purged, 0 if
-    there was none. `recent` holds at most three current reactors, newest first, as (user, code).
-    `seq` goes up by one with every commit and decides which of two states is the newer one.
+    there was none. `deleted_at` is when the target was deleted that is there again, 0 where it never was. `recent`
+    holds at most three current reactors, newest first, as (user, code). `seq` goes up by one with every commit and
+    decides which of two states is the newer one.
 
     Where `lanes` is more than 1 this is one part of a split target (see `plaudit.domain.lanes`): counts and rows of a
     lane are relative to the root, so counts may be negative; `recent_at` says since when each of `recent` reacts, and
@@ -66,6 +67,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     lanes: int = 1
     recent_at: tuple[int, ...] = ()
     erased: tuple[int, ...] = ()
+    deleted_at: int = 0
 
     @property
     def total(self) -> int:
@@ -277,7 +279,8 @@ def _advance(
         transitions.sort(key=lambda t: t.at)
     counts, recent = apply_to_counts(old.counts, transitions), apply_to_recent(old.recent, transitions)
     rows_now = old.rows + new_rows
-    header = Header(old.seq + 1, type_name, counts, rows_now, last_at, born, recent, old.deleted, old.lanes)
+    front = (old.seq + 1, type_name, counts, rows_now, last_at, born, recent, old.deleted, old.lanes)
+    header = Header(*front, deleted_at=old.deleted_at)
     if old.lanes > 1:
         since = recent_since(old, recent, transitions)
         header = msgspec.structs.replace(header, recent_at=since, erased=old.erased)

@@ -77,6 +77,7 @@ def first(root: Header, bucket: int) -> Header:
         recent_at=tuple(at for _, at in mine),
         deleted=root.deleted,
         lanes=root.lanes,
+        deleted_at=root.deleted_at,
     )
 
 
@@ -142,7 +143,8 @@ def follows(lane: Header, root: Header) -> bool:
 
 def follow(lane: Header, root: Header) -> Header:
     """The lane after the commit by which it says what the root says."""
-    typed = msgspec.structs.replace(lane, type=root.type, last_at=max(lane.last_at, root.last_at))
+    last_at = max(lane.last_at, root.last_at)
+    typed = msgspec.structs.replace(lane, type=root.type, last_at=last_at, deleted_at=root.deleted_at)
     if root.deleted and not lane.deleted:
         return close(typed)
     deleted = lane.deleted if root.deleted else Deleted.NO

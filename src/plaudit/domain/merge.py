@@ -230,4 +230,5 @@ def _total(header: Header, seq: int, rows: Mapping[str, Row], changed: Mapping[s
         header.lanes,
         tuple([at for at, _, _ in people[:RECENT]]) if header.lanes > 1 else (),
         header.erased,
+        header.deleted_at,
     )

@@ -67,7 +67,10 @@ def register(header: Header | None, type_name: str) -> Header:
     old = header or Header()
     if old.deleted == Deleted.PURGING:
         raise Conflict("this target is still being deleted; register it when the deletion job is done")
-    return msgspec.structs.replace(old, seq=old.seq + 1, type=type_name, deleted=Deleted.NO)
+    deleted_at = old.last_at if old.deleted else old.deleted_at
+    return msgspec.structs.replace(
+        old, seq=old.seq + 1, type=type_name, deleted=Deleted.NO, deleted_at=deleted_at
+    )
 
 
 def told_before(header: Header | None) -> int | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+import msgspec
+
 from plaudit.domain.catalogue import NONE, Registration
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Transition
 from plaudit.domain.lanes import lane_of
@@ -96,8 +98,11 @@ def steps(state: CellState, parts: Sequence[Part], erased: AbstractSet[str]) -> 
     A lane is as `plaudit.services.lanes.SplitCells` shows it, and the parts of a split root have no reactions.
     """
     made: list[Step] = []
-    todo = deque(parts)
     header, registration, rows = state.header, state.registration, dict(state.rows)
+    deleted_at = header.deleted_at if header is not None else 0
+    todo = deque(
+        part._replace(reactions=[_behind(deleted_at, each) for each in part.reactions]) for part in parts
+    )
     while todo:
         part, tally = todo.popleft(), Tally()
         old = header or Header()
@@ -124,6 +129,13 @@ def steps(state: CellState, parts: Sequence[Part], erased: AbstractSet[str]) -> 
             rows.update(merged.rows)
         made.append(Step(part, proposal, header, registration, transitions, tally))
     return made
+
+
+def _behind(deleted_at: int, record: ReactionRecord) -> ReactionRecord:
+    """The record with a time at which lists take it: they take nothing that is not newer than the deletion."""
+    if record.updated_at > deleted_at:
+        return record
+    return msgspec.structs.replace(record, updated_at=deleted_at + 1)
 
 
 def _proposal(old: Header, registration: Registration | None, merged: Merged) -> Proposal:

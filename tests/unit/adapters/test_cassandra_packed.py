@@ -69,7 +69,7 @@ def test_golden_bytes_of_a_job() -> None:
 
 
 def test_what_a_newer_version_appended_is_passed_over() -> None:
-    fields = [*msgspec.msgpack.decode(pack_header(HEADER)), [], [], "new"]
+    fields = [*msgspec.msgpack.decode(pack_header(HEADER)), [], [], 0, "new"]
     assert unpack_header(msgspec.msgpack.encode(fields), 7, None) == HEADER
 
 
@@ -93,3 +93,9 @@ def test_golden_bytes_of_a_lane() -> None:
     lane = Header(7, "post", (-1,), 0, 9, 5, (("ann", 2),), 0, 64, recent_at=(8,), erased=(0, 1))
     assert pack_header(lane).hex() == "9aa96865616465722e7631a4706f737491ff0009059192a3616e6e02009108920001"
     assert unpack_header(pack_header(lane), 7, 64) == lane
+
+
+def test_golden_bytes_of_a_target_that_is_there_again() -> None:
+    again = msgspec.structs.replace(HEADER, deleted_at=7)
+    assert pack_header(again).hex() == "9b" + pack_header(HEADER).hex()[2:] + "909007"
+    assert unpack_header(pack_header(again), 7, None) == again

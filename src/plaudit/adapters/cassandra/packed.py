@@ -30,6 +30,12 @@ class _SplitHeader(_Header, frozen=True, array_like=True, tag_field="packed", ta
     erased: tuple[int, ...] = ()
 
 
+class _LongHeader(_SplitHeader, frozen=True, array_like=True, tag_field="packed", tag="header.v1", gc=False):
+    """The same for targets that were deleted and are there again."""
+
+    deleted_at: int = 0
+
+
 class _Registration(
     msgspec.Struct, frozen=True, array_like=True, tag_field="packed", tag="registration.v1", gc=False
 ):
@@ -48,7 +54,7 @@ class _Profile(msgspec.Struct, frozen=True, array_like=True, tag_field="packed",
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_headers = msgspec.msgpack.Decoder(_SplitHeader)
+_headers = msgspec.msgpack.Decoder(_LongHeader)
 _registrations = msgspec.msgpack.Decoder(_Registration)
 _profiles = msgspec.msgpack.Decoder(_Profile)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -58,6 +64,8 @@ def pack_header(header: Header) -> bytes:
     """The bytes of a header."""
     h = header
     front = (h.type, h.counts, h.rows, h.last_at, h.born, h.recent, int(h.deleted))
+    if h.deleted_at:
+        return _encode(_LongHeader(*front, h.recent_at, h.erased, h.deleted_at))
     if h.recent_at or h.erased:
         return _encode(_SplitHeader(*front, h.recent_at, h.erased))
     return _encode(_Header(*front))
@@ -73,6 +81,7 @@ def unpack_header(body: bytes, seq: int, lanes: int | None) -> Header:
         *(seq, h.type, h.counts, h.rows, h.last_at, h.born, h.recent, h.deleted, lanes or 1),
         recent_at=h.recent_at,
         erased=h.erased,
+        deleted_at=h.deleted_at,
     )
 
 
