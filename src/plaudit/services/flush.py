@@ -22,6 +22,7 @@ from plaudit.ports.flushed import Flushed
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.services.background import ended
+from plaudit.services.readable import readable
 
 log = logging.getLogger("plaudit.flush")
 
@@ -118,7 +119,7 @@ class Flush:
     async def _write(self, notes: dict[str, Target | None]) -> None:
         states = {target: state for target, state in notes.items() if state is not None}
         if len(states) < len(notes):
-            states |= await self._counters.targets([t for t, state in notes.items() if state is None])
+            states |= await readable(self._counters, [t for t, state in notes.items() if state is None])
         await self._flushed.put(states)
         self.written += len(states)
 
@@ -142,8 +143,10 @@ class Flush:
             if self._overdue(self._every_s):
                 try:
                     await self.flush()
-                except Unavailable as error:
+                except PlauditError as error:
                     log.warning("totals could not be written and will be tried again: %s", error)
+                except Exception:
+                    log.exception("writing totals failed in a way nobody foresaw; it is tried again")
 
 
 def _newer(state: Target | None, than: Target | None) -> bool:

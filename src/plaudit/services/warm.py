@@ -16,6 +16,7 @@ from plaudit.ports.lists import Counters
 from plaudit.ports.sweep import Places
 from plaudit.ports.totals import Totals
 from plaudit.ports.transfer import Progress
+from plaudit.services.readable import readable
 from plaudit.services.walk import Throttle, Walk
 
 TASK = "warm"
@@ -68,7 +69,7 @@ class Warm:
         for first in range(0, len(missing), AT_ONCE):
             some = missing[first : first + AT_ONCE]
             await self._throttle.spend(len(some))
-            states = await self._ledger.targets(some)
+            states = await readable(self._ledger, some)
             await self._totals.put(states)
             self.brought += len(states)
 
