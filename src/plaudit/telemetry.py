@@ -73,16 +73,10 @@ METRICS = (
     ),
     Definition("plaudit_near_cache_entries", "gauge", None, "Targets in the near cache."),
     Definition(
-        "plaudit_refills",
-        "counter",
-        None,
-        "Cluster: targets read from the ledger because Redis did not have them.",
+        "plaudit_refills", "counter", None, "Cluster: targets read from the ledger as Redis lacked them."
     ),
     Definition(
-        "plaudit_degraded_reads",
-        "counter",
-        None,
-        "Cluster: targets read from the ledger because Redis did not answer.",
+        "plaudit_degraded_reads", "counter", None, "Cluster: targets read from the ledger with Redis away."
     ),
     Definition(
         "plaudit_counters_away",
@@ -173,6 +167,12 @@ METRICS = (
         "Cluster: times a worker went back because its store may have forgotten its last moments.",
     ),
     Definition("plaudit_jobs_failed", "counter", None, "Deletions and erasures that failed. Alert above 0."),
+    Definition(
+        "plaudit_jobs_waiting_seconds",
+        "gauge",
+        None,
+        "How long the deletion or erasure that waits for longest has made no step. Alert above 1,800.",
+    ),
     Definition(
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
@@ -271,6 +271,7 @@ class Metrics:
         self.audited = 0
         self.unreadable_events = 0
         self.jobs_failed = 0
+        self.job_waits: dict[str, float] = {}  # since when jobs make no step: of all that carry out some here
         self.drift = 0
         self.derived_drift: dict[str, int] = {}
         self.notifications: dict[str, int] = {}

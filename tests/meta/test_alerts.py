@@ -17,6 +17,7 @@ START_S = 1_760_000_000.0
 BOTH = {
     "plaudit_writable": 1.0,
     "plaudit_windows_late_seconds": 10.0,
+    "plaudit_jobs_waiting_seconds": 300.0,
     "plaudit_dead_letters": 0.0,
     "plaudit_jwks_age_seconds": 599.0,
 }
@@ -91,6 +92,7 @@ ONCE: dict[str, Happens] = {
     "PlauditWindowsLate": lambda process: process.now(plaudit_windows_late_seconds=61),
     "PlauditDeadLetters": lambda process: process.now(plaudit_dead_letters=1),
     "PlauditNotAudited": lambda process: process.now(audits=False),
+    "PlauditJobWaits": lambda process: process.now(plaudit_jobs_waiting_seconds=1_801),
     "PlauditJobFailed": lambda process: setattr(process.metrics, "jobs_failed", 1),
     "PlauditDrift": lambda process: setattr(process.metrics, "drift", 1),
     "PlauditUnreadableEvents": lambda process: setattr(process.metrics, "unreadable_events", 1),

@@ -44,7 +44,7 @@ _NOTES = {
     "keeps this id erased, the owner of targets until the host app registers or deletes those (in the cluster a former "
     f"one until it deletes them), {_EVERYWHERE}",
 }
-_FAILED = "{} cannot be read; the log has the details. Ask for it again once that is mended."
+_FAILED = "cannot be read; the log has the details. Ask for it again once that is mended."
 
 
 class Remove:
@@ -79,6 +79,7 @@ class Remove:
             str, int
         ] = {}  # of every job that is in the queue, on its way there, or carried out
         self._tasks: list[asyncio.Task[None]] = []
+        metrics.gauge("plaudit_jobs_waiting_seconds", self._waits_s)
 
     async def __aenter__(self) -> Self:
         if self._leases is None or self._look_every_s is not None:
@@ -159,29 +160,32 @@ class Remove:
         while True:
             job_id = await self._queue.get()
             try:
-                if (pause_s := await self._carry_out(job_id)) > 0:
-                    self._go_on_in(job_id, pause_s)
-                    continue
+                pause_s = await self._carry_out(job_id)
             except (Unavailable, OutcomeUnknown, Overloaded) as error:
                 self._put_off(job_id, error)
                 continue
             except Exception as error:
                 log.exception("job %s failed", job_id)
                 self._metrics.jobs_failed += 1
-                stays = (
-                    f"All else is gone, but {error.what}"
-                    if isinstance(error, Stays)
-                    else "Something in the store"
-                )
-                await self._fail(job_id, _FAILED.format(stays))
-            del self._failures[job_id]
+                await self._fail(job_id, error)
+                pause_s = 0.0
+            self._metrics.job_waits.pop(job_id, None)
+            if pause_s > 0:
+                self._go_on_in(job_id, pause_s)
+            else:
+                del self._failures[job_id]
 
     def _put_off(self, job_id: str, error: PlauditError) -> None:
         """Go on with it after a while, longer each time, and with the others meanwhile."""
         pause_s = min(RETRY_AT_MOST_S, RETRY_S * 2 ** min(self._failures[job_id], 10))
         self._failures[job_id] += 1
+        self._metrics.job_waits.setdefault(job_id, self._clock.monotonic_s())
         log.warning("job %s goes on in %s s: %s", job_id, pause_s, error)
         self._go_on_in(job_id, pause_s)
+
+    def _waits_s(self) -> float:
+        waits = self._metrics.job_waits.values()
+        return self._clock.monotonic_s() - min(waits) if waits else 0.0
 
     def _go_on_in(self, job_id: str, pause_s: float) -> None:
         asyncio.get_running_loop().call_later(pause_s, self._queue.put_nowait, job_id)
@@ -190,17 +194,18 @@ class Remove:
         """Whether this process may go on with it: nobody else does."""
         return self._leases is None or await self._leases.claim(f"job/{job_id}", LEASE_S)
 
-    async def _fail(self, job_id: str, note: str) -> None:
+    async def _fail(self, job_id: str, error: Exception) -> None:
         """Say in its receipt that a job cannot be carried out; asking for it again starts a new one."""
+        what = f"All else is gone, but {error.what}" if isinstance(error, Stays) else "Something in the store"
+        finished, note = self._clock.now_us(), f"{what} {_FAILED}"
         try:
             job = await self._jobs.get(job_id)
             if job is not None:
-                finished = self._clock.now_us()
                 await self._jobs.save(
                     msgspec.structs.replace(job, state="failed", finished_at=finished, note=note)
                 )
-        except PlauditError as error:
-            log.warning("job %s could not be marked as failed: %s", job_id, error)
+        except Exception as also:  # the next look finds it
+            log.warning("job %s could not be marked as failed: %s", job_id, also)
 
     async def _carry_out(self, job_id: str) -> float:
         """Do what can be done now; how many seconds later there is more (0: nothing more is for us)."""
@@ -222,6 +227,7 @@ class Remove:
         while rows := await step(job.subject):
             job = await self._removed(job, "rows", rows)
             self._failures[job_id] = 0
+            self._metrics.job_waits.pop(job_id, None)
             if not await self._ours(job_id):
                 return 0.0
         if not_taken_back is not None:

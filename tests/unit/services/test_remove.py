@@ -9,8 +9,9 @@ import apsw
 import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
-from plaudit.domain.errors import Corrupt
+from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
+from plaudit.services import remove as service
 from plaudit.services.near import NearCache
 from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics
@@ -105,6 +106,29 @@ async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
         receipt = await remove.job(job.id)
         assert receipt is not None
         assert receipt.removed == {"rows": 20}
+
+
+async def test_a_job_that_cannot_go_on_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(target: str, limit: int) -> int:
+        raise Unavailable(target)
+
+    monkeypatch.setattr(service, "RETRY_S", 0.001)
+    clock, metrics = ManualClock(), Metrics()
+
+    def waits_s() -> float:
+        return value(metrics, "plaudit_jobs_waiting_seconds")
+
+    async with removing(tmp_path, clock, metrics=metrics) as (stores, remove, _):
+        await stores.tap("t", toggle("ann"))
+        assert waits_s() == 0
+        with monkeypatch.context() as broken:
+            broken.setattr(stores.removals, "purge_some", away)
+            job = await remove.delete_target("t")
+            await until(lambda: len(metrics.job_waits) == 1, "the first try")
+            clock.advance(600)
+            assert waits_s() == 600
+        assert await ended(remove, job.id) == "done"
+        await until(lambda: waits_s() == 0, "the end of it")
 
 
 async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:
