@@ -7,13 +7,14 @@ up by the next step, whoever makes it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
 from plaudit.domain.lanes import close, follows, has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
@@ -114,7 +115,11 @@ class CellRemovals:
         try:
             look = self._alter.by_name(key)
             root = (await self._alter.commit(key, "delete", look, decide, split_too=True)).target
-            closed = await self._follow.all_lanes(target, root, "delete")
+            try:
+                closed = await self._follow.all_lanes(target, root, "delete")
+            except Corrupt as error:  # the root is closed, and `purge_some` comes upon that lane
+                log.error("a lane of target %s cannot be closed: %s", target, error)
+                closed = root
             await self._jobs.save(msgspec.structs.replace(job, begun=True, begun_at=self._clock.now_us()))
             return closed
         except Unavailable as error:
@@ -122,27 +127,51 @@ class CellRemovals:
 
     async def purge_some(self, target: str, limit: int) -> int:
         root = await self._cells.settle(CellKey(target), ())
-        after = 0
+        after = unreadable = 0
         if root.header is not None and root.header.lanes > 1 and _purging(root):
-            for bucket, lane in (await self._closed_lanes(target)).items():
-                if lane.deleted != Deleted.PURGED:
-                    removed, lane = await self._purge_some(CellKey(target, bucket), limit)
-                    if removed:
-                        return removed
+            lanes, unreadable = await self._closed_lanes(target, root.header)
+            for bucket, lane in lanes.items():
+                try:
+                    if lane.deleted != Deleted.PURGED:
+                        removed, lane = await self._purge_some(CellKey(target, bucket), limit)
+                        if removed:
+                            return removed
+                except Corrupt as error:
+                    log.error("lane %s of target %s is not removed: %s", bucket, target, error)
+                    unreadable += 1
                 after = max(after, lane.last_at)
-        removed, _ = await self._purge_some(CellKey(target), limit, after)
+        removed, _ = await self._purge_some(CellKey(target), limit, after, may_end=not unreadable)
+        if unreadable and not removed:
+            raise Stays(f"{unreadable} of its lanes")
         return removed
 
-    async def _closed_lanes(self, target: str) -> dict[int, Header]:
-        """The lanes of a target that is being deleted: whoever closed it may have died before they followed."""
-        root, lanes = await headers(self._cells, target)
-        if len(lanes) == root.lanes and all(follows(lane, root) for lane in lanes.values()):
-            return lanes
-        await self._follow.all_lanes(target, Target(root), "delete")
-        return (await headers(self._cells, target))[1]
+    async def _closed_lanes(self, target: str, root: Header) -> tuple[dict[int, Header], int]:
+        """See `_lanes`; of a target that is being deleted: whoever closed it may have died before they followed."""
+        lanes, unreadable = await self._lanes(target, root.lanes)
+        if len(lanes) + unreadable < root.lanes or not all(follows(lane, root) for lane in lanes.values()):
+            with suppress(Corrupt):
+                await self._follow.all_lanes(target, Target(root), "delete")
+            lanes, unreadable = await self._lanes(target, root.lanes)
+        return lanes, unreadable
 
-    async def _purge_some(self, key: CellKey, limit: int, after: int = 0) -> tuple[int, Header]:
-        """The same of one cell, and its header; the last of its rows make it purged, at a time behind `after`."""
+    async def _lanes(self, target: str, count: int) -> tuple[dict[int, Header], int]:
+        """The lanes that were written, and how many more cannot be read."""
+        looks = (self._cells.read(CellKey(target, n), ()) for n in range(1, count + 1))
+        lanes, unreadable = dict[int, Header](), 0
+        for bucket, state in enumerate(await asyncio.gather(*looks, return_exceptions=True), 1):
+            if isinstance(state, Corrupt):
+                unreadable += 1
+            elif isinstance(state, BaseException):
+                raise state
+            elif state.header is not None:
+                lanes[bucket] = state.header
+        return lanes, unreadable
+
+    async def _purge_some(
+        self, key: CellKey, limit: int, after: int = 0, *, may_end: bool = True
+    ) -> tuple[int, Header]:
+        """The same of one cell, and its header; the last of its rows make it purged, if it may be, at a time behind
+        `after`."""
         left_at, left = self._purged.get(key, (0, ""))
         pages: dict[int, list[str]] = {}  # by the `seq` from which they are taken away
 
@@ -156,8 +185,10 @@ class CellRemovals:
         def decide(state: CellState) -> Change | None:
             if state.header is None or not _purging(state):
                 return None
-            last = len(state.rows) <= limit
+            last = len(state.rows) <= limit and may_end
             page = pages[state.seq] = list(state.rows)[:limit]
+            if not page and not last:
+                return None
             rows = {user: state.rows[user] for user in page}
             header, moved = removal.purge_rows(state.header, rows, after, last=last)
             through = EVERYBODY if last else page[-1]

@@ -1,5 +1,6 @@
 """An erasure where many processes write: what cannot be read holds up nothing else, and the receipt counts it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from random import Random
 from typing import Any
@@ -19,9 +20,12 @@ from plaudit.services.publish import Publish
 from plaudit.services.removals import CellRemovals
 from plaudit.services.remove import Remove
 from plaudit.telemetry import Metrics
+from tests.simulation import loop
 from tests.simulation.jobs import SimulatedJobs
+from tests.simulation.lists import lists_of
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.simulation.town import Process, Town
 from tests.support.clock import ManualClock
 from tests.support.totals import NoCounters
 from tests.support.wait import happens, until
@@ -168,3 +172,53 @@ async def test_reactions_go_where_something_else_of_the_user_cannot_be_read(benc
     assert "devices" in receipt.note
     bench.settings_stay = False
     assert (await bench.erase()).state == "done"
+
+
+class SomeLanes(SimulatedCells):
+    """A lane of them cannot be read."""
+
+    bad: CellKey | None = None
+
+    async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
+        if key == self.bad:
+            raise Corrupt("its header")
+        return await super().read(key, users)
+
+    async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
+        if key == self.bad:
+            raise Corrupt("its header")
+        return await super().settle(key, users)
+
+
+@pytest.mark.parametrize("bad", [1, 2, 3])
+def test_all_that_can_be_read_of_a_split_target_is_deleted(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "ROWS_PER_STEP", 3)
+    town, users = Town(Random(1)), [f"u{n}" for n in range(24)]
+    cells = SomeLanes(town.store, town.random, Faults())
+
+    async def delete(process: Process) -> Job:
+        job = await process.remove.delete_target("t")
+        while (found := await town.jobs.get(job.id)) is None or found.state == "running":
+            await asyncio.sleep(1)
+        return found
+
+    async def play() -> tuple[Job, dict[int, int], Job]:
+        await town.tap(1, *users[:16])
+        await town.process().split.split("t")
+        await town.tap(2, *users[8:])
+        process = town.process(cells)
+        cells.bad = CellKey("t", bad)
+        async with process.remove:
+            first = await delete(process)
+            left = {key.bucket: len(town.store.states(key)[-1].rows) for key in town.store.cells}
+            cells.bad = None
+            return first, left, await delete(process)
+
+    first, left, second = loop.run(play())
+    assert first.state == "failed"
+    assert "1 of its lanes" in first.note
+    assert {bucket for bucket, rows in left.items() if rows} == {bad}
+    assert second.state == "done"
+    assert town.is_gone()
+    lists = lists_of(town.log.events, Random(2))
+    assert lists.reactors("t") == lists.reacted("t") == []
