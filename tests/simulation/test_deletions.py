@@ -69,6 +69,22 @@ def test_what_a_process_began_that_died_before_the_target_was_closed_is_carried_
     assert play(story).is_gone()
 
 
+def test_whoever_closes_late_does_not_close_what_was_registered_since() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        await asyncio.sleep(LOOK_EVERY_S - 1)
+        deleting = asyncio.create_task(api.remove.delete_target("t"))
+        await asyncio.sleep(2)  # the worker has found the job and carried it out
+        await town.register()
+        await town.tap(1, "new")
+        town.held.go.set()
+        job = await deleting
+        await asyncio.sleep(100)
+        assert town.ended() == {job.id: "done"}
+
+    state = play(story).store.states(KEY)[-1]
+    assert (state.header.deleted, set(state.rows)) == (Deleted.NO, {"new"})
+
+
 @pytest.mark.parametrize("asked", [False, True], ids=["found", "asked for again"])
 def test_a_deletion_that_begins_late_waits_for_who_saw_the_target_open(asked: bool) -> None:
     async def main() -> tuple[list[bool], list[float]]:

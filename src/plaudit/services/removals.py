@@ -101,12 +101,14 @@ class CellRemovals:
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin_purge(self, target: str, job: Job) -> Target:
-        key = CellKey(target)
+        key, lives = CellKey(target), set[int]()
 
         def decide(state: CellState) -> Change | None:
             old = state.header or Header(type=DEFAULT_TYPE)
+            lives.add(old.deleted_at)
             header = close(old) if old.lanes > 1 else removal.begin_purge(old, old.type)
-            if header is old:
+            # While this one waited for its turn others may have deleted the target, and registered it again since.
+            if header is old or len(lives) > 1:
                 return None
             return Change(Proposal(state.seq, header, {}, unregister=True, lanes=old.lanes))
 
