@@ -11,7 +11,7 @@ from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted, Refused
 from plaudit.domain.errors import Corrupt
-from plaudit.ports.notifications import Device
+from plaudit.ports.notifications import Address, Device, Parcel
 from plaudit.ports.removals import Job, Stays, new_job
 from plaudit.services import notify as service
 from plaudit.services.behind import Late
@@ -270,6 +270,35 @@ async def test_a_deletion_removes_all_but_a_damaged_page_and_then_fails(tmp_path
         assert (await stores.tap("bad", toggle("u0001"))).answers == [Refused("target_deleted")]
         assert await stores.own.mine("u0001", ["bad", "good"]) == {"good": LIKE}
         assert await stores.own.mine("u1499", ["bad", "before"]) == {"before": LIKE}
+
+
+@pytest.mark.parametrize("table", ["notification", "device", "delivery"])
+async def test_pushes_go_out_behind_those_that_cannot_be_read(
+    tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, names = ManualClock(), [f"owner{n:03}" for n in range(200)]
+    async with sqlite_stores(tmp_path, clock) as stores:
+        for n, name in enumerate(names):
+            await stores.audience.put_device(Device(id=name, owner=name, kind="fcm", token="x" * 400))
+            told = message(f"m{n:03}", name, at=n)
+            await stores.inbox.put([told], [Address(told.id, "fcm", name)], n)
+    damage(tmp_path / "plaudit.db", table, b"m100" if table != "device" else b"owner100")
+    async with sqlite_stores(tmp_path, clock) as stores:
+        parcels, failures = list[Parcel](), 0
+        while failures < 5:
+            try:
+                if not (some := await stores.deliveries.claim("fcm", 1000, 30, 100)):
+                    break
+            except Corrupt:
+                failures += 1
+            else:
+                parcels += some
+        assert 0 < failures < 5, "then they are left out"
+        claimed = {parcel.notification.id for parcel in parcels}
+        assert {"m000", "m199"} <= claimed
+        assert "m100" not in claimed
+        assert 100 < len(claimed) == len(parcels) < 200
+        assert caplog.text.count("is not made") == 200 - len(claimed), "each is named once"
 
 
 @pytest.mark.parametrize("table", ["notification", "device"])

@@ -1,7 +1,8 @@
 """Pushes under way in SQLite. Leases live in this process, as those of `batches`."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,8 @@ from plaudit.domain.errors import Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.notifications import Channel, Parcel, Settled
 
+log = logging.getLogger("plaudit.sqlite")
+
 _lines = msgspec.json.Decoder(list[tuple[int, Channel, str, int, int | None, int, str, Line | None]])
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
@@ -25,7 +28,9 @@ SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.du
     json((SELECT json_array(n.id, n.owner, n.at, n.target, n.type, n.title, n.total, json(n.split),
                             json(n.sample), n.read)
      FROM notification AS n WHERE n.id = d.message))))
-FROM (SELECT * FROM delivery WHERE channel = ?1 AND due <= ?2 ORDER BY due LIMIT ?3) AS d
+FROM (SELECT * FROM delivery WHERE no IN (
+    SELECT no FROM delivery WHERE channel = ?1 AND due <= ?2 AND no NOT IN (SELECT value FROM json_each(?4))
+    ORDER BY due LIMIT ?3) ORDER BY due) AS d
 """
 
 _DEAD = """
@@ -34,6 +39,19 @@ SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.du
                             json(n.sample), n.read)
      FROM notification AS n WHERE n.id = d.message))))
 FROM (SELECT * FROM delivery WHERE due IS NULL AND no > ?1 ORDER BY no LIMIT ?2) AS d
+"""
+
+_ONE = """
+SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.due, d.tries, d.reason,
+    json((SELECT json_array(n.id, n.owner, n.at, n.target, n.type, n.title, n.total, json(n.split),
+                            json(n.sample), n.read)
+     FROM notification AS n WHERE n.id = d.message))))
+FROM delivery AS d WHERE d.no = ?1
+"""
+
+# Of the index alone.
+_DUE_NUMBERS = """
+SELECT no FROM delivery INDEXED BY delivery_due WHERE channel = ?1 AND due <= ?2 ORDER BY due LIMIT ?3
 """
 
 _DEVICES = """
@@ -64,16 +82,27 @@ class SqliteDeliveries:
         self._database = database
         self._clock = clock
         self._leases: dict[int, float] = {}  # delivery -> when it ends, in monotonic seconds
+        self._damaged: frozenset[int] = frozenset()  # those that cannot be read
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
-        """Pushes that are due, but those that are claimed."""
+        """Pushes that are due, but those that are claimed. Raises `Corrupt` once for damaged ones; from then on they
+        are left out."""
         now_s = self._clock.monotonic_s()
         self._leases = {no: end for no, end in self._leases.items() if end > now_s}
         held = {*self._leases}  # also what is settled while we read
         most = limit + len(held)
 
         def work(connection: apsw.Connection) -> tuple[list[Parcel], list[int]]:
-            return _parcels(connection, str(connection.execute(_CLAIM, (channel, now, most)).get))
+            damaged = self._damaged
+            values = (channel, now, most, _encode(damaged).decode())
+            try:
+                return _parcels(connection, str(connection.execute(_CLAIM, values).get))
+            except (apsw.CorruptError, msgspec.MsgspecError):
+                numbers = connection.execute(_DUE_NUMBERS, (channel, now, most + len(damaged))).fetchall()
+                self._damaged = damaged | _unreadable(
+                    connection, {int(str(no)) for (no,) in numbers} - damaged
+                )
+                raise
 
         parcels, gone = await self._database.read(work)
         if gone:
@@ -196,6 +225,18 @@ def _parcels(connection: apsw.Connection, text: str) -> tuple[list[Parcel], list
             )
         )
     return parcels, gone
+
+
+def _unreadable(connection: apsw.Connection, numbers: Iterable[int]) -> set[int]:
+    """Those of these pushes that cannot be read, or whose message or device cannot."""
+    found = set()
+    for no in numbers:
+        try:
+            _parcels(connection, str(connection.execute(_ONE, (no,)).get))
+        except (apsw.CorruptError, msgspec.MsgspecError) as error:
+            found.add(no)
+            log.error("push no. %s cannot be read, and is not made: %s", no, error)
+    return found
 
 
 def _delete(connection: apsw.Connection, numbers: Sequence[int]) -> None:
