@@ -4,6 +4,7 @@ The row of a device says whose it is, the entries of a user only which to look a
 with one timestamp; whoever removes a registration removes it with that timestamp, and a later one stays.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import Conflict, Corrupt
 from plaudit.domain.quiet import Wishes
 from plaudit.ports.notifications import Device
+
+log = logging.getLogger("plaudit.cassandra")
 
 DEVICES = 20
 SUSPECT_FOR_S = 30 * 24 * 3600
@@ -157,7 +160,7 @@ class CassandraAudience(Statements):
                 owner=owner,
                 kind=kind,
                 token=token,
-                more=_decoded(_more, more),
+                more=_what_more(id_, more),
                 registered_at=registered_at,
                 suspect=(suspect or 0) if suspect_of == registered_at else 0,
             )
@@ -191,3 +194,14 @@ def _decoded(decoder: Any, text: str) -> Any:
         return decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Corrupt(f"not what is stored of an owner: {error}") from error
+
+
+def _what_more(device: str, text: str) -> dict[str, str]:
+    """What a device needs besides its token. Where it cannot be read it is left to the sender to fail: the device can
+    be removed, and pushes to others are made."""
+    try:
+        found: dict[str, str] = _decoded(_more, text)
+    except Corrupt as error:
+        log.error("device %s has nothing but its token: %s", device, error)
+        return {}
+    return found

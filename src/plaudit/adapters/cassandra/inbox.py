@@ -95,12 +95,16 @@ class CassandraInbox(Statements):
         await self._write(OLD, owner, *newest[-1])
 
     async def page(self, owner: str, before: tuple[int, str] | None, limit: int) -> list[Notification]:
-        lines = await self._rows(LINES, owner, *(before or NEWEST), limit)
-        found = [
-            unpack_message(message, owner, at, id_, read=bool(read))
-            for at, id_, message, read in lines
-            if message is not None
-        ]
+        """Those that cannot be read are left out, and others come in their place."""
+        found: list[Notification] = []
+        place = before or NEWEST
+        while (wanted := limit - len(found)) > 0:
+            lines = await self._rows(LINES, owner, *place, wanted)
+            its = (_unpacked(body, owner, at, id_, read) for at, id_, body, read in lines if body is not None)
+            found += [message for message in its if message is not None]
+            if len(lines) < wanted or lines[-1][1] is None:
+                break
+            place = lines[-1][:2]
         return await self._without_erased(found)
 
     async def unread(self, owner: str, most: int) -> int:
@@ -153,24 +157,21 @@ class CassandraInbox(Statements):
             for at, id_, body, _ in lines:
                 if body is None or (before is not None and at >= before):
                     continue
-                try:
-                    told = unpack_message(body, owner, at, id_)
-                except Corrupt as error:
-                    log.error("message %s to %s cannot be read, and stays: %s", id_, owner, error)
-                    continue
-                if told.target == target:
+                told = _unpacked(body, owner, at, id_)
+                if told is not None and told.target == target:
                     found.append((owner, at, id_))
             if len(lines) < PAGE:
                 return found
             place = lines[-1][:2]
 
     async def read(self, places: Iterable[tuple[str, int, str]]) -> dict[str, Notification]:
-        """The messages at these (owner, at, id), by id, as the ports know them. Raises `Unavailable`."""
+        """Those of the messages at these (owner, at, id) that can be read, by id, as the ports know them. Raises
+        `Unavailable`."""
 
         async def one(owner: str, at: int, id_: str) -> Notification | None:
             for message, read in await self._rows(ONE, owner, at, id_):
                 if message is not None:
-                    return unpack_message(message, owner, at, id_, read=bool(read))
+                    return _unpacked(message, owner, at, id_, read)
             return None
 
         found = await all_of(one(*place) for place in dict.fromkeys(places))
@@ -189,3 +190,12 @@ class CassandraInbox(Statements):
         users = {user for m in messages for user, _ in m.sample} | {m.owner for m in messages}
         erased = await self._erased(users) if users else ()
         return [without(m, erased) for m in messages if m.owner not in erased] if erased else messages
+
+
+def _unpacked(body: bytes, owner: str, at: int, id_: str, read: bool | None = None) -> Notification | None:
+    """The message, or None where it cannot be read: then it stays, and nobody is shown it."""
+    try:
+        return unpack_message(body, owner, at, id_, read=bool(read))
+    except Corrupt as error:
+        log.error("message %s to %s cannot be read, and stays: %s", id_, owner, error)
+        return None
