@@ -231,10 +231,8 @@ class CellRemovals:
     async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
         await self._in_force(user)
         nothing, forgotten, missing = 0, True, set[str]()
-        place, clean = (
-            self._walked.get(user),
-            False,
-        )  # `clean`: all of this walk was made here, and found nothing
+        # `clean`: this walk was made from its start by this call, and has found nothing to remove.
+        place, clean = self._walked.get(user), False
         stay = self._stay[user] = self._stay[user] if place is not None else set()
         ends_s = self._clock.monotonic_s() + STEP_S
         while self._clock.monotonic_s() <= ends_s:
