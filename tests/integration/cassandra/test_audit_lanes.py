@@ -2,17 +2,23 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from random import Random
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import pytest
 
 from plaudit.adapters.cassandra.index import list_bucket
+from plaudit.adapters.system import SystemClock
+from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Row
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
+from plaudit.services.alter import Alter
 from plaudit.services.compare import Drift
+from plaudit.services.directory import CellDirectory
 from tests.engines.cassandra import Cassandra
 from tests.engines.redis import Redis
 from tests.integration.cassandra.test_leftovers import cleaner
@@ -95,6 +101,24 @@ async def test_what_events_that_were_lost_left_behind_is_mended(town: Town) -> N
         mine = {e.key: e.reaction for e in await town.lists.reacted(user, None, 10)}
         assert mine.get(name, NONE) == now.get(user, NONE)
     assert town.metrics.drift == 0
+
+
+async def test_a_registration_that_lanes_told_nobody_of_is_mended(town: Town) -> None:
+    """As its commit does that is applied when the process is dead. It moves nobody: totals alone have to follow."""
+    name = await split_target(town)
+    nothing: Any = None  # that a registration does not touch
+    alter = Alter(town.cells, town.publisher(), SystemClock(), Random(0))
+    town.deaf = True
+    directory = CellDirectory(alter, nothing, nothing, SystemClock())
+    told = await directory.register(name, Registration(type="post", owner="olga"))
+    town.deaf = False
+    assert told.header is not None
+    [found] = await town.audit(repair=True)
+    assert (found.store, found.target) == ("totals", name)
+    kept = (await town.totals.get([name]))[name].header
+    assert kept is not None
+    assert (kept.seq, kept.counts) == (told.header.seq, told.header.counts)
+    assert await town.audit() == []
 
 
 async def test_damaged_totals_and_strays_of_every_list_are_mended(town: Town) -> None:
