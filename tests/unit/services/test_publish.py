@@ -3,22 +3,26 @@
 import asyncio
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.cell import Header, Row, Rules, Tap, Transition, Verb
+from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Rules, Tap, Transition, Verb
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey, Proposal
-from plaudit.ports.events import SHARDS
+from plaudit.ports.clock import Clock
+from plaudit.ports.events import SHARDS, Debt
 from plaudit.services.commit_cells import CellCommitter
 from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.propose import Proposer
-from plaudit.services.publish import FAILURES, PROBE_EVERY_S, Publish
+from plaudit.services.publish import FAILURES, PATIENCE_S, PROBE_EVERY_S, Publish
 from plaudit.telemetry import Metrics
+from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
+from tests.simulation.world import ProcessClock
 from tests.support.clock import ManualClock
 from tests.support.totals import NoCounters
 from tests.support.wait import until
@@ -47,12 +51,12 @@ class Asked(SimulatedLog):
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None, seed: int = 0) -> None:
         self.log = Asked()
         self.clock = ManualClock()
         self.store = SimulatedStore()
-        cells = SimulatedCells(self.store, Random(0), Faults(delay_s=0))
-        self.publish = Publish(self.log, self.log, cells, self.clock)
+        cells = SimulatedCells(self.store, Random(seed), Faults(delay_s=0))
+        self.publish = Publish(self.log, self.log, cells, clock or self.clock)
 
     async def commit(self) -> None:
         await self.publish.commit(KEY, HEADER, [MOVE])
@@ -106,6 +110,36 @@ async def test_a_log_that_is_away_is_asked_once_a_second_until_it_is_back() -> N
     assert len(bench.log.debts) == 40
 
 
+async def test_one_probe_at_a_time_is_under_way_and_nobody_else_waits_for_it() -> None:
+    bench = Bench()
+    bench.log.error = OutcomeUnknown("silent")
+    for _ in range(FAILURES):
+        await bench.commit()
+    bench.clock.advance(PROBE_EVERY_S + 0.01)
+    gate = bench.log.gate = asyncio.Event()
+    committing = [asyncio.create_task(bench.commit()) for _ in range(5)]
+    await until(lambda: len(bench.log.debts) == FAILURES + 4, "all but the probe owe their events")
+    assert bench.log.asked == FAILURES + 1
+    gate.set()
+    await asyncio.gather(*committing)
+    assert bench.log.asked == FAILURES + 1
+
+
+def test_a_silent_log_is_waited_for_three_times_and_no_longer_than_there_is_patience() -> None:
+    """Whoever comes right after the third time-out would else wait for the next."""
+
+    async def main() -> None:
+        bench = Bench(ProcessClock(Random(0)))
+        bench.log.gate = asyncio.Event()
+        for _ in range(20):
+            await bench.commit()
+        assert bench.log.asked == FAILURES
+        assert len(bench.log.debts) == 20
+        assert asyncio.get_running_loop().time() == pytest.approx(FAILURES * PATIENCE_S, abs=0.5)
+
+    loop.run(main())
+
+
 async def test_a_commit_that_can_be_neither_published_nor_owed_goes_on() -> None:
     bench = Bench()
     bench.log.error = OutcomeUnknown("silent")
@@ -126,6 +160,34 @@ async def test_the_state_of_now_is_published_for_who_changed_something() -> None
     assert event.transitions == (Transition("ann", None, 1, 5, 9), Transition("bob", None, 0, 4, 8))
     await bench.publish.again(CellKey("never written"), ["ann"])
     assert len(bench.log.events) == 1
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_the_state_that_is_published_is_the_newest_that_was_decided(swept: bool) -> None:
+    """An ordinary read may miss it, until it is at a quorum."""
+    newest = msgspec.structs.replace(HEADER, seq=2, counts=(0, 1), last_at=12)
+    for seed in range(8):
+        bench = Bench(seed=seed)
+        bench.store.decide(KEY, Proposal(0, HEADER, {"ann": Row(1, 5, 9, b"")}), 0)
+        bench.store.decide(KEY, Proposal(1, newest, {"ann": Row(2, 5, 12, b"")}), 0)
+        if swept:
+            await bench.log.owe(KEY, ["ann"])
+            assert await bench.sweep() == 1
+        else:
+            await bench.publish.again(KEY, ["ann"])
+        [event] = bench.log.events
+        assert (event.seq, event.transitions) == (2, (Transition("ann", None, 2, 5, 12),))
+
+
+async def test_debts_of_one_cell_are_paid_together_for_as_many_users_as_a_commit_has() -> None:
+    bench = Bench()
+    users = [f"u{n:03}" for n in range(MAX_USERS_PER_COMMIT + 1)]
+    rows = {user: Row(1, 5, 9, b"") for user in users}
+    bench.store.decide(KEY, Proposal(0, HEADER, rows), 0)
+    bench.log.debts = {n: Debt(KEY, (user,), (0, 0, n)) for n, user in enumerate(users)}
+    assert (await bench.publish.sweep(0)).paid == len(users)
+    told = [sorted(transition.user for transition in event.transitions) for event in bench.log.events]
+    assert told == [users[:MAX_USERS_PER_COMMIT], users[MAX_USERS_PER_COMMIT:]]
 
 
 async def test_a_tap_waits_for_its_event_and_the_next_commit_does_not() -> None:
