@@ -188,6 +188,19 @@ async def test_a_tap_past_its_deadline_is_refused_and_never_proposed() -> None:
     assert await bench.proposals(1) == [["first"]]
 
 
+async def test_a_tap_that_is_overdue_when_its_turn_comes_is_not_proposed() -> None:
+    bench = Bench()
+    bench.cells.shut()
+    first = bench.tap("a", "first")
+    await bench.proposals(1)
+    late = bench.tap("a", "late")
+    bench.clock.advance(2.5)
+    bench.cells.open()  # before anybody looks for what is overdue
+    with pytest.raises(Overloaded):
+        await late
+    await first
+
+
 async def test_no_more_cells_than_there_is_room_for_and_each_in_its_turn() -> None:
     bench = Bench(Limits(max_under_way=2))
     bench.cells.shut()
@@ -210,6 +223,18 @@ async def test_who_loses_reads_and_folds_again() -> None:
     assert (await bench.tap("a", "ann", 0)).shown.seq == 3
     assert (bench.metrics.commits_refused, bench.cells.reads) == (1, reads + 1)
     assert bench.cells.store.states(KEY)[-1].header.counts[:2] == (0, 1)
+
+
+async def test_what_was_lost_goes_again_before_what_came_meanwhile() -> None:
+    bench = Bench()
+    bench.cells.shut()
+    taps = [bench.tap("a", "ann", 1)]
+    await bench.proposals(1)
+    taps.append(bench.tap("a", "ann", 2))
+    assert bench.cells.store.decide(KEY, Proposal(0, Header(1, "post"), {}), 0), "somebody else is first"
+    bench.cells.open()
+    answers = [answered.answer for answered in await asyncio.gather(*taps)]
+    assert [answer.previous for answer in answers if isinstance(answer, Answer)] == [0, 1]
 
 
 async def test_nothing_to_do_is_never_answered_from_what_is_believed() -> None:
