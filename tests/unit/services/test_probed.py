@@ -10,7 +10,6 @@ import pytest
 from plaudit.domain.errors import Unavailable
 from plaudit.services.probed import FAILURES, Probed
 from tests.simulation import loop
-from tests.support.wait import until
 
 SLOW_S = 0.02
 
@@ -36,24 +35,31 @@ async def probed(anyio_backend: str) -> AsyncIterator[Probed]:
     await probed.close()
 
 
-async def test_one_that_answers_too_late_is_away_until_it_answers_in_time(probed: Probed) -> None:
-    store = Store()
-    assert await probed.ask(store.answer) == 7
-    store.go.clear()
-    for _ in range(FAILURES):
-        with pytest.raises(Unavailable, match="no answer in"):
+def test_one_that_answers_too_late_is_away_until_it_answers_in_time() -> None:
+    async def main() -> None:
+        store, probed = Store(), Probed("a store", every_s=1.0, slow_s=1.0)
+        assert await probed.ask(store.answer) == 7
+        store.go.clear()
+        for _ in range(FAILURES):
+            assert not probed.away
+            with pytest.raises(Unavailable, match="no answer in"):
+                await probed.ask(store.answer)
+            assert probed.degraded
+        assert probed.away
+        asked = store.asked
+        with pytest.raises(Unavailable, match="only probed"):
             await probed.ask(store.answer)
-        assert probed.degraded
-    assert probed.away
-    asked = store.asked
-    with pytest.raises(Unavailable, match="only probed"):
-        await probed.ask(store.answer)
-    assert store.asked == asked, "nobody waits for it"
-    await until(lambda: store.asked > asked + 1, "probes give up in time, too")
-    store.go.set()
-    await until(lambda: not probed.away, "a probe finds it back")
-    assert await probed.ask(store.answer) == 7
-    assert not probed.degraded
+        assert store.asked == asked, "nobody waits for it"
+        await asyncio.sleep(4.5)
+        assert store.asked == asked + 2, "probes give up in time, too, and pause"
+        store.go.set()
+        await asyncio.sleep(2)
+        assert not probed.away, "a probe finds it back"
+        assert not probed.degraded
+        assert await probed.ask(store.answer) == 7
+        await probed.close()
+
+    loop.run(main())
 
 
 async def test_who_gives_up_by_themselves_says_nothing_of_the_store(probed: Probed) -> None:
@@ -108,6 +114,24 @@ def test_of_many_that_were_asked_at_once_one_failure_is_counted() -> None:
         await asyncio.gather(*many, return_exceptions=True)
         assert probed.degraded
         assert not probed.away
+        await probed.close()
+
+    loop.run(main())
+
+
+def test_an_answer_from_before_it_went_away_does_not_bring_it_back() -> None:
+    async def fails() -> None:
+        raise Unavailable("away")
+
+    async def main() -> None:
+        probed = Probed("a store", slow_s=1.0)
+        early = asyncio.create_task(probed.ask(partial(asyncio.sleep, 0.1)))
+        for _ in range(FAILURES):
+            await asyncio.sleep(0.01)
+            await asyncio.gather(probed.ask(fails), return_exceptions=True)
+        await early
+        assert probed.away
+        assert probed.degraded
         await probed.close()
 
     loop.run(main())
