@@ -10,6 +10,7 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Rules, Tap, Transition, Verb
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Committed
+from plaudit.domain.operations import KEPT, remember
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.events import SHARDS, Debt
@@ -23,7 +24,7 @@ from tests.simulation import loop
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
 from tests.simulation.world import ProcessClock
-from tests.support.clock import ManualClock
+from tests.support.clock import START_US, ManualClock
 from tests.support.totals import NoCounters
 from tests.support.wait import until
 
@@ -188,6 +189,28 @@ async def test_debts_of_one_cell_are_paid_together_for_as_many_users_as_a_commit
     assert (await bench.publish.sweep(0)).paid == len(users)
     told = [sorted(transition.user for transition in event.transitions) for event in bench.log.events]
     assert told == [users[:MAX_USERS_PER_COMMIT], users[MAX_USERS_PER_COMMIT:]]
+
+
+async def test_what_rows_say_of_a_commit_that_nobody_will_ever_know_of_is_published() -> None:
+    bench = Bench()
+    ops = b""
+    for n in range(KEPT):
+        ops = remember(ops, b"theirs.%d" % n, START_US // 1_000_000, 0x11, 0x10)
+
+    class Silent(SimulatedCells):
+        async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+            bench.store.decide(KEY, Proposal(0, HEADER, {"ann": Row(1, 5, 9, ops)}), 0)
+            raise OutcomeUnknown("no reply")
+
+    cells = Silent(bench.store, Random(0), Faults(delay_s=0))
+    proposer = Proposer(cells, Known(), bench.clock, Rules(Catalogue()))
+    near = NearCache(NoCounters(), Catalogue(), entries=10, public=True)
+    committer = CellCommitter(proposer, near, bench.clock, Metrics(), Random(0), bench.publish)
+    with pytest.raises(OutcomeUnknown):
+        await committer.submit("t", Tap("ann", Verb.SET, 2, b"ours...1"))
+    await committer.drain()
+    [event] = bench.log.events
+    assert event.transitions == (Transition("ann", None, 1, 5, 9),)
 
 
 async def test_a_tap_waits_for_its_event_and_the_next_commit_does_not() -> None:
