@@ -1,17 +1,22 @@
-"""One attempt at a cell: what is answered has to be true also where an ordinary read shows what is over."""
+"""One attempt at a cell: what is answered has to be true also where a read shows what is over, and what became of a
+proposal is found out by the rows of those who were in it.
+"""
 
 from random import Random
 
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.cell import Answer, Header, Outcome, Row, Rules
-from plaudit.ports.cells import CellKey, Proposal
+from plaudit.domain.cell import Answer, Header, Outcome, Row, Rules, Tap, Verb
+from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.lanes import seal
+from plaudit.domain.operations import KEPT, remember
+from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.services.known import Known
-from plaudit.services.propose import Lost, Proposer, Settled
+from plaudit.services.propose import Lost, Moved, Open, Proposer, Sealed, Settled
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
-from tests.support.clock import ManualClock
-from tests.support.taps import LIKE, LOVE, set_to
+from tests.support.clock import START_US, ManualClock
+from tests.support.taps import LIKE, LOVE, NONE, set_to
 
 KEY = CellKey("t")
 
@@ -29,3 +34,81 @@ async def test_nothing_to_do_is_answered_of_the_newest_state_that_was_decided(se
         result = await proposer.attempt(KEY, [set_to("ann", LIKE)])
     assert isinstance(result, Settled)
     assert result.answers == [Answer(Outcome.SWITCHED, LOVE, LIKE)]
+
+
+class Unconfirmed:
+    """A process whose proposal is overtaken by that of another one, and whom nobody tells."""
+
+    def __init__(self, theirs: dict[str, Row], ours: dict[str, Row] | None = None) -> None:
+        self.store = SimulatedStore()
+        if ours:
+            self.store.decide(KEY, Proposal(0, Header(1, "post", rows=len(ours), last_at=9), ours), 0)
+        self._theirs = theirs
+        self.known = Known()
+        self.proposer = Proposer(self, self.known, ManualClock(), Rules(Catalogue()))
+        self._cells = SimulatedCells(self.store, Random(0), Faults(delay_s=0))
+        self.read, self.settle = self._cells.read, self._cells.settle
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        theirs = Header(proposal.seq + 1, "post", rows=len(self._theirs), last_at=10)
+        assert self.store.decide(key, Proposal(proposal.seq, theirs, self._theirs), 0)
+        raise OutcomeUnknown("no reply")
+
+    async def outcome(self, *taps: Tap) -> Settled | Moved | None:
+        """What the process finds out of a proposal of these taps."""
+        result = await self.proposer.attempt(KEY, taps)
+        assert isinstance(result, Open)
+        return await self.proposer.settle(KEY, result)
+
+
+def forgotten() -> bytes:
+    """Operations of a row that has room for no other than these."""
+    ops = b""
+    for n in range(KEPT):
+        ops = remember(ops, b"theirs.%d" % n, START_US // 1_000_000, 0x11, 0x10)
+    return ops
+
+
+async def test_a_key_that_another_process_stored_with_another_wish_is_not_ours() -> None:
+    tap = set_to("ann", LOVE, "key")
+    ops = remember(b"", tap.op, START_US // 1_000_000, Verb.SET << 4 | LIKE, Outcome.CREATED << 4)
+    found = await Unconfirmed({"ann": Row(LIKE, 10, 10, ops)}).outcome(tap)
+    assert isinstance(found, Moved)
+    assert found.answers == [None], "to be folded again, and refused"
+
+
+async def test_one_row_that_would_remember_tells_for_all_of_a_proposal() -> None:
+    theirs = {"ann": Row(LIKE, 10, 10), "bob": Row(LIKE, 10, 10, forgotten())}
+    found = await Unconfirmed(theirs).outcome(set_to("ann", LOVE), set_to("bob", LOVE))
+    assert isinstance(found, Moved)
+    assert found.answers == [None, None]
+
+
+async def test_a_tap_that_is_stored_tells_nothing_of_the_others() -> None:
+    """Its client had repeated it through the other process."""
+    tap = set_to("ann", LOVE, "key")
+    ops = remember(b"", tap.op, START_US // 1_000_000, Verb.SET << 4 | LOVE, Outcome.CREATED << 4)
+    store = Unconfirmed({"ann": Row(LOVE, START_US, START_US, ops)})
+    found = await store.outcome(tap, set_to("bob", LOVE))
+    assert isinstance(found, Moved)
+    assert found.answers == [Answer(Outcome.CREATED, NONE, LOVE, replayed=True), None]
+
+
+async def test_a_key_that_changes_nothing_is_not_tried_again_where_its_row_has_forgotten() -> None:
+    """It may have been stored, and others since: now it would change something."""
+    store = Unconfirmed({"ann": Row(LIKE, 9, 10, forgotten())}, {"ann": Row(LIKE, 9, 9)})
+    with pytest.raises(OutcomeUnknown, match="forgotten"):
+        await store.outcome(set_to("ann", LIKE, "key"))
+
+
+async def test_nothing_is_believed_after_an_unknown_outcome_nor_of_a_root_that_is_sealed() -> None:
+    store = Unconfirmed({"ann": Row(LIKE, 10, 10)})
+    store.known.learn(KEY, CellState(None, None, {}), Header(0, "post"), {"ann": None})
+    await store.proposer.attempt(KEY, [set_to("ann", LOVE)])
+    assert store.known.recall(KEY, []) is None
+
+    header = store.store.states(KEY)[-1].header
+    store.store.decide(KEY, Proposal(1, seal(header, 4), {}), 0)
+    store.known.learn(KEY, CellState(None, None, {}), Header(1, "post"), {"bob": None})
+    assert isinstance(await store.proposer.attempt(KEY, [set_to("ann", LOVE)]), Sealed)
+    assert store.known.recall(KEY, []) is None
