@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
+import msgspec
 import pytest
 
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Answer, Header, Outcome, Tap, Verb
 from plaudit.domain.errors import Corrupt, Invalid
-from plaudit.domain.lanes import lane_of
+from plaudit.domain.lanes import close, first, lane_of
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.services.alter import Alter
-from plaudit.services.lanes import SplitCells, Views
+from plaudit.services.lanes import SplitCells, Views, version
 from plaudit.services.publish import Publish
 from plaudit.services.split import Split
 from tests.simulation.log import Away, SimulatedLog
@@ -149,6 +150,52 @@ async def test_a_lane_begins_with_what_the_host_app_told_of_the_root() -> None:
     refused = await bench.tap("a", "ann")
     assert getattr(refused.answer, "code", None) == "target_closed"
     assert (await bench.tap("a", "ann", 0)).answer == Answer(Outcome.UNCHANGED, 0, 0)
+    await bench.committer.submit("a", Tap("ann", Verb.SET, 0, b"remember", keyed=True))
+    assert bench.cells.store.states(CellKey("a", lane_of("ann", 4)))[-1].registration == told
+
+
+async def test_what_is_known_of_a_root_does_not_go_back() -> None:
+    bench = Bench()
+    await bench.tap("a", "ann")
+    root = (await splitter(bench).split("a")).header
+    assert root is not None
+    views = Views(bench.cells, bench.clock)
+    await views.ready("a")
+    views.seen(KEY, close(root), None)
+    for header in (
+        views.seen(KEY, root, None).header,
+        views.seen(CellKey("a", 1), first(root, 1), None).header,
+    ):
+        assert header is not None
+        assert header.deleted
+
+
+async def test_what_is_known_of_a_lane_outlasts_an_older_reading_of_it() -> None:
+    bench = Bench()
+    await bench.tap("a", "ann")
+    root = (await splitter(bench).split("a")).header
+    assert root is not None
+    views, lane = Views(bench.cells, bench.clock), msgspec.structs.replace(first(root, 1), seq=1)
+    await views.ready("a")
+    views.seen(CellKey("a", 1), msgspec.structs.replace(lane, seq=2, counts=(0, 7)), None)
+    assert bench.cells.store.decide(CellKey("a", 1), Proposal(0, lane, {}), 0)
+    bench.cells.store.at_quorum(CellKey("a", 1))
+    bench.clock.advance(2)  # so that it is read again
+    await views.ready("a")
+    shown = views.seen(KEY, root, None).header
+    assert shown is not None
+    assert shown.counts == (1, 7)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_version_of_a_target_has_in_it_what_is_decided_and_not_at_a_quorum(seed: int) -> None:
+    bench = Bench()
+    await bench.tap("a", "ann")
+    root = (await splitter(bench, 2).split("a")).header
+    assert root is not None
+    lane = msgspec.structs.replace(first(root, 1), seq=1)
+    assert bench.cells.store.decide(CellKey("a", 1), Proposal(0, lane, {}), 0)
+    assert await version(SimulatedCells(bench.cells.store, Random(seed), Faults(delay_s=0)), "a") == 3
 
 
 async def test_what_is_not_there_is_not_split() -> None:
