@@ -185,3 +185,19 @@ async def test_what_cannot_be_kept_is_answered_all_the_same(world: World) -> Non
         assert await refill.targets(["a"]) == {"a": state(1)}
         assert await refill.targets(["a"]) == {"a": state(1)}
         assert not refill.degraded
+
+
+async def test_nothing_is_told_to_totals_that_do_not_answer(world: World) -> None:
+    class Silent(MemoryTotals):
+        async def put(self, states: Mapping[str, Target]) -> None:
+            told.extend(states)
+
+    told: list[str] = []
+    totals = Silent()
+    totals.error = Unavailable("timed out")
+    async with Refill(totals, world.ledger, world.metrics) as refill:
+        assert await refill.targets(["a"]) == {"a": state(1)}
+        totals.error = None
+        assert await refill.targets(["b"]) == {"b": state(2)}
+        await until(lambda: "b" in told, "they answer again")
+    assert told == ["b"]
