@@ -13,10 +13,12 @@ from plaudit.domain.cell import Answer, Header, Outcome, Tap, Verb
 from plaudit.domain.errors import Corrupt, Invalid
 from plaudit.domain.lanes import close, first, lane_of
 from plaudit.ports.cells import CellKey, CellState, Proposal
+from plaudit.ports.journal import Entry
 from plaudit.services.alter import Alter
 from plaudit.services.lanes import SplitCells, Views, version
 from plaudit.services.publish import Publish
 from plaudit.services.split import Split
+from tests.simulation.journal import SimulatedJournal, SimulatedJournals
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells
 from tests.unit.services.test_commit_cells import Bench
@@ -212,3 +214,27 @@ async def test_two_that_split_at_once_make_one_commit() -> None:
     headers = {root.header for root in roots}
     assert len(headers) == 1
     assert bench.cells.store.states(KEY)[-1].header.seq == 2
+
+
+async def test_a_split_is_in_the_journal_until_it_is_published() -> None:
+    bench, journal, random = Bench(), SimulatedJournal(SimulatedJournals()), Random(0)
+    await bench.tap("a", "ann")
+    open_: list[int] = []
+
+    class Log(SimulatedLog):
+        async def publish(self, key: CellKey, event: bytes) -> None:
+            open_.append(journal.open)
+            await super().publish(key, event)
+
+    class Cells(SimulatedCells):
+        async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+            open_.append(journal.open)
+            return await super().propose(key, proposal)
+
+    log, cells = Log(random, Away()), Cells(bench.cells.store, random, Faults(delay_s=0))
+    split = Split(Alter(cells, Publish(log, log, cells, bench.clock), bench.clock, random), 4, journal)
+    await split.split("a")
+    await split.drain()
+    assert open_ == [1, 1], "when it was proposed, and when it was published"
+    assert journal.entries == [Entry(KEY, 1, ())]
+    assert journal.open == 0

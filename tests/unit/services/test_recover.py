@@ -104,12 +104,15 @@ async def test_all_that_is_left_of_a_cell_is_published_together_and_fenced_at_it
     tmp_path: Path,
 ) -> None:
     bench = Bench(tmp_path)
-    bench.store.decide(KEY, ONE, 0)
     crowd = [f"u{n}" for n in range(200)]
-    bench.left((KEY, 0, ["ann"]), (KEY, 1, crowd), (CellKey("u"), 0, []))
+    rows = dict.fromkeys(["ann", *crowd], Row(1, 5, 9, b""))
+    bench.store.decide(KEY, Proposal(0, Header(1, "post", (201,), 201, 9, 5), rows), 0)
+    bench.left((KEY, 1, crowd), (KEY, 0, ["ann"]), (CellKey("u"), 0, []))
     assert await bench.recover.look() == 2
     assert [len(bench.store.states(key)) - 1 for key in (KEY, CellKey("u"))] == [2, 1]
-    assert sorted(event.bucket for event in bench.log.events) == [0, 0, 0], "128 users an event"
+    told = [[transition.user for transition in event.transitions] for event in bench.log.events]
+    assert sorted(map(len, told)) == [0, 73, 128]
+    assert {user for users in told for user in users} == set(rows)
 
 
 async def test_it_goes_on_until_the_store_answers_and_the_log_has_it(tmp_path: Path) -> None:
