@@ -10,14 +10,16 @@ import pytest
 
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Answer, Header, Outcome, Tap, Verb
-from plaudit.domain.errors import Corrupt, Invalid
+from plaudit.domain.errors import Corrupt, Invalid, OutcomeUnknown
+from plaudit.domain.events import Cause
 from plaudit.domain.lanes import close, first, lane_of
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.journal import Entry
-from plaudit.services.alter import Alter
+from plaudit.services.alter import Alter, Altered, Decide, Look
 from plaudit.services.lanes import SplitCells, Views, version
 from plaudit.services.publish import Publish
 from plaudit.services.split import Split
+from tests.simulation import loop
 from tests.simulation.journal import SimulatedJournal, SimulatedJournals
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells
@@ -238,3 +240,28 @@ async def test_a_split_is_in_the_journal_until_it_is_published() -> None:
     assert open_ == [1, 1], "when it was proposed, and when it was published"
     assert journal.entries == [Entry(KEY, 1, ())]
     assert journal.open == 0
+
+
+def test_a_split_that_nobody_confirmed_is_found_out() -> None:
+    class Silent(Alter):
+        asked = 0
+
+        async def commit(
+            self, key: CellKey, cause: Cause, look: Look, decide: Decide, *, split_too: bool = False
+        ) -> Altered:
+            self.asked += 1
+            if self.asked == 1:
+                raise OutcomeUnknown("no reply")
+            return await super().commit(key, cause, look, decide, split_too=split_too)
+
+    async def main() -> None:
+        bench, log = Bench(), SimulatedLog(Random(0), Away())
+        await bench.tap("a", "ann")
+        publish = Publish(log, log, bench.cells, bench.clock)
+        split = Split(Silent(bench.cells, publish, bench.clock, Random(0)), 4)
+        with pytest.raises(OutcomeUnknown):
+            await split.split("a")
+        await split.drain()
+        assert bench.cells.store.states(KEY)[-1].header.lanes == 4
+
+    loop.run(main())
