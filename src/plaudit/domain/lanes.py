@@ -182,7 +182,7 @@ def without(cell: Header, user: str, reaction: int, now: int, *, rows: int) -> H
     user who had the same reaction: nothing else would.
     """
     tally = list(cell.erased) + [0] * (reaction - len(cell.erased))
-    if reaction and not cell.deleted:
+    if reaction:
         tally[reaction - 1] += 1
     people = [each for each in zip(cell.recent, cell.recent_at, strict=True) if each[0][0] != user]
     return msgspec.structs.replace(

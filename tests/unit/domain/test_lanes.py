@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from plaudit.domain.cell import Answer, Deleted, Header, Refused, Row, Tap, Verb, fold
-from plaudit.domain.lanes import MAX_LANES, first, lane_of, merge, seal, touched
+from plaudit.domain.lanes import MAX_LANES, close, first, follow, lane_of, let_go, merge, seal, touched
 from plaudit.domain.operations import KEPT
 from tests.unit.domain.cells import BOO, HAHA, HOUR, LIKE, LOVE, NONE, NOW, RULES, Cell, liked, tap, toggle
 from tests.unit.domain.invariants import tally
@@ -110,6 +111,27 @@ def test_a_deleted_target_is_not_split() -> None:
 def test_a_number_of_lanes_that_cannot_be(lanes: int) -> None:
     with pytest.raises(ValueError, match="lanes"):
         seal(Header(seq=1, type="post"), lanes)
+
+
+def test_a_lane_that_begins_while_its_target_is_deleted_takes_no_taps() -> None:
+    root = close(seal(Header(seq=3, type="post"), 4))
+    assert first(root, 1).deleted == Deleted.PURGING
+
+
+def test_a_lane_is_no_earlier_than_the_root_that_it_follows() -> None:
+    root = seal(Header(seq=3, type="post", last_at=90), 4)
+    lane = msgspec.structs.replace(first(root, 1), seq=2, last_at=20)
+    assert follow(lane, root).last_at == 90
+    assert follow(lane, close(root)).last_at > 90
+    late = msgspec.structs.replace(lane, last_at=95)
+    assert follow(late, root).last_at == 95
+
+
+def test_who_is_erased_leaves_a_lane_after_all_that_was_in_it() -> None:
+    """Also by a clock that is behind, or the lists would keep what is newer."""
+    row = Row(LIKE, 30, 80, b"", NONE)
+    header, left, told = let_go(Header(seq=3, counts=(1,), last_at=90, lanes=4), "ann", row, now=50)
+    assert header.last_at == left.updated_at == told.at == 91
 
 
 def test_who_has_no_type_gets_one_with_the_seal() -> None:
