@@ -1,6 +1,7 @@
 """Events go to the log or are owed, and a log that is away is not asked at every turn."""
 
 import asyncio
+from collections.abc import Iterable
 from random import Random
 
 import msgspec
@@ -11,7 +12,7 @@ from plaudit.domain.cell import MAX_USERS_PER_COMMIT, Header, Row, Rules, Tap, T
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Committed
 from plaudit.domain.operations import KEPT, remember
-from plaudit.ports.cells import CellKey, Proposal
+from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.events import SHARDS, Debt
 from plaudit.services.commit_cells import CellCommitter
@@ -193,7 +194,7 @@ async def test_debts_of_one_cell_are_paid_together_for_as_many_users_as_a_commit
 
 async def test_what_rows_say_of_a_commit_that_nobody_will_ever_know_of_is_published() -> None:
     bench = Bench()
-    ops = b""
+    ops, shown = b"", list[object]()
     for n in range(KEPT):
         ops = remember(ops, b"theirs.%d" % n, START_US // 1_000_000, 0x11, 0x10)
 
@@ -202,12 +203,19 @@ async def test_what_rows_say_of_a_commit_that_nobody_will_ever_know_of_is_publis
             bench.store.decide(KEY, Proposal(0, HEADER, {"ann": Row(1, 5, 9, ops)}), 0)
             raise OutcomeUnknown("no reply")
 
+        async def settle(self, key: CellKey, users: Iterable[str]) -> CellState:
+            shown.append(near.get("t"))
+            await near.load(["t"])
+            return await super().settle(key, users)
+
     cells = Silent(bench.store, Random(0), Faults(delay_s=0))
     proposer = Proposer(cells, Known(), bench.clock, Rules(Catalogue()))
     near = NearCache(NoCounters(), Catalogue(), entries=10, public=True)
     committer = CellCommitter(proposer, near, bench.clock, Metrics(), Random(0), bench.publish)
+    await near.load(["t"])
     with pytest.raises(OutcomeUnknown):
         await committer.submit("t", Tap("ann", Verb.SET, 2, b"ours...1"))
+    assert [*shown, near.get("t")] == [None, None], "counts from before it are not shown"
     await committer.drain()
     [event] = bench.log.events
     assert event.transitions == (Transition("ann", None, 1, 5, 9),)
