@@ -55,6 +55,19 @@ def test_a_job_that_is_found_before_its_target_is_closed_does_not_end_with_its_r
     assert play(story).is_gone()
 
 
+def test_the_step_that_takes_the_last_rows_ends_a_deletion() -> None:
+    town = Town(Random(1))
+
+    async def main() -> None:
+        await town.tap(1, "ann", "bob")
+        removals = town.process().removals
+        await removals.begin_purge("t", JOB)
+        assert await removals.purge_some("t", 2) == 2
+        assert town.is_gone()
+
+    loop.run(main())
+
+
 def test_what_a_process_began_that_died_before_the_target_was_closed_is_carried_out() -> None:
     async def story(town: Slow, api: Process) -> None:
         deleting = asyncio.create_task(api.remove.delete_target("t"))
