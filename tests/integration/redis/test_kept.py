@@ -1,12 +1,15 @@
 """The epoch of what only Redis has: it changes where something was forgotten, and nowhere else."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from plaudit.adapters.redis import RedisKept, Session
+from plaudit.adapters.redis.session import Command
 from tests.engines.redis import Redis
-from tests.support.redis import emptied, open_session
+from tests.support.redis import config, emptied, open_session
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,6 +31,24 @@ async def test_whoever_empties_redis_changes_the_epoch_once_for_all(redis: Redis
     assert after != before
     assert await session.epoch() == plain, "the histories of the masters go on, so they tell nothing of it"
     assert [await other.epoch(), await one.epoch()] == [after, after]
+
+
+async def test_of_two_who_miss_the_same_the_first_puts_it_there(redis: Redis, session: Session) -> None:
+    came, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(Session):
+        async def run(self, commands: Sequence[Command]) -> list[Any]:
+            came.set()
+            await go.wait()
+            return await super().run(commands)
+
+    async with Slow(config(redis)) as slow:
+        emptied(redis)
+        late = asyncio.create_task(RedisKept(slow).epoch())
+        await came.wait()
+        first = await RedisKept(session).epoch()
+        go.set()
+        assert await late == first
 
 
 async def test_one_emptied_master_is_enough(redis: Redis, session: Session) -> None:
