@@ -39,10 +39,8 @@ class IndexReactions:
                 place = t.user, event.target
                 if place not in newest or newest[place].at < t.at:
                     newest[place] = State(t.after, t.at)
-        changes = [
-            Change(user, target, state) for (user, target), state in newest.items() if user not in gone
-        ]
-        if changes:
+        if newest:
+            changes = [Change(*place, state) for place, state in newest.items()]
             await self._states.note(changes, create=False)
         if gone:
             await self._states.forget(gone)
