@@ -69,10 +69,12 @@ async def test_a_target_that_was_registered_again_is_deleted_again_even_if_the_f
 
 
 async def test_the_same_deletion_twice_is_one_job(tmp_path: Path) -> None:
-    async with removing(tmp_path) as (stores, remove, _):
+    clock = ManualClock()
+    async with removing(tmp_path, clock, under_way_s=0.1) as (stores, remove, _):
         await stores.tap("t", *(toggle(f"user{n}") for n in range(20)))
         first, second = await remove.delete_target("t"), await remove.delete_target("t")
         assert first.id == second.id
+        clock.advance(0.1)  # until then the first goes on
         assert await ended(remove, first.id) == "done"
 
 
