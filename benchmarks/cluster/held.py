@@ -15,8 +15,9 @@ import uvloop
 
 import plaudit.bootstrap.cluster as building
 from benchmarks.cluster import mix
-from plaudit.bootstrap import configure_logging, run
+from plaudit.bootstrap import configure_logging
 from plaudit.bootstrap.engines import Engines, engines
+from plaudit.bootstrap.serving import run
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.services import share, turns

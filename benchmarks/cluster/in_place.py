@@ -11,7 +11,8 @@ from collections.abc import Callable
 import uvloop
 
 import plaudit.bootstrap.cluster as building
-from plaudit.bootstrap import configure_logging, run
+from plaudit.bootstrap import configure_logging
+from plaudit.bootstrap.serving import run
 from plaudit.domain.cell import Tap
 from plaudit.domain.errors import OutcomeUnknown, Overloaded
 from plaudit.ports.cells import CellKey

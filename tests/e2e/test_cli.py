@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plaudit import bootstrap
+from plaudit.bootstrap import serving
 from plaudit.cli import cli
 from plaudit.settings import Settings
 from tests.support.server import PLAUDIT, ServerProcess
@@ -95,7 +96,7 @@ def test_a_worker_whose_port_is_taken_names_its_own_setting(monkeypatch: pytest.
     async def work(settings: Settings, _: bootstrap.Role) -> None:
         raise OSError(98, f"{settings.worker_port} is taken")
 
-    monkeypatch.setattr(bootstrap, "work", work)
+    monkeypatch.setattr(serving, "work", work)
     monkeypatch.setattr(bootstrap, "configure_logging", lambda _: None)
     monkeypatch.setenv("PLAUDIT_WORKER_PORT", "9999")
     ended = CliRunner().invoke(cli, ["worker", "repair"])

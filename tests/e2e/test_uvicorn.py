@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from plaudit.bootstrap import embedded
+from plaudit.bootstrap.embedded import embedded
 from plaudit.http.auth import issue
 from plaudit.settings import Settings
 from tests.engines.node import free_ports

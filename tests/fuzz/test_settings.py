@@ -12,7 +12,7 @@ import typer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plaudit.bootstrap import embedded
+from plaudit.bootstrap.embedded import embedded
 from plaudit.cli import Exit, load_settings
 from plaudit.domain.errors import Invalid
 from plaudit.settings import Settings

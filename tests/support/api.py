@@ -11,7 +11,8 @@ from typing import Any
 import apsw
 import httpx
 
-from plaudit.bootstrap import Service, embedded
+from plaudit.bootstrap.embedded import embedded
+from plaudit.bootstrap.front import Service
 from plaudit.http.auth import issue
 from plaudit.http.problems import CODES
 from plaudit.settings import Settings

@@ -11,6 +11,7 @@ NOBODY = 65534
 # Everything is imported first: that user may not be allowed to where Python is.
 _AS_NOBODY = f"""
 import encodings.idna, importlib.readers, os
+import plaudit.bootstrap.notifications, plaudit.bootstrap.serving
 from plaudit import cli
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 cli.main()

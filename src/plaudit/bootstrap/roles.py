@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 from plaudit.domain.errors import Invalid
+from plaudit.settings import Settings
 
 Role = Literal["counters", "index", "notify", "flush", "audit", "repair"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -20,3 +21,9 @@ def drivers() -> Iterator[None]:
             "invalid_setting",
             f"the cluster profile needs its drivers: pip install 'plaudit[cluster]' ({error})",
         ) from error
+
+
+def needs_cluster(settings: Settings, embedded_words: str) -> None:
+    """Raises `Invalid` in the embedded profile, with what it does instead."""
+    if not settings.clustered:
+        raise Invalid("invalid_setting", f"cassandra_hosts is not set: {embedded_words}")

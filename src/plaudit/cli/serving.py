@@ -1,4 +1,4 @@
-"""Commands that serve, work, sign and look."""
+"""Commands that serve, work, sign and look. What only one of them needs, a server above all, is imported there."""
 
 import asyncio
 import time
@@ -14,7 +14,6 @@ from plaudit import bootstrap
 from plaudit.cli.base import Exit, fail, load_settings, say
 from plaudit.doctor import Finding, examine
 from plaudit.domain.errors import Invalid, PlauditError
-from plaudit.http.auth import issue
 from plaudit.settings import Settings
 
 cli = typer.Typer()
@@ -38,8 +37,10 @@ def serve(
     """
     settings = load_settings(host=host, port=port, demo=demo)
     bootstrap.configure_logging(settings)
+    from plaudit.bootstrap.serving import run
+
     try:
-        uvloop.run(bootstrap.run(settings, everything=everything))
+        uvloop.run(run(settings, everything=everything))
     except Invalid as error:
         raise fail(error.message, Exit.USAGE) from error
     except PlauditError as error:
@@ -68,8 +69,10 @@ def worker(
     """
     settings = load_settings()
     bootstrap.configure_logging(settings)
+    from plaudit.bootstrap.serving import work
+
     try:
-        uvloop.run(bootstrap.work(settings, role))
+        uvloop.run(work(settings, role))
     except Invalid as error:
         raise fail(error.message, Exit.USAGE) from error
     except PlauditError as error:
@@ -92,6 +95,8 @@ def token(
 
     For trying things out and for scripts; in production the host app signs its own tokens with the same secret.
     """
+    from plaudit.http.auth import issue
+
     if scope not in {None, "service"}:
         raise fail("--scope: the only scope is 'service'", Exit.USAGE)
     if user is None and scope is None:

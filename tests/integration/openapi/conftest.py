@@ -8,7 +8,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from plaudit import bootstrap
+from plaudit.bootstrap.embedded import embedded
+from plaudit.bootstrap.front import Service
 from plaudit.http.auth import issue
 from plaudit.settings import Settings
 from tests.support.described import Described
@@ -24,13 +25,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[bootstrap.Service]:
-    async with bootstrap.embedded(settings) as service:
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    async with embedded(settings) as service:
         yield service
 
 
 @pytest.fixture
-async def http(service: bootstrap.Service) -> AsyncIterator[httpx.AsyncClient]:
+async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(service.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://plaudit") as client:
         yield client

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from plaudit import bootstrap
+from plaudit.bootstrap.embedded import embedded
+from plaudit.bootstrap.front import Service
 from plaudit.domain.catalogue import Catalogue
 from plaudit.http.examples import CROWD, POST, Story
 from plaudit.http.openapi import document
@@ -260,7 +261,7 @@ async def test_get_answers_head_too(http: httpx.AsyncClient, described: Describe
 async def test_a_limited_user_is_described(settings: Settings, token: Token) -> None:
     chosen = settings.model_copy(update={"rate_limit_per_s": 0.001, "rate_limit_burst": 1})
     async with (
-        bootstrap.embedded(chosen) as service,
+        embedded(chosen) as service,
         httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://plaudit") as http,
     ):
         described = Described((await http.get("/openapi.json")).json())
@@ -271,7 +272,7 @@ async def test_a_limited_user_is_described(settings: Settings, token: Token) -> 
 
 
 async def test_a_stopping_server_is_described(
-    service: bootstrap.Service, http: httpx.AsyncClient, token: Token, described: Described
+    service: Service, http: httpx.AsyncClient, token: Token, described: Described
 ) -> None:
     await service.drain()
     response = await http.post(TAP, json=TOGGLE, headers=token("alice"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from plaudit import bootstrap
+from plaudit.bootstrap.front import Service
 from plaudit.domain import ids
 from plaudit.domain.catalogue import DEFAULT_REACTIONS, Catalogue, Reaction, TargetType
 from plaudit.domain.errors import Invalid
@@ -104,7 +104,7 @@ def test_a_schema_refuses_what_the_catalogue_does_not_know() -> None:
         )
 
 
-async def test_every_route_is_described_and_nothing_else(service: bootstrap.Service) -> None:
+async def test_every_route_is_described_and_nothing_else(service: Service) -> None:
     assert isinstance(service.app, App)
     behind = service.app._rest
     assert isinstance(behind, Starlette)
