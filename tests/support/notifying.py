@@ -84,3 +84,8 @@ def message(
         split={1: len(people)},
         sample=people,
     )
+
+
+async def inbox(stores: Stores, owner: str = OWNER) -> list[Notification]:
+    """Everything this owner was told, the newest first."""
+    return await stores.inbox.page(owner, None, 100)

@@ -9,7 +9,8 @@ from playwright.sync_api import Route
 from tests.support.api import fresh
 from tests.widget.board import Board, Service
 from tests.widget.test_taps import KEPT
-from tests.widget.test_users import HOUR_MS, PUT, configure, live
+from tests.widget.test_users import configure, live
+from tests.widget.test_wishes import HOUR_MS, PUT
 
 pytestmark = pytest.mark.browser
 

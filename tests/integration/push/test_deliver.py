@@ -1,8 +1,6 @@
-"""Pushes from the store to providers: what each reason does, outages, and processes that die on the way."""
+"""Pushes from the store to providers: what each reason does, outages, and receivers that are slow."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,18 +8,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
-from plaudit.adapters.sqlite import Database
-from plaudit.domain.errors import Unavailable
 from plaudit.ports.directory import Profile
-from plaudit.ports.notifications import Address, Channel, Device, DeviceKind, Settled
-from plaudit.ports.push import Push, Sender, Verdict
-from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
+from plaudit.ports.notifications import Address, Device, DeviceKind
+from plaudit.ports.push import Sender
 from tests.support.clock import ManualClock
 from tests.support.delivering import delivering, devices, fcm, reached, registered, settled, told
 from tests.support.notifying import OWNER, message
 from tests.support.provider import Answer, Certificates
 from tests.support.providers import ApnsServer, FcmServer, WebhookReceiver, WebPushServer
-from tests.support.stores import Stores, stores_on
+from tests.support.stores import Stores
 from tests.support.wait import until
 
 KEY = b"k" * 24
@@ -230,206 +225,3 @@ async def test_a_slow_receiver_does_not_hold_up_the_others(
             await stores.inbox.put([message("n")], [Address("n", "webpush", "d1")], clock.now_us())
             # Before the slow one is given up.
             await quick.until(lambda: len(quick.seen) == 1, "the quick one", within_s=WITHIN_S - 0.5)
-
-
-async def test_killed_between_sending_and_settling_a_device_shows_one_entry(
-    tmp_path: Path, clock: ManualClock, certificates: Certificates
-) -> None:
-    server = FcmServer(clock)
-    async with reached(clock, certificates, server) as client, Database(tmp_path / "data") as database:
-        first = stores_on(database, clock)
-        await registered(first, Device(id="f", owner=OWNER, kind="fcm", token="phone"))
-        await told(first, clock, "fcm", 1, ["f"])
-        server.answers = []
-        write = database.write
-
-        async def never(_: object) -> object:
-            await asyncio.sleep(3600)
-            return None
-
-        async with delivering(first, clock, fcm(client, clock, server)):
-            database.write = never  # type: ignore[method-assign, assignment] # the process dies before it settles
-            await server.until(lambda: len(server.seen) == 1, "the first push")
-        database.write = write  # type: ignore[method-assign] # the next process
-        second = stores_on(database, clock)
-        async with delivering(second, clock, fcm(client, clock, server)):
-            await settled(second)
-    assert (server.count("/v1"), list(server.seen)) == (2, ["phone m00000"])
-    assert server.problems == []
-
-
-async def test_a_stop_waits_for_what_is_under_way(stores: Stores, clock: ManualClock) -> None:
-    begun, sent = asyncio.Event(), list[str]()
-
-    class Slow:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            begun.set()
-            await asyncio.sleep(0.1)
-            sent.append(push.id)
-            return Verdict(reason="delivered")
-
-    await told(stores, clock, "webhook", 1)
-    async with delivering(stores, clock, Slow()):
-        await begun.wait()
-    assert sent == ["m00000"]
-    assert await stores.deliveries.waiting() == {"dead": 0}
-
-
-async def test_pushes_go_on_while_others_are_settled(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent, lots, free = list[str](), list[int](), asyncio.Event()
-
-    class Quick:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            sent.append(push.id)
-            return Verdict(reason="delivered")
-
-    settle = stores.deliveries.settle
-
-    async def slowly(results: Sequence[Settled]) -> None:
-        lots.append(len(results))
-        await free.wait()
-        await settle(results)
-
-    monkeypatch.setattr(stores.deliveries, "settle", slowly)
-    await told(stores, clock, "webhook", 12)
-    async with delivering(stores, clock, Quick()):
-        await until(lambda: len(sent) >= 8, "as many more as may land meanwhile")
-        assert len(lots) == 1
-        free.set()
-        await settled(stores)
-    assert sorted(sent) == [f"m{n:05}" for n in range(12)]
-    assert lots[1] >= 4
-
-
-async def test_a_stop_settles_the_rest_where_one_lot_fails(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent, lots, settled_since = list[str](), list[int](), list[int]()
-
-    class Quick:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            sent.append(push.id)
-            return Verdict(reason="delivered")
-
-    settle = stores.deliveries.settle
-    stopping = asyncio.Event()
-
-    async def failing_first(results: Sequence[Settled]) -> None:
-        lots.append(len(results))
-        if len(lots) == 1:
-            await stopping.wait()
-            raise Unavailable("away")
-        await asyncio.sleep(0.05)
-        await settle(results)
-        settled_since.append(len(results))
-
-    monkeypatch.setattr(stores.deliveries, "settle", failing_first)
-    await told(stores, clock, "webhook", 8)
-    async with delivering(stores, clock, Quick()):
-        await until(lambda: len(sent) == 8, "all of them")
-        stopping.set()
-    assert settled_since == [8 - lots[0]]
-
-
-async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualClock) -> None:
-    class Broken:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: object) -> object:
-            raise ZeroDivisionError
-
-    await told(stores, clock, "webhook", 2)
-    async with delivering(stores, clock, Broken()) as metrics:  # type: ignore[arg-type] # it is broken
-        await settled(stores, dead=2)
-    assert metrics.pushes == {"our_fault": 2}
-
-
-async def test_an_error_nobody_foresaw_ends_no_channel(
-    stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Fine:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: object) -> Verdict:
-            return Verdict(reason="delivered")
-
-    monkeypatch.setattr("plaudit.services.deliver.RETRY_S", 0.01)
-    monkeypatch.setattr("plaudit.services.deliver.COUNT_EVERY_S", 0.0)
-    claim, waiting, failures = stores.deliveries.claim, stores.deliveries.waiting, ["claim", "waiting"]
-
-    async def claimed(*what: object) -> object:
-        if "claim" in failures:
-            failures.remove("claim")
-            raise ZeroDivisionError
-        return await claim(*what)  # type: ignore[arg-type] # handed on
-
-    async def counted() -> object:
-        if "waiting" in failures:
-            failures.remove("waiting")
-            raise ZeroDivisionError
-        return await waiting()
-
-    monkeypatch.setattr(stores.deliveries, "claim", claimed)
-    monkeypatch.setattr(stores.deliveries, "waiting", counted)
-    async with delivering(stores, clock, Fine()) as metrics:
-        await until(lambda: not failures, "both errors")
-        await told(stores, clock, "webhook", 2)
-        await until(lambda: metrics.pushes == {"delivered": 2}, "the pushes")
-    ours = [record for record in caplog.records if record.name == "plaudit.deliver"]
-    assert sorted(record.getMessage() for record in ours if record.exc_info) == [
-        "pushes cannot be counted",
-        "pushes over webhook wait and will go on",
-    ]
-
-
-def test_a_breaker_trips_probes_and_recovers() -> None:
-    breaker = Breaker()
-    for _ in range(TRIPS_AT - 1):
-        breaker.unwell(0, None)
-    assert (breaker.tripped, breaker.wait_s(0)) == (False, 0)
-    waits = []
-    for _ in range(8):
-        breaker.unwell(0, None)
-        waits.append(breaker.wait_s(0))
-    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
-    assert breaker.wait_s(31) == 0
-    breaker.well()
-    assert (breaker.tripped, breaker.wait_s(0)) == (False, 0)
-    breaker.unwell(0, 7)
-    assert breaker.wait_s(0) == 7
-
-
-def test_the_policy_has_a_row_for_every_reason() -> None:
-    from typing import get_args
-
-    from plaudit.ports.push import Reason
-
-    assert set(POLICY) == set(get_args(Reason))

@@ -3,10 +3,7 @@
 import pytest
 
 from plaudit.domain.windows import AHEAD, UNSEEN, Pace, close, follow, latest_end, on_time, postpone
-from tests.unit.domain.watching import OWNER, SECOND, Watched
-
-HOUR = 3600
-DAY = 24 * HOUR
+from tests.unit.domain.watching import DAY, HOUR, OWNER, SECOND, Watched
 
 
 def length_s(target: Watched) -> float:

@@ -11,6 +11,8 @@ from tests.support.clock import START_US
 from tests.support.taps import set_to
 
 SECOND = 1_000_000
+HOUR = 3600  # seconds
+DAY = 24 * HOUR
 OWNER = "owner"
 RULES = Rules(Catalogue())
 
@@ -70,3 +72,8 @@ class Watched:
         self.now = until
         self.messages += made
         return made
+
+
+def names(draft: Draft) -> list[str]:
+    """Whom a message names, in their order."""
+    return [user for user, _ in draft.sample]
