@@ -18,7 +18,7 @@ from plaudit.ports.clock import Clock
 
 
 class Answer(NamedTuple):
-    """What a provider says instead of yes. `hang` never says anything."""
+    """What a provider says instead of yes. `hang` says nothing for as long as the server lives."""
 
     status: int
     body: bytes = b""
@@ -73,6 +73,9 @@ class Provider:
         self.problems: list[str] = []
         self.seen: dict[str, str] = {}  # (device) -> what it shows by collapse id
         self.changed = asyncio.Event()
+        self.ending = (
+            asyncio.Event()
+        )  # hypercorn can end no answer that is cancelled: this ends those that hang
         self.connections: set[int] = set()  # the ports they came from
 
     def want(self, true: object, what: str) -> None:
@@ -117,7 +120,7 @@ class Provider:
 
     async def _say(self, send: Any, answer: Answer) -> None:
         if answer.hang:
-            await asyncio.sleep(3600)
+            await self.ending.wait()
         headers = [(name.encode(), value.encode()) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         for _ in range(answer.repeat_body - 1):
@@ -164,11 +167,13 @@ async def served(provider: Provider, certificates: Certificates, port: int = 0) 
     config.errorlog = None
     config.h2_max_concurrent_streams = 1000
     provider.url = f"https://localhost:{bound}"
+    provider.ending.clear()
     stop = asyncio.Event()
     task = asyncio.create_task(hypercorn.asyncio.serve(provider, config, shutdown_trigger=stop.wait))
     try:
         yield
     finally:
+        provider.ending.set()
         stop.set()
         await asyncio.wait({task}, timeout=5)
         task.cancel()

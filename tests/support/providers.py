@@ -7,6 +7,7 @@ import base64
 import hmac
 import re
 import uuid
+from functools import cache
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
@@ -25,6 +26,12 @@ from tests.support.provider import Answer, Asked, Provider
 
 Json = dict[str, Any]
 SECOND = 1_000_000
+
+
+@cache
+def _account_key() -> rsa.RSAPrivateKey:
+    """The key of the service account: one for all servers, as it takes longer to make than most tests."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 class FcmServer(Provider):
@@ -48,7 +55,7 @@ class FcmServer(Provider):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.key = rsa.generate_private_key(65537, 2048)
+        self.key = _account_key()
         self.tokens: dict[str, int] = {}
         self.grants: list[Answer] = []
         self.lasts_s = 3599
