@@ -25,18 +25,30 @@ settings.register_profile("laptop", deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 
-# What needs no engine and hardly a browser. `make test` has two workers: these run in one, and everything else in the
-# other, so that each engine is there once. As much as is done when the other worker comes to its engines.
+# `make test` has two workers: what is here runs in one, in this order, and everything else in the other, so that each
+# engine is there once. First what keeps a processor busy, as much of it as is done when the other worker comes to its
+# engines, which answer too late on a machine that has more to do. Then what mostly waits, and runs beside them.
 BESIDE = (
-    *("tests/benchmarks/", "tests/fuzz/", "tests/meta/", "tests/simulation/", "tests/unit/"),
-    *(f"tests/integration/{part}/" for part in ("client", "http", "openapi", "push", "sqlite")),
-    *(f"tests/e2e/test_{part}.py" for part in ("cli", "moving", "readme", "uvicorn")),
+    *("tests/benchmarks/", "tests/meta/", "tests/unit/", "tests/simulation/", "tests/fuzz/"),
+    *(
+        f"tests/e2e/test_{part}.py"
+        for part in ("cli", "moving", "notifications", "owners", "readme", "snippets")
+    ),
+    "tests/e2e/test_uvicorn.py",
+    *(f"tests/integration/{part}/" for part in ("openapi", "sqlite", "client", "http", "push", "nginx")),
+    *(f"tests/e2e/test_{part}.py" for part in ("bell", "bell_inbox", "demo", "demo_calls")),
 )
 
 
 def part_of(nodeid: str) -> str:
     """Which of two workers a test belongs to."""
     return "beside" if nodeid.startswith(BESIDE) else "engines"
+
+
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    """When a test comes; see `pytest_collection_modifyitems`."""
+    place = (n for n, part in enumerate(BESIDE) if item.nodeid.startswith(part))
+    return _nodes(item), next(place, len(BESIDE))
 
 
 class TwoParts(LoadScopeScheduling):  # type: ignore[misc] # untyped
@@ -55,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoParts:
 ENGINES = {"engines", "cassandra", "cassandra_ring", "kafka", "redis"}
 # Those that take long to start, and who asks for them. They begin so many tests before the first that needs them.
 SLOW = {Cassandra: {"engines", "cassandra", "cassandra_ring"}, Kafka: {"engines", "kafka"}}
-AHEAD = 40
+AHEAD = 50
 
 RUNNING = pytest.StashKey[Engines]()
 BEGIN = pytest.StashKey[list[tuple[type[Cassandra] | type[Kafka], int]]]()
@@ -69,9 +81,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # when others have left out what is not asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests without engines first, so that no idle server takes their time; then those of single nodes; then those of
-    three, so that each kind of engine is started twice at most. Else in the order of their files.
+    three, so that each kind of engine is started twice at most. Else in the order of `BESIDE`, then of their files.
     """
-    items.sort(key=_nodes)
+    items.sort(key=_turn)
     for item in items:
         if part_of(item.nodeid) == "beside" and _nodes(item):
             raise pytest.UsageError(f"{item.nodeid} needs an engine: see BESIDE in tests/conftest.py")
