@@ -30,13 +30,11 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 # engines, which answer too late on a machine that has more to do. Then what mostly waits, and runs beside them.
 BESIDE = (
     *("tests/benchmarks/", "tests/meta/", "tests/unit/", "tests/simulation/", "tests/fuzz/"),
-    *(
-        f"tests/e2e/test_{part}.py"
-        for part in ("cli", "moving", "notifications", "owners", "readme", "snippets")
-    ),
-    "tests/e2e/test_uvicorn.py",
+    *(f"tests/e2e/test_{part}.py" for part in ("cli", "notifications", "readme", "snippets", "uvicorn")),
     *(f"tests/integration/{part}/" for part in ("openapi", "sqlite", "client", "http", "push", "nginx")),
     *(f"tests/e2e/test_{part}.py" for part in ("bell", "bell_inbox", "demo", "demo_calls")),
+    *(f"tests/widget/test_{part}.py" for part in ("dialog", "kept", "live", "page", "picker", "taps")),
+    *(f"tests/widget/test_{part}.py" for part in ("tokens", "users", "wishes")),
 )
 
 
