@@ -1,7 +1,7 @@
 """The faults: what is done to a cluster under load, and what may be expected of it meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -122,6 +122,11 @@ async def _restart(under: Under, *processes: ServerProcess) -> None:
     for process in processes:
         process.kill()
     await under.load.progress(under.timing.taps // 2)
+    await _started(processes)
+
+
+async def _started(processes: Iterable[ServerProcess]) -> None:
+    """All at once."""
     await asyncio.gather(
         *(asyncio.to_thread(process.start, within_s=START_WITHIN_S) for process in processes)
     )
@@ -170,16 +175,14 @@ def distorted(kinds: Sequence[Kind]) -> Around:
     async def around(running: Running, seed: str) -> AsyncIterator[object]:
         workers = running.processes.workers
         replaced = {role: workers.pop(role) for role in ("counters", "index")}
-        for worker in replaced.values():
-            await asyncio.to_thread(worker.stop)
+        await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in replaced.values()))
         try:
             async with consuming(running, seed, kinds) as handlers:
                 yield handlers
                 assert all(one.handled for one in handlers), "nothing was distorted: this proves nothing"
         finally:
             workers |= replaced
-            for worker in replaced.values():
-                await asyncio.to_thread(worker.start, within_s=START_WITHIN_S)
+            await _started(replaced.values())
 
     return around
 
