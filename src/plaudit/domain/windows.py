@@ -58,7 +58,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The counts of one cell when the window opened (None: it had no event since), and now; `seq` is of the last event
-    that was applied."""
+    that was applied. What was nobody's news since then is in both, so the difference has none of it."""
 
     seq: int
     opened: tuple[int, ...] | None
@@ -145,7 +145,6 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
         ),
         reverse=True,
     )
-    told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR}
     split: dict[int, int] = {}
     for _, _, code in live:
         split[code] = split.get(code, 0) + 1
@@ -153,7 +152,8 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
         split = _grown(watch.cells.values(), split)
     total = sum(split.values())
     if not total:
-        return None, msgspec.structs.replace(ended(watch), told=told)
+        return None, ended(watch)
+    told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR}
     for _, user, _ in reversed(live):
         told.pop(user, None)
         told[user] = now // SECOND
@@ -210,7 +210,8 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
         return ended(after)
     opened_at = _by_now(min(news), now)
     level, closes_at = _begun(after, opened_at, now, pace)
-    # By how much the counts grew says nothing now: it has those in it who were told of.
+    # By how much the counts grew has those in it who were told of: it is measured anew, from the next event on.
+    after = ended(after)
     window = Window(opened_at, max(window.closes_at, closes_at), window.minute, window.taps, seen, False)
     return msgspec.structs.replace(after, window=window, level=level)
 
@@ -267,7 +268,9 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
     known = watch.cells.get(event.bucket)
     opened = known.opened if known is not None else None
     if opened is None:
-        opened = apply_to_counts(event.counts, [_undone(transition) for transition in event.transitions])
+        opened = apply_to_counts(event.counts, [_moved(tap, back=True) for tap in event.transitions])
+    if apart := [_moved(tap) for tap in event.transitions if _is_apart(watch, watch.window, tap, owner, now)]:
+        opened = apply_to_counts(opened, apart)
     cells = {**watch.cells, event.bucket: CellCounts(event.seq, opened, event.counts)}
     return Watch(cells, watch.window, watch.level, watch.message_at, watch.told)
 
@@ -358,17 +361,36 @@ def _before(tap: Transition) -> int:
     return 0 if tap.created_at == tap.at else tap.after or 1
 
 
-def _undone(tap: Transition) -> Transition:
+def _moved(tap: Transition, *, back: bool = False) -> Transition:
+    """What it did to the counts, or what undoes that. Of a republished state that is known of a first reaction."""
     before = tap.before if tap.before is not None else _before(tap) and tap.after
-    return Transition(tap.user, tap.after, before, tap.created_at, tap.at)
+    before, after = (tap.after, before) if back else (before, tap.after)
+    return Transition(tap.user, before, after, tap.created_at, tap.at)
+
+
+def _is_apart(watch: Watch, window: Window, tap: Transition, owner: str, now: int) -> bool:
+    """Whether it is nobody's news, however many came. Of users beyond the known ones only a switch is known to be none;
+    of a reaction of this window it moves the split."""
+    if (there := window.seen.get(tap.user)) is not None:
+        return there.before > 0
+    if tap.user == owner or _told(watch, tap.user, now):
+        return True
+    return _before(tap) > 0 and tap.after > 0 and tap.created_at < window.opened_at
 
 
 def _grown(cells: Iterable[CellCounts], known: dict[int, int]) -> dict[int, int]:
-    """The split of more users than are known: what the counts grew by, and never less than the known ones."""
+    """The split of more users than are known: together as many as the counts grew by, where reactions of before were
+    taken back too, and never fewer than the known ones."""
     grown: dict[int, int] = {}
     for cell in cells:
         if cell.opened is not None:
             for code, (now, then) in enumerate(zip_longest(cell.counts, cell.opened, fillvalue=0), 1):
                 grown[code] = grown.get(code, 0) + now - then
-    most = {code: max(known.get(code, 0), grown.get(code, 0)) for code in {*known, *grown}}
-    return {code: count for code, count in sorted(most.items()) if count > 0}
+    split = {code: max(known.get(code, 0), grown.get(code, 0)) for code in sorted({*known, *grown})}
+    unknown = sum(split.values()) - sum(known.values())
+    over = min(unknown, sum(split.values()) - sum(grown.values()))
+    for code, count in split.items():
+        its = count - known.get(code, 0)
+        less = over * its // max(1, unknown)  # in proportion; the last one takes what is left
+        split[code], unknown, over = count - less, unknown - its, over - less
+    return {code: count for code, count in split.items() if count}
