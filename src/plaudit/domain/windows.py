@@ -185,6 +185,19 @@ def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
     return Draft(draft.window, total, split, tuple(sample)) if total else None
 
 
+def without(watch: Watch, users: Iterable[str]) -> Watch:
+    """The watch without these users, who are being erased, or were not told of after all."""
+    gone = {user for user in users if user in watch.told or (watch.window and user in watch.window.seen)}
+    if not gone:
+        return watch
+    told = {user: at for user, at in watch.told.items() if user not in gone}
+    window = watch.window
+    if window is not None:
+        seen = {user: seen for user, seen in window.seen.items() if user not in gone}
+        window = msgspec.structs.replace(window, seen=seen)
+    return msgspec.structs.replace(watch, told=told, window=window)
+
+
 def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
     """The watch without what its owner was told by a message that it does not know of, because the store forgot it,
     whoever made it died, or taps came meanwhile: `told` is the watch as the last message left it. The same object if
@@ -257,7 +270,7 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
     if event.cause == "delete":
         return _anew(watch)
     if event.cause == "erase":
-        watch = _forget(watch, [transition.user for transition in event.transitions])
+        watch = without(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
         watch = _unshared(on_time(watch, now, pace))
         for transition in event.transitions:
@@ -334,19 +347,6 @@ def _anew(watch: Watch) -> Watch:
     if watch.window is None and not (watch.told or watch.message_at):
         return watch
     return Watch(ended(watch).cells)
-
-
-def _forget(watch: Watch, users: Iterable[str]) -> Watch:
-    """Without these users, who are being erased."""
-    gone = {user for user in users if user in watch.told or (watch.window and user in watch.window.seen)}
-    if not gone:
-        return watch
-    told = {user: at for user, at in watch.told.items() if user not in gone}
-    window = watch.window
-    if window is not None:
-        seen = {user: seen for user, seen in window.seen.items() if user not in gone}
-        window = msgspec.structs.replace(window, seen=seen)
-    return msgspec.structs.replace(watch, told=told, window=window)
 
 
 def _told(watch: Watch, user: str, now: int) -> bool:

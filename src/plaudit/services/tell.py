@@ -33,6 +33,7 @@ from plaudit.domain.windows import (
     on_time,
     postpone,
     retold,
+    without,
 )
 from plaudit.ports.batches import Batches, Change, Stored, Told
 from plaudit.ports.clock import Clock
@@ -67,12 +68,15 @@ class Sources(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """A window that has become a message."""
+    """A window that is to become a message, and the watch before and after that."""
 
     target: str
+    stored: Stored
     registration: Registration
     owner: str
     draft: Draft
+    before: Watch
+    after: Watch
 
 
 class Tell:
@@ -167,14 +171,15 @@ class Tell:
             if owner is not None and until_quiet is not None and its.enabled:
                 changes.append(self._change(name, stored, postpone(watch, until_quiet)))
                 continue
-            draft, watch = close(watch, owner or "", now)
-            changes.append(self._change(name, stored, watch))
+            draft, after = close(watch, owner or "", now)
             if draft is None or owner is None or registration is None:
                 self._metrics.notified("nothing")
             elif not its.enabled or name in its.muted:
                 self._metrics.notified("muted")
             else:
-                ready.append(_Ready(name, registration, owner, draft))
+                ready.append(_Ready(name, stored, registration, owner, draft, watch, after))
+                continue
+            changes.append(self._change(name, stored, ended(watch)))
         await self._tell(ready, changes, now, until_s, turn)
 
     async def tidy(self) -> bool:
@@ -189,14 +194,14 @@ class Tell:
     async def _tell(
         self, ready: Sequence[_Ready], changes: list[Change], now: int, until_s: float, turn: "Turn"
     ) -> None:
-        messages = await self._checked(ready, now)
+        messages, after = await self._checked(ready, now)
+        changes += [self._change(its.target, its.stored, after[its.target]) for its in ready]
         addresses = await self._addresses(messages)
         if self._clock.monotonic_s() > until_s:
             raise Unavailable("messages took too long to make; their windows are closed again")
         await self._inbox.put(messages, addresses, now)
         if self._told is not None and messages:
-            after, heard = {change.target: change.watch for change in changes}, {m.target for m in messages}
-            await self._told.remember({name: after[name] for name in heard})
+            await self._told.remember({message.target: after[message.target] for message in messages})
         lost = await self._save(changes, turn)
         self._metrics.notified("told", len(messages))
         if lost:
@@ -241,17 +246,22 @@ class Tell:
                 await turn.over()
         return lost
 
-    async def _checked(self, ready: Sequence[_Ready], now: int) -> list[Notification]:
-        """The messages of these drafts, as the ledger has their samples now."""
-        pairs = [(name, user) for name, _, _, draft in ready for user, _ in draft.sample]
+    async def _checked(
+        self, ready: Sequence[_Ready], now: int
+    ) -> tuple[list[Notification], dict[str, Watch]]:
+        """The messages of these drafts, as the ledger has their samples now, and what is remembered then: of whom no
+        message tells, nothing."""
+        pairs = [(its.target, user) for its in ready for user, _ in its.draft.sample]
         current = await self._reactions.reactions(pairs)
-        messages = []
-        for name, registration, owner, draft in ready:
+        messages, after = list[Notification](), dict[str, Watch]()
+        for name, _, registration, owner, draft, before, told in ready:
             mine = {user: current.get((name, user), 0) for user, _ in draft.sample}
             found = checked(draft, mine)
             if found is None:
                 self._metrics.notified("nothing")
+                after[name] = ended(before)
                 continue
+            after[name] = without(told, [user for user, code in mine.items() if not code])
             messages.append(
                 Notification(
                     id=collapse_id(name, owner, draft.window),
@@ -265,7 +275,7 @@ class Tell:
                     sample=found.sample,
                 )
             )
-        return messages
+        return messages, after
 
     async def _addresses(self, messages: Sequence[Notification]) -> list[Address]:
         """The pushes to be made of these messages."""
