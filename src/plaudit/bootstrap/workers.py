@@ -42,7 +42,8 @@ log = logging.getLogger("plaudit.worker")
 
 # A failover of Redis may forget what it has acknowledged: whoever writes there goes back by so much.
 BEHIND_S = 60.0
-# The notifier goes back over most windows that were open: the first lasts 30 s, the second five minutes.
+# The notifier goes back over the first window and the second. Longer ones need no more: the watch that a failover left
+# is older by moments, and takes in what is read again.
 WINDOW_S = 330.0
 LOOK_FOR_JOBS_EVERY_S = 10.0
 ASK_LAG_EVERY_S = 10.0
