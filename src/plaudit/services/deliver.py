@@ -65,7 +65,12 @@ POLICY: Mapping[Reason, Policy] = {
         "is gone.",
     ),
     "renew": Policy("now", "keep", True, "Our token for the provider has expired; a new one is made."),
-    "slow_down": Policy("again", "keep", False, "Too much, or the provider has trouble: 429 or 5xx."),
+    "slow_down": Policy(
+        "again",
+        "keep",
+        False,
+        "Too much, or the provider has trouble: 429 or 5xx, and any other answer of a webhook's receiver.",
+    ),
     "unreachable": Policy("again", "keep", False, "No connection, or no answer in time."),
     "refused": Policy(
         "dead", "keep", True, "A private address, a redirect, or a receiver that wants no more."

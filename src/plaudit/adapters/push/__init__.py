@@ -1,4 +1,4 @@
-"""Senders: one module for each protocol, on httpx with HTTP/2."""
+"""Senders: one module for each protocol, on pyreqwest with HTTP/2."""
 
 from plaudit.adapters.push.apns import Apns, ApnsAccount
 from plaudit.adapters.push.client import PushClient
