@@ -91,7 +91,12 @@ class FcmServer(Provider):
         # "A duration in seconds with up to nine fractional digits, ending with 's'", at most four weeks.
         ttl = re.fullmatch(r"(\d+)s", message["android"]["ttl"])
         self.want(ttl and int(ttl[1]) <= 2_419_200, "ttl")
+        self.want(message["notification"].keys() == {"title", "body"}, "a notification without title or body")
         tag = message["android"]["notification"]["tag"]
+        web = message["webpush"]
+        ids = {tag, message["apns"]["headers"]["apns-collapse-id"], web["headers"]["Topic"]}
+        self.want(ids == {web["notification"]["tag"]}, f"one message is one entry everywhere: {ids}")
+        self.want(web["headers"]["TTL"].isdigit(), "TTL (RFC 8030, 5.2)")
         self.want(len(message["apns"]["headers"]["apns-collapse-id"].encode()) <= 64, "apns-collapse-id")
         self.want(re.fullmatch(r"[A-Za-z0-9_-]{1,32}", message["webpush"]["headers"]["Topic"]), "Topic")
         self.want(len(asked.body) <= 4096 + 2048, "a payload has at most 4096 bytes")
@@ -165,9 +170,6 @@ class ApnsServer(Provider):
     handling-notification-responses-from-apns, generating-a-remote-notification (the payload)."""
 
     TEAM, KEY, TOPIC = "DEF123GHIJ", "ABC123DEFG", "com.example.app"
-    PUSH_TYPES = frozenset(
-        {"alert", "background", "voip", "complication", "fileprovider", "mdm", "liveactivity"}
-    )
     HEADERS = frozenset(
         {
             *("authorization", "apns-id", "apns-topic", "apns-push-type", "apns-priority", "apns-expiration"),
@@ -199,8 +201,9 @@ class ApnsServer(Provider):
         self.want(headers.keys() <= self.HEADERS, f"headers {headers.keys() - self.HEADERS}")
         self.want(str(uuid.UUID(headers["apns-id"])) == headers["apns-id"], "apns-id is a canonical UUID")
         self.want(headers["apns-topic"] == self.TOPIC, "apns-topic")
-        self.want(headers["apns-push-type"] in self.PUSH_TYPES, "apns-push-type")
-        self.want(headers["apns-priority"] in {"1", "5", "10"}, "apns-priority")
+        # "alert" for what is shown; a background push has priority 5, and 1 never wakes the device.
+        self.want(headers["apns-push-type"] == "alert", "apns-push-type")
+        self.want(headers["apns-priority"] in {"5", "10"}, "apns-priority")
         now_s = self.clock.now_us() // SECOND
         self.want(now_s < int(headers["apns-expiration"]) <= now_s + 30 * 24 * 3600, "apns-expiration")
         self.want(0 < len(headers["apns-collapse-id"].encode()) <= 64, "apns-collapse-id")
@@ -210,6 +213,8 @@ class ApnsServer(Provider):
         self.want(isinstance(alert["title"], str) and isinstance(alert["body"], str), "alert")
         known = {"alert", "badge", "sound", "thread-id", "category", "content-available", "mutable-content"}
         self.want(payload["aps"].keys() <= known, "aps")
+        texts = ("sound", "thread-id", "category")
+        self.want(all(isinstance(payload["aps"].get(name, ""), str) for name in texts), "aps: no text")
         if (refusal := self._token(headers["authorization"])) is not None:
             return refusal
         if (answer := self.scripted()) is not None:
