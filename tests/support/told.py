@@ -155,21 +155,28 @@ async def kill_while_telling(data: Path, kills: int) -> list[str]:
 def repeats(all_: Told) -> Counter[str]:
     """How often each message reached each provider."""
     hooks = Counter(event["data"]["id"] for event in all_.webhook.events)
-    phones: Counter[str] = Counter()
-    for asked in all_.fcm.asked:
-        if asked.path.startswith("/v1"):
-            sent = msgspec.json.decode(asked.body)["message"]
-            phones[f"{sent['token']} {sent['data']['notification_id']}"] += 1
-    return hooks + phones
+    return hooks + Counter(f"{sent['token']} {sent['data']['notification_id']}" for sent in pushed(all_))
+
+
+def pushed(all_: Told) -> list[Any]:
+    """Every message that FCM was given, also the repeated ones."""
+    return [
+        msgspec.json.decode(asked.body)["message"] for asked in all_.fcm.asked if asked.path.startswith("/v1")
+    ]
 
 
 def check(all_: Told, found: dict[str, list[Any]]) -> None:
     """Everybody once in an inbox, one entry for each message on each device, and no provider has a complaint."""
+    entries: dict[str, set[tuple[str, str]]] = {}
+    for sent in pushed(all_):
+        tag = sent["android"]["notification"]["tag"]
+        entries.setdefault(sent["data"]["notification_id"], set()).add((sent["token"], tag))
     for target, messages in found.items():
         named = [person["id"] for message in messages for person in message["sample"]]
         assert len(named) == len(set(named)), f"somebody is told twice on {target}"
         assert set(named) <= all_.reactors[target]
-        assert len({message["id"] for message in messages}) == len(messages)
-    phones = Counter(entry.split(" ")[1] for entry in all_.fcm.seen)
-    assert set(phones.values()) <= {1}
+        phone = f"phone-of-owner{target.removeprefix('post:')}"
+        for message in messages:
+            assert entries.pop(message["id"]) == {(phone, message["id"])}, "one entry on the one phone"
+    assert not entries, "no phone shows what is in no inbox"
     assert all_.webhook.problems == all_.fcm.problems == []

@@ -146,6 +146,37 @@ async def test_a_webhook_names_whom_the_sentence_names_by_id(
     assert server.problems == []
 
 
+@pytest.mark.parametrize(
+    ("locale", "said", "title", "text"),
+    [
+        ("de-AT", "de", "Neue Reaktionen", "Anna hat auf deinen Beitrag „Sunrise“ reagiert"),
+        ("en", "en", "New reactions", "Anna reacted to your post “Sunrise”"),
+        (None, "en", "New reactions", "Anna reacted to your post “Sunrise”"),
+    ],
+)
+async def test_a_push_is_in_the_language_of_the_owner_and_of_nobody_else(
+    stores: Stores,
+    clock: ManualClock,
+    certificates: Certificates,
+    locale: str | None,
+    said: str,
+    title: str,
+    text: str,
+) -> None:
+    await stores.directory.put_profile("ann", Profile(name="Anna", locale="de" if said == "en" else "en"))
+    await stores.directory.put_profile(OWNER, Profile(locale=locale))
+    told = msgspec.structs.replace(message("m", OWNER, 1, ("ann", 2)), title="Sunrise", split={2: 1})
+    await stores.inbox.put([told], [Address("m", "webhook")], clock.now_us())
+    server = WebhookReceiver(clock, KEY)
+    async with (
+        reached(clock, certificates, server) as client,
+        delivering(stores, clock, Webhook(client, clock, server.url, [KEY])),
+    ):
+        await settled(stores)
+    [event] = server.events
+    assert [event["data"][name] for name in ("locale", "title", "text")] == [said, title, text]
+
+
 async def test_retry_after_is_kept(stores: Stores, clock: ManualClock, certificates: Certificates) -> None:
     server = WebhookReceiver(clock, KEY)
     server.answers = [Answer(429, headers=(("retry-after", "90"),))]
