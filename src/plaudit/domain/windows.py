@@ -127,7 +127,8 @@ def follow(watch: Watch, events: Iterable[Committed], owner: str, now: int, pace
     """
     for event in events:
         known = watch.cells.get(event.bucket)
-        if known is None or event.seq > known.seq:
+        # What is republished has the number of the last commit, and users of one before it whose event was lost.
+        if known is None or event.seq > known.seq - (event.cause == "late"):
             watch = _apply(watch, event, owner, now, pace)
     return watch
 

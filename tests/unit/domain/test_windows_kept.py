@@ -190,3 +190,27 @@ def test_the_users_of_a_window_are_copied_once_for_an_event(monkeypatch: pytest.
     assert after.window is not None
     assert len(after.window.seen) == 9
     assert pack(before) == stored, "what was given stays as it is"
+
+
+def test_a_tap_whose_event_was_lost_is_news_when_it_is_republished_after_a_newer_one() -> None:
+    """Kafka was away for a moment: the state that is published again has the number of the last commit."""
+    target = Watched()
+    target.react("ann")
+    before = target.watch
+    target.react("bob")
+    target.watch = before
+    target.react("cid")
+    [lost] = target.events[1].transitions
+    unknown = msgspec.structs.replace(lost, before=None)
+    late = msgspec.structs.replace(target.events[2], cause="late", transitions=(unknown,))
+    target.see([late])
+    seen = target.watch
+    target.see([late, *target.events])
+    assert target.watch.window is not None
+    assert target.watch == msgspec.structs.replace(seen, window=target.watch.window)
+    assert seen.window is not None
+    assert target.watch.window.seen == seen.window.seen, "replayed"
+    [message] = target.wait(30)
+    assert sorted(names(message)) == ["ann", "bob", "cid"]
+    target.see([late])
+    assert target.watch.window is None, "replayed once more"
