@@ -88,8 +88,8 @@ def take_orders() -> None:
         await publish(self, key, event)
         _perhaps_die(stored.pop(key, None), "published", key.target)
 
-    def hot(self: Heat, key: CellKey, users: int, taps: int, waiting: int, rows: int, now_s: float) -> bool:
-        really = committed(self, key, users, taps, waiting, rows, now_s)
+    def hot(self: Heat, key: CellKey, taps: int, full: bool, waiting: int, rows: int, now_s: float) -> bool:
+        really = committed(self, key, taps, full, waiting, rows, now_s)
         return really or _ordered(split_now(key.target))
 
     CassandraCells.propose = proposed  # type: ignore[method-assign] # that is the point

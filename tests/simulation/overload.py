@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Limits
 from plaudit.services.propose import Proposer
+from plaudit.services.split import SplitHot
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
 
@@ -91,12 +92,17 @@ class Overload:
         limits: Limits = LIMITS,
         *,
         steady: bool = False,
+        hot: SplitHot | None = None,
+        users: Callable[[int], str] = "u{}".format,
+        unchanged: float = 0.0,
     ) -> None:
+        """`users`: their ids. This share of the taps removes what was never given."""
         random, clock = Random(seed), Clock()
+        self._users, self._unchanged, self._random = users, unchanged, Random(seed)
         self.cells = HeldCells(random, commit_s, steady)
         near = NearCache(self, Catalogue(), entries=100, public=True)
         proposer = Proposer(self.cells, Known(), clock, Rules(Catalogue()))
-        self.committer = CellCommitter(proposer, near, clock, Metrics(), random, None, limits)
+        self.committer = CellCommitter(proposer, near, clock, Metrics(), random, None, limits, hot=hot)
         self.outcomes: list[Outcome] = []
         self.waiting: list[tuple[float, int]] = []  # how much waited, four times a second
         self._taps = 0
@@ -130,7 +136,8 @@ class Overload:
 
     def _tap(self, target: str) -> asyncio.Task[None] | None:
         self._taps += 1
-        tap = Tap(f"u{self._taps}", Verb.SET, 1, self._taps.to_bytes(8, "big"))
+        reaction = 0 if self._random.random() < self._unchanged else 1
+        tap = Tap(self._users(self._taps), Verb.SET, reaction, self._taps.to_bytes(8, "big"))
         now_s = asyncio.get_running_loop().time()
         cell = self.committer._cells.get(CellKey(target))
         try:

@@ -13,6 +13,7 @@ from plaudit.services.known import Known
 from plaudit.services.near import NearCache
 from plaudit.services.pace import Backoff
 from plaudit.services.propose import Proposer
+from plaudit.services.split import SplitHot
 from plaudit.telemetry import Metrics
 from tests.simulation.loop import run
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
@@ -35,27 +36,32 @@ class Done(NamedTuple):
         return (self.commits + self.refused) / self.taps
 
 
-async def crowd(seed: int) -> Done:
-    """Users who tap on one target all the time, each tap through any process."""
+async def crowd(
+    seed: int, users: int = USERS, astray: float = 1.0, hot: SplitHot | None = None, seconds: float = SECONDS
+) -> Done:
+    """Users who tap on one target all the time: so many of the taps through any process, the others through the first,
+    which has `hot`."""
     random, store, metrics = Random(seed), SimulatedStore(), Metrics()
-    committers = []
+    committers: list[CellCommitter] = []
     for _ in range(PROCESSES):
         clock = ProcessClock(Random(random.random()))
         clock.ahead_us = 0
         cells = SimulatedCells(store, Random(random.random()), Faults(delay_s=STORE_S))
         near = NearCache(NoCounters(), Catalogue(), entries=100, public=True)
         proposer = Proposer(cells, Known(), clock, Rules(Catalogue()))
-        committers.append(CellCommitter(proposer, near, clock, metrics, Random(random.random())))
+        first = None if committers else hot
+        committers.append(CellCommitter(proposer, near, clock, metrics, Random(random.random()), hot=first))
     taps = 0
 
     async def user(name: str) -> None:
         nonlocal taps
-        while asyncio.get_running_loop().time() < SECONDS:
+        while asyncio.get_running_loop().time() < seconds:
             taps += 1
             tap = Tap(name, Verb.SET, 1 + taps % 6, taps.to_bytes(8, "big"))
-            await random.choice(committers).submit("t", tap)
+            strays = astray == 1.0 or random.random() < astray
+            await (random.choice(committers) if strays else committers[0]).submit("t", tap)
 
-    await asyncio.gather(*(user(f"u{n}") for n in range(USERS)))
+    await asyncio.gather(*(user(f"u{n}") for n in range(users)))
     for committer in committers:
         await committer.drain()
     return Done(taps, metrics.commits, metrics.commits_refused)

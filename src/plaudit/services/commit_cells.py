@@ -313,7 +313,7 @@ class CellCommitter:
         if isinstance(result, Settled | Moved):
             answers = result.answers
             pairs = list(zip(batch, answers, strict=False))
-            cell.turns.gave([waiting.tap for waiting in batch], len(answers))
+            full = cell.turns.gave([waiting.tap for waiting in batch], len(answers))
             self._put_back(cell, [w for w, answer in pairs if answer is None] + batch[len(answers) :])
             self._leave(key, cell, pause=failed)  # first the next proposal, then the answers to this one
             if isinstance(result, Settled) and result.wrote:
@@ -321,7 +321,7 @@ class CellCommitter:
                 wrote = result.wrote
                 if self._hot is not None:
                     waiting, rows = len(cell.queue), wrote.header.rows
-                    self._hot.committed(key, len(wrote.changed), len(pairs), waiting, rows)
+                    self._hot.committed(key, len(pairs), full, waiting, rows)
                 if self._wrote is not None:
                     for t in wrote.transitions:
                         self._wrote(t.user, key.target, t.after, t.at)

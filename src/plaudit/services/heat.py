@@ -3,9 +3,13 @@
 A cell is to be split where
 
 - it has more rows than a cell should have, or
-- its commits have been full and its queue has grown for a while, or
-- of its proposals that were made from what this process believed too many are refused, because others commit there too,
-  though it gets many taps.
+- its queue has stood for a while: its commits are full, and what waits after each is more than the next one takes, or
+- too many of its proposals are refused, because others commit there too, though it gets many taps.
+
+A queue that shrinks is a burst that will be over; one that only ceases to grow is not, because taps are refused where
+they would wait too long. A single commit that is not full tells nothing, and neither does whether a proposal that was
+refused had been made from a belief or from a read: who has lost reads the next time, and loses again
+(docs/decisions/0060-what-is-too-hot.md).
 
 Pure but for what it remembers; bounded. Times are monotonic seconds.
 """
@@ -15,17 +19,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from plaudit.domain.cell import MAX_USERS_PER_COMMIT
 from plaudit.ports.cells import CellKey
 
 CELLS = 10_000
+SHRUNK = 0.75  # of what it was: the queue is getting shorter, and does not only go up and down
 
 
 class Bounds(NamedTuple):
-    """When it is too much. `refused` is a share of proposals, `taps_per_s` of one process."""
+    """When it is too much. `refused` is a share of proposals, `taps_per_s` and `splits_per_minute` of one process."""
 
     rows: int = 100_000
-    full_for_s: float = 2.0
+    queue_for_s: float = 2.0
     refused: float = 0.2
     taps_per_s: float = 200.0
     refused_for_s: float = 5.0
@@ -33,10 +37,12 @@ class Bounds(NamedTuple):
 
 
 class _Heat(msgspec.Struct):
-    """Of one cell: since when its commits are full and how much waited then; and a window of its proposals."""
+    """Of one cell: since when its queue stands, how long it was since and when its last commit was; and a window of
+    its proposals."""
 
-    full_since_s: float | None = None
-    waited: int = 0
+    stands_since_s: float | None = None
+    longest: int = 0
+    last_s: float = 0.0
     began_s: float = 0.0
     taps: int = 0
     proposals: int = 0
@@ -52,22 +58,22 @@ class Heat:
         self._split_s: deque[float] = deque()
 
     def refused(self, key: CellKey, now_s: float) -> bool:
-        """A proposal was made from what was believed, and somebody else was first."""
+        """A proposal was made, and somebody else was first."""
         heat = self._of(key, now_s)
         heat.proposals += 1
         heat.refused += 1
         return self._contended(heat, now_s) and self._may(key, now_s)
 
-    def committed(self, key: CellKey, users: int, taps: int, waiting: int, rows: int, now_s: float) -> bool:
-        """A commit of so many users, after which so many taps wait for the next and the cell has so many rows."""
+    def committed(self, key: CellKey, taps: int, full: bool, waiting: int, rows: int, now_s: float) -> bool:
+        """A commit of so many taps, after which so many wait for the next and the cell has so many rows.
+
+        `full`: it took as many users, or as much of what they weigh, as a commit may.
+        """
         heat = self._of(key, now_s)
         heat.proposals += 1
         heat.taps += taps
-        if users < MAX_USERS_PER_COMMIT or waiting < MAX_USERS_PER_COMMIT:
-            heat.full_since_s = None
-        elif heat.full_since_s is None:
-            heat.full_since_s, heat.waited = now_s, waiting
-        hot = rows > self._bounds.rows or self._contended(heat, now_s) or self._full(heat, waiting, now_s)
+        stands = self._stands(heat, taps, full, waiting, now_s)
+        hot = rows > self._bounds.rows or self._contended(heat, now_s) or stands
         return hot and self._may(key, now_s)
 
     def forget(self, key: CellKey) -> None:
@@ -86,9 +92,17 @@ class Heat:
             heat.began_s, heat.taps, heat.proposals, heat.refused = now_s, 0, 0, 0
         return heat
 
-    def _full(self, heat: _Heat, waiting: int, now_s: float) -> bool:
-        since_s = heat.full_since_s
-        return since_s is not None and now_s - since_s >= self._bounds.full_for_s and waiting >= heat.waited
+    def _stands(self, heat: _Heat, taps: int, full: bool, waiting: int, now_s: float) -> bool:
+        """Whether the queue has stood for long enough. A pause between commits is none of it."""
+        paused = now_s - heat.last_s > self._bounds.queue_for_s
+        heat.last_s = now_s
+        if waiting < taps or paused or waiting < heat.longest * SHRUNK:
+            heat.stands_since_s, heat.longest = None, 0
+        if full and heat.stands_since_s is None and waiting >= taps:
+            heat.stands_since_s = now_s
+        heat.longest = max(heat.longest, waiting)
+        since_s = heat.stands_since_s
+        return full and since_s is not None and now_s - since_s >= self._bounds.queue_for_s
 
     def _contended(self, heat: _Heat, now_s: float) -> bool:
         passed_s = now_s - heat.began_s

@@ -119,9 +119,9 @@ class SplitHot:
         if not key.bucket and self._heat.refused(key, self._now_s()):
             self._begin(key.target)
 
-    def committed(self, key: CellKey, users: int, taps: int, waiting: int, rows: int) -> None:
-        """A commit of so many users and taps; so many more wait for the next, and the cell has so many rows."""
-        if not key.bucket and self._heat.committed(key, users, taps, waiting, rows, self._now_s()):
+    def committed(self, key: CellKey, taps: int, full: bool, waiting: int, rows: int) -> None:
+        """A commit of so many taps, `full` or not; so many more wait for the next, and the cell has so many rows."""
+        if not key.bucket and self._heat.committed(key, taps, full, waiting, rows, self._now_s()):
             self._begin(key.target)
 
     def _begin(self, target: str) -> None:

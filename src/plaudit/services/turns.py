@@ -48,12 +48,16 @@ class Turns:
         if not stored and self._took_s:
             self._took_s.pop()
 
-    def gave(self, taps: Collection[Tap], stored: int) -> None:
-        """So many of these were stored by the last turn; where more could have been, the next may take more."""
+    def gave(self, taps: Collection[Tap], stored: int) -> bool:
+        """So many of these were stored by the last turn; whether more could not have been.
+
+        If they could, the next may take more.
+        """
         full = stored < len(taps) or (
             stored >= MAX_USERS_PER_COMMIT and len({tap.user for tap in taps}) >= MAX_USERS_PER_COMMIT
         )
         self._share = max(1, stored) if full else MAX_USERS_PER_COMMIT
+        return full
 
     def wait_s(self, ahead: int, now_s: float) -> float:
         """How long until the turn of a tap with so many in front of it in the queue."""

@@ -9,52 +9,81 @@ KEY = CellKey("t")
 FULL = 128
 
 
-def commit(heat: Heat, now_s: float, *, users: int = FULL, waiting: int = FULL, rows: int = 1) -> bool:
-    """One commit of as many taps as users."""
-    return heat.committed(KEY, users, users, waiting, rows, now_s)
+def commit(
+    heat: Heat, now_s: float, *, taps: int = FULL, full: bool = True, waiting: int = FULL, rows: int = 1
+) -> bool:
+    """One commit, full as a rule, after which as many wait."""
+    return heat.committed(KEY, taps, full, waiting, rows, now_s)
 
 
 def test_a_cell_of_very_many_rows_is_split_at_once() -> None:
     heat = Heat()
-    assert not commit(heat, 0, users=1, waiting=0, rows=100_000)
-    assert commit(heat, 0, users=1, waiting=0, rows=100_001)
+    assert not commit(heat, 0, taps=1, full=False, waiting=0, rows=100_000)
+    assert commit(heat, 0, taps=1, full=False, waiting=0, rows=100_001)
 
 
-def test_full_commits_and_a_growing_queue_for_two_seconds_are_too_much() -> None:
+@pytest.mark.parametrize("taps", [FULL, 64, 4 * FULL])
+def test_a_queue_that_stands_for_two_seconds_is_too_much(taps: int) -> None:
+    """However many taps a commit takes: fewer where they weigh much, more where users tap more than once."""
     heat = Heat()
-    assert [commit(heat, n / 10, waiting=200 + n) for n in range(20)] == [False] * 20
-    assert commit(heat, 2.0, waiting=220)
+    assert [commit(heat, n / 10, taps=taps, waiting=taps + n % 5) for n in range(20)] == [False] * 20
+    assert commit(heat, 2.0, taps=taps, waiting=taps)
 
 
-@pytest.mark.parametrize(("users", "waiting"), [(127, 500), (FULL, 127)])
-def test_one_commit_that_is_not_full_and_the_two_seconds_begin_anew(users: int, waiting: int) -> None:
+def test_what_one_commit_takes_is_no_queue() -> None:
     heat = Heat()
     for now_s in (0.0, 1.0):
         commit(heat, now_s, waiting=200)
-    commit(heat, 1.5, users=users, waiting=waiting)
+    commit(heat, 1.5, waiting=FULL - 1)
     assert not commit(heat, 2.0, waiting=200)
     assert not commit(heat, 3.9, waiting=200)
     assert commit(heat, 4.0, waiting=200)
 
 
+def test_commits_that_are_not_full_change_nothing_while_the_queue_stands() -> None:
+    heat = Heat()
+    for n in range(20):
+        assert not commit(heat, n / 10, full=n % 3 != 1, waiting=200)
+    assert not commit(heat, 2.0, taps=100, full=False, waiting=200)
+    assert commit(heat, 2.1, waiting=200)
+
+
+def test_a_few_who_tap_all_the_time_are_no_crowd() -> None:
+    """So many taps of a user ride in one commit, and the others wait."""
+    heat = Heat()
+    assert not any(commit(heat, n / 10, taps=8, full=False, waiting=500) for n in range(100))
+    assert not commit(heat, 10, waiting=500), "nor are they the beginning of one"
+
+
 def test_a_queue_that_shrinks_is_not_too_much() -> None:
     heat = Heat()
-    assert not any(commit(heat, n / 10, waiting=400 - n) for n in range(100))
+    for n in range(11):
+        commit(heat, n / 10, waiting=200 + 40 * n)
+    assert not any(commit(heat, 1.1 + n / 10, waiting=600 - 30 * n) for n in range(17))
+
+
+def test_a_pause_is_not_a_queue_that_stands() -> None:
+    """Nothing was committed for long, and then everybody comes back."""
+    heat = Heat()
+    commit(heat, 0, waiting=200)
+    assert not commit(heat, 60, waiting=200)
+    assert not commit(heat, 61.9, waiting=200)
+    assert commit(heat, 62.0, waiting=200)
 
 
 def test_refusals_are_too_much_where_there_are_many_taps_and_for_some_time() -> None:
     heat = Heat()
     for n in range(50):
         assert not heat.refused(KEY, n / 10)
-        assert not commit(heat, n / 10, users=100)
+        assert not commit(heat, n / 10, taps=100, waiting=0)
     assert heat.refused(KEY, 5.0)
 
 
-@pytest.mark.parametrize(("users", "refused_each"), [(10, 1), (100, 8)])
-def test_few_taps_or_few_refusals_are_not_too_much(users: int, refused_each: int) -> None:
+@pytest.mark.parametrize(("taps", "refused_each"), [(10, 1), (100, 8)])
+def test_few_taps_or_few_refusals_are_not_too_much(taps: int, refused_each: int) -> None:
     heat = Heat()
     for n in range(1, 200):
-        assert not commit(heat, n / 10, users=users)
+        assert not commit(heat, n / 10, taps=taps, waiting=0)
         if n % refused_each == 0:
             assert not heat.refused(KEY, n / 10)
 

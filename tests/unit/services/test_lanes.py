@@ -16,9 +16,10 @@ from plaudit.domain.lanes import close, first, lane_of
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.journal import Entry
 from plaudit.services.alter import Alter, Altered, Decide, Look
+from plaudit.services.heat import Bounds, Heat
 from plaudit.services.lanes import SplitCells, Views, version
 from plaudit.services.publish import Publish
-from plaudit.services.split import Split
+from plaudit.services.split import Split, SplitHot
 from tests.simulation import loop
 from tests.simulation.journal import SimulatedJournal, SimulatedJournals
 from tests.simulation.log import Away, SimulatedLog
@@ -74,6 +75,19 @@ async def test_taps_go_on_in_lanes_and_answers_show_the_whole_target() -> None:
     root = bench.cells.store.states(KEY)
     assert root[-1].header.counts == (20,), "sealed"
     assert set(root[-1].rows) == set(users[:20])
+
+
+async def test_a_target_that_gets_too_big_is_split_by_itself_once() -> None:
+    bench = Bench()
+    split = splitter(bench)
+    bench.committer._hot = SplitHot(split, Heat(Bounds(rows=20)), bench.clock, bench.metrics)
+    shown = [(await bench.tap("a", f"u{n}")).shown.target.header for n in range(200)]
+    await bench.committer.drain()
+    await split.drain()
+    assert shown[-1] is not None
+    assert (shown[-1].lanes, shown[-1].rows) == (4, 200)
+    assert bench.metrics.splits == 1, "and its lanes stay as they are, however big they get"
+    assert await totals(bench) == {1: 200}
 
 
 async def test_every_answer_has_its_own_tap_in_it_whatever_others_commit() -> None:
