@@ -20,20 +20,13 @@ from pydantic_settings import (
 from plaudit.adapters.secret import MIN_SECRET_CHARACTERS, kept_secret
 from plaudit.domain.catalogue import DEFAULT_REACTIONS, DEFAULT_TYPES, Catalogue, Reaction, TargetType
 from plaudit.environment import PREFIX, Environment, names
+from plaudit.whole import whole_engines, whole_senders
 
 T = TypeVar("T")
-_TOGETHER = (
-    ("webhook_url", "webhook_secrets"),
-    ("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
-    ("vapid_key", "vapid_subject"),
-)
-_ENGINES = {"cassandra": "cassandra_hosts", "kafka": "kafka_brokers", "redis": "redis_nodes"}
-_ADDRESS = re.compile(r"\S+:\d{1,5}\Z")
 # As browsers send it (RFC 6454 section 6): lower case, no path, no port that goes without saying.
 _ORIGIN = re.compile(
     r"\*|null|file://|(?!https://.*:443\Z)(?!http://.*:80\Z)[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]-]+"
 )
-_URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*[^\s?#/])?\Z")
 
 
 class Settings(BaseSettings):
@@ -196,6 +189,30 @@ class Settings(BaseSettings):
     split: Literal["off", "auto"] = Field(
         "off", description="`auto` splits targets too big or too hot for one cell over `lanes`. Cluster."
     )
+    split_rows: int = Field(
+        100_000, ge=1, description="For `split = auto`: a target with more rows than this is too big."
+    )
+    split_queue_s: float = Field(
+        2.0,
+        gt=0,
+        le=60,
+        description="For `split = auto`: a target is too hot if its commits in one process are full and leave more "
+        "behind than the next one takes, for this long.",
+    )
+    split_refused_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="For `split = auto`: a target is too hot if more than this share of the proposals of one process "
+        "is refused, because others commit it as well.",
+    )
+    split_refused_taps_per_s: float = Field(
+        200.0, ge=0, description="The same only if the process stores more taps on it than this."
+    )
+    split_refused_s: float = Field(5.0, gt=0, le=60, description="The same only if it is so for this long.")
+    splits_per_minute: int = Field(
+        6, ge=1, description="For `split = auto`: so many targets at most are split by one process."
+    )
     lanes: int = Field(64, ge=2, le=1024, description="Over how many lanes a target is split, for ever.")
     cassandra_hosts: list[str] = Field(
         [],
@@ -303,53 +320,17 @@ class Settings(BaseSettings):
                 )
         if not all(1 <= seconds <= 86_400 for seconds in self.notification_windows_s):
             raise ValueError("notification_windows_s: a window has 1 to 86400 seconds")
-        self._whole_senders()
+        whole_senders(self)
         self.catalogue()
         self._whole_cluster()
         return self
 
     def _whole_cluster(self) -> None:
-        """Half a configuration is a mistake, and guessing the other half is a worse one."""
-        for engine in _ENGINES:
-            for name, other in (("username", "password"), ("tls_cert", "tls_key")):
-                self._pair(f"{engine}_{name}", f"{engine}_{other}")
-            if _has(self, f"{engine}_tls_cert") and not _has(self, f"{engine}_tls_ca"):
-                raise ValueError(f"{engine}_tls_ca: needed with {engine}_tls_cert")
-            if not _has(self, _ENGINES[engine]):
-                for name in sorted(self.model_fields_set - {_ENGINES[engine]}):
-                    if name.startswith(f"{engine}_"):
-                        raise ValueError(f"{_ENGINES[engine]}: needed with {name}")
-        there = [name for name in _ENGINES.values() if _has(self, name)]
-        for name in _ENGINES.values():
-            if there and name not in there:
-                raise ValueError(f"{name}: needed with {there[0]}, or none of them for the embedded profile")
+        there = whole_engines(self)
         if self.split == "auto" and not there:
             raise ValueError("cassandra_hosts: needed with split; in the embedded profile nothing is split")
         if there and self.jwks is not None and self.cursor_secret is None:
             raise ValueError("cursor_secret: needed with jwks in the cluster, the same for all processes")
-        for name in ("kafka_brokers", "redis_nodes"):
-            for address in getattr(self, name):
-                if not _ADDRESS.match(address):
-                    raise ValueError(f"{name}: {address!r} is not host:port")
-
-    def _pair(self, a: str, b: str) -> None:
-        """Raise `ValueError` where one is set without the other. A password may do without a name in Redis."""
-        if _has(self, a) and not _has(self, b):
-            raise ValueError(f"{b}: needed with {a}")
-        if _has(self, b) and not _has(self, a) and b != "redis_password":
-            raise ValueError(f"{a}: needed with {b}")
-
-    def _whole_senders(self) -> None:
-        """Raise `ValueError` for half of a sender."""
-        for needed in _TOGETHER:
-            there = [name for name in needed if getattr(self, name)]
-            if there and (missing := [name for name in needed if name not in there]):
-                raise ValueError(f"{', '.join(missing)}: missing beside {', '.join(there)}")
-        for name in ("webhook_url", "fcm_url", "apns_url", "apns_sandbox_url"):
-            if (url := getattr(self, name)) is not None and not _URL.match(url):
-                raise ValueError(f"{name}: is http(s)://… without a slash or query at its end")
-        if self.vapid_subject is not None and not self.vapid_subject.startswith(("mailto:", "https:")):
-            raise ValueError("vapid_subject: is a mailto: or https: address (RFC 8292)")
 
     @property
     def clustered(self) -> bool:
@@ -390,7 +371,3 @@ def _entries(name: str, entries: list[dict[str, Any]], kind: type[T]) -> list[T]
         return msgspec.convert(entries, list[kind])  # type: ignore[valid-type] # a type is a value here
     except msgspec.ValidationError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _has(settings: Settings, name: str) -> bool:
-    return bool(getattr(settings, name, None))

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import cassandra_config, kafka_config, redis_config
+from plaudit.bootstrap.splitting import split_hot
+from plaudit.services.heat import Bounds
 from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
 
 KAFKA = {"kafka_brokers": ["10.0.0.1:9092"]}
 REDIS = {"redis_nodes": ["10.0.0.1:6379"]}
@@ -59,3 +63,24 @@ def test_each_driver_is_given_what_is_set_for_it(tmp_path: Path) -> None:
     settings = Settings(**HOSTS, kafka_group_protocol="consumer", redis_tls_ca=str(authority))  # type: ignore[arg-type] # pydantic checks them
     assert kafka_config(settings).group_protocol == "consumer"
     assert (redis_config(settings).tls_ca, cassandra_config(settings).tls_ca) == ("PEM", None)
+
+
+def bounds(**given: object) -> Bounds | None:
+    """When a target would be split by itself."""
+    settings = Settings(**HOSTS, **given)  # type: ignore[arg-type] # pydantic checks them
+    hot = split_hot(settings, None, SystemClock(), Metrics())  # type: ignore[arg-type] # nothing is split here
+    return hot._heat._bounds if hot else None
+
+
+def test_when_a_target_is_split_by_itself_is_a_setting_each() -> None:
+    assert bounds() is None
+    assert bounds(split="auto") == Bounds()
+    given = {
+        "split_rows": 1,
+        "split_queue_s": 2.5,
+        "split_refused_share": 0.3,
+        "split_refused_taps_per_s": 4,
+        "split_refused_s": 5.5,
+        "splits_per_minute": 7,
+    }
+    assert bounds(split="auto", **given) == Bounds(1, 2.5, 0.3, 4, 5.5, 7)

@@ -18,7 +18,7 @@ from plaudit.bootstrap.moving_cluster import make_intake
 from plaudit.bootstrap.notifications import make_wording
 from plaudit.bootstrap.removing import removing
 from plaudit.bootstrap.roles import Role
-from plaudit.bootstrap.splitting import splitting
+from plaudit.bootstrap.splitting import split_hot, splitting
 from plaudit.bootstrap.workers import Working, recover, working
 from plaudit.domain.cell import Rules
 from plaudit.domain.errors import Invalid
@@ -27,7 +27,6 @@ from plaudit.ports.clock import Clock
 from plaudit.services.aging import AgingNearCache
 from plaudit.services.clock_guard import ClockGuard
 from plaudit.services.commit_cells import CellCommitter
-from plaudit.services.heat import Heat
 from plaudit.services.known import Known
 from plaudit.services.own_state import Own
 from plaudit.services.pace import Limits
@@ -35,7 +34,6 @@ from plaudit.services.propose import Proposer
 from plaudit.services.refill import Refill
 from plaudit.services.reread import Reread
 from plaudit.services.root_users import RootUsers
-from plaudit.services.split import SplitHot
 from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
@@ -128,7 +126,7 @@ async def _api(
             deadline_s=settings.tap_deadline_s,
         )
         split = await enter(splitting(settings, held, clock, journal))
-        hot = SplitHot(split, Heat(), clock, metrics) if settings.split == "auto" else None
+        hot = split_hot(settings, split, clock, metrics)
         committer = CellCommitter(
             proposer, near, clock, metrics, chance, held.publish, limits, wrote=own.wrote, hot=hot
         )

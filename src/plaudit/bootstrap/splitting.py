@@ -11,8 +11,10 @@ from plaudit.domain import ids
 from plaudit.ports.clock import Clock
 from plaudit.ports.journal import Journal
 from plaudit.services.alter import Alter
-from plaudit.services.split import Split
+from plaudit.services.heat import Bounds, Heat
+from plaudit.services.split import Split, SplitHot
 from plaudit.settings import Settings
+from plaudit.telemetry import Metrics
 
 
 @asynccontextmanager
@@ -27,6 +29,21 @@ async def splitting(
     finally:
         await split.drain()
         await alter.drain()
+
+
+def split_hot(settings: Settings, split: Split, clock: Clock, metrics: Metrics) -> SplitHot | None:
+    """Splits targets by itself, if that is set."""
+    if settings.split != "auto":
+        return None
+    bounds = Bounds(
+        rows=settings.split_rows,
+        queue_for_s=settings.split_queue_s,
+        refused=settings.split_refused_share,
+        taps_per_s=settings.split_refused_taps_per_s,
+        refused_for_s=settings.split_refused_s,
+        splits_per_minute=settings.splits_per_minute,
+    )
+    return SplitHot(split, Heat(bounds), clock, metrics)
 
 
 async def split_target(settings: Settings, target: str) -> int:
