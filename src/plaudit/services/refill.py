@@ -1,7 +1,8 @@
 """Refill: totals from where they are kept near the readers, and from the ledger what is not there.
 
-A read has at most two stages, the totals and then the ledger, whatever the number of targets. What came from the ledger
-is kept for the next reader, after the answer; until it is, whoever reads the same gets it from here. While the totals
+A read has at most two stages, the totals and then the ledger, whatever the number of targets, and a third for the lanes
+of split ones, one read for each. What came from the ledger is kept for the next reader, after the answer; until it is,
+whoever reads the same gets it from here. While the totals
 are away, or too slow, everything is read from the ledger and `degraded` says so; after a few failures in a row they are
 only probed (`services/probed.py`). The ledger is behind a gate: one read of a target at a time, a few reads at once,
 and beyond a bound `Overloaded`.
