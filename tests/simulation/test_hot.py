@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.ledger import Target
 from plaudit.services.heat import Bounds, Heat
 from plaudit.services.split import SplitHot
@@ -91,6 +92,21 @@ def test_a_crowd_that_comes_at_once_and_goes_is_not_too_hot(commit_s: float) -> 
     """For a second everybody taps; then it is as before, and the queue takes a second or two to be gone."""
     waves = [(1.0, from_s, from_s + 1.0) for from_s in (3.0, 9.0)]
     assert not Case(commit_s).found_hot((0.5, 0, 13), *waves)
+
+
+@pytest.mark.parametrize("pause_s", [1.0, 5.0])
+def test_what_gathers_while_the_store_pauses_is_not_too_hot(pause_s: float) -> None:
+    noted = Noted()
+    overload = Overload(1, {"t": 0.05}, hot=noted.hot)
+    commit_s, held = overload.cells._commit_s, overload.cells.propose
+
+    async def pauses(key: CellKey, proposal: Proposal) -> bool:
+        commit_s["t"] = pause_s if len(overload.cells.began_s.get("t", ())) == 50 else 0.05
+        return await held(key, proposal)
+
+    overload.cells.propose = pauses  # type: ignore[method-assign] # for this test alone
+    play(overload, Stream(["t"], 0.8 * 128 / 0.05, 0, 8 + pause_s))
+    assert not noted.at_s
 
 
 def test_processes_that_are_in_each_others_way_find_it_too() -> None:
