@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from zlib import crc32
 
 import msgspec
 
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.domain.events import Committed, decode
 from plaudit.ports.cells import CellKey
-from plaudit.ports.events import SHARDS, Debt
+from plaudit.ports.events import OWED_AT_ONCE, SHARDS, Debt
 from tests.simulation.history import Seen
 from tests.simulation.store import SimulatedStore
+
+MOST_BYTES = 1_000_000
 
 
 class Away(msgspec.Struct):
@@ -33,6 +36,8 @@ class SimulatedLog:
 
     async def publish(self, key: CellKey, event: bytes) -> None:
         await self._way()
+        if len(event) > MOST_BYTES:
+            raise Unavailable("too big")
         if self._random.random() < self.away.log:
             match self._random.randrange(4):
                 case 0:
@@ -51,12 +56,13 @@ class SimulatedLog:
         fails = self._random.random() < self.away.debts
         if not fails or self._random.random() < 0.5:
             self._places += 1
-            self.debts[self._places] = Debt(key, users, (0, self._places % SHARDS, self._places))
+            shard = crc32(key.target.encode()) % SHARDS
+            self.debts[self._places] = Debt(key, users, (0, shard, self._places))
         if fails:
             raise OutcomeUnknown("simulated")
 
     async def owed(self, shard: int) -> list[Debt]:
-        return [debt for debt in self.debts.values() if debt.place[1] == shard]
+        return [debt for debt in self.debts.values() if debt.place[1] == shard][:OWED_AT_ONCE]
 
     async def settle(self, debt: Debt) -> None:
         self.debts = {place: each for place, each in self.debts.items() if each.place != debt.place}

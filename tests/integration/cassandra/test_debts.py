@@ -26,23 +26,6 @@ async def all_of(debts: CassandraDebts) -> list[Debt]:
     return [debt for shard in range(SHARDS) for debt in await debts.owed(shard)]
 
 
-async def test_a_debt_is_found_by_another_process_and_forgotten_once_paid(session: Session) -> None:
-    clock = ManualClock()
-    keys = [CellKey(fresh_target(), n % 3) for n in range(20)]
-    async with CassandraDebts(session, clock) as one, CassandraDebts(session, clock) as other:
-        for key in keys:
-            await one.owe(key, ["ann", "bob"])
-            await one.owe(key, [])
-        found = await all_of(other)
-        assert sorted((d.key, d.users) for d in found) == sorted(
-            [(key, ("ann", "bob")) for key in keys] + [(key, ()) for key in keys]
-        )
-        for debt in found[:15]:
-            await other.settle(debt)
-            await other.settle(debt)
-        assert await all_of(one) == found[15:]
-
-
 async def test_a_debt_of_long_ago_is_still_found_and_an_empty_slice_is_closed(session: Session) -> None:
     clock, key = ManualClock(), CellKey(fresh_target())
     async with CassandraDebts(session, clock) as debts:

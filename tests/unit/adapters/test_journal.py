@@ -34,19 +34,6 @@ async def entries(data: Path) -> list[Entry]:
     return found
 
 
-async def test_what_was_begun_and_not_ended_is_left_behind(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path).__enter__()
-    first = journal.begin(A, 3, ["ann", "bob"])
-    journal.begin(B, 0, [])
-    assert await entries(tmp_path) == [], "its process lives"
-    journal.end(first)
-    journal.end(first)
-    journal.begin(A, 4, {"ann": 1})
-    assert journal.open == 2
-    killed(journal)
-    assert await entries(tmp_path) == [Entry(B, 0, ()), Entry(A, 4, ("ann",))]
-
-
 def test_the_lines_are_these_for_ever(tmp_path: Path) -> None:
     with FileJournal(tmp_path) as journal:
         journal.end(journal.begin(B, 9, ["ann", "b/b"]))
