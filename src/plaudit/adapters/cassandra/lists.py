@@ -18,7 +18,7 @@ from plaudit.ports.own import NOTHING, State
 HEADERS_AT_ONCE = (
     32  # apart from the rest: thousands of them, after Redis was emptied, must not keep pages waiting
 )
-TENS_AT_ONCE = 8  # of headers
+TENS_AT_ONCE = 10  # of headers: a feed of a hundred targets waits once
 USERS_OF_TEN = 20  # what is asked of ten targets together is asked of each for the users of all
 NEWEST = (2**63 - 1, "")
 
