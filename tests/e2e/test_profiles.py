@@ -20,7 +20,8 @@ from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.timeout(300)
 
-CONVERGE_WITHIN_S = 20.0
+CONVERGE_WITHIN_S = 5.0  # after the question was asked for the first time
+DONE_WITHIN_S = 20.0  # what runs in the background of the embedded profile, before anything is compared
 POLL_S = 0.1
 OWN_OF_EACH = {
     "reacted_at", "created_at", "finished_at", "at", "updated_at", "job_id", "next_cursor", "id", "registered_at",
@@ -193,7 +194,7 @@ def test_both_profiles_tell_the_same_story(
 
 def settled(ask: Callable[[Call], tuple[int, Any]], call: Call) -> tuple[int, Any]:
     """The embedded profile's answer, once what runs in the background there is done."""
-    deadline = time.monotonic() + CONVERGE_WITHIN_S
+    deadline = time.monotonic() + DONE_WITHIN_S
     answer = ask(call)
     while call.told is not None and len(answer[1]["notifications"]) != call.told:
         assert time.monotonic() < deadline, f"not {call.told} messages"
