@@ -62,12 +62,17 @@ def migrate(folder: Path, env: Mapping[str, str]) -> None:
 
 @contextmanager
 def processes(
-    folder: Path, settings: Mapping[str, Any], *, apis: int = 1, workers: Sequence[str] = ROLES
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    apis: int = 1,
+    workers: Sequence[str] = ROLES,
+    everything: bool = False,
 ) -> Iterator[tuple[list[ServerProcess], dict[str, ServerProcess]]]:
-    """A running cluster: API processes, and one worker of each role."""
+    """A running cluster: API processes, and one worker of each role. `everything`: the API processes are all roles."""
     env = environment(settings)
     migrate(folder, env)
-    started = [ServerProcess(folder / f"api{n}", env=env) for n in range(apis)]
+    started = [ServerProcess(folder / f"api{n}", env=env, everything=everything) for n in range(apis)]
     working = {role: ServerProcess(folder / role, env=env, worker=role) for role in workers}
     everyone = [*started, *working.values()]
     with ExitStack() as stack:

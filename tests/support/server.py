@@ -24,7 +24,8 @@ LOG_TAIL_LINES = 40
 
 
 class ServerProcess:
-    """One `plaudit serve`, or `plaudit worker`, on a data folder and a port of its own, the same over restarts.
+    """One `plaudit serve` (`everything`: with `--all`), or `plaudit worker`, on a data folder and a port of its own,
+    the same over restarts.
 
     Nothing of the caller's settings reaches it: no `PLAUDIT_*` but those in `env`, no `plaudit.toml`. What it logs, as
     JSON lines and over all its runs, is in `log`. As a context manager it starts and, if it still runs, stops.
@@ -36,6 +37,7 @@ class ServerProcess:
         *,
         env: Mapping[str, str] | None = None,
         demo: bool = False,
+        everything: bool = False,
         worker: str | None = None,
         program: Sequence[str] = (str(PLAUDIT),),
     ) -> None:
@@ -43,7 +45,7 @@ class ServerProcess:
         [self.port] = free_ports(1)
         self.url = f"http://{HOST}:{self.port}"
         self._own = dict(env or {})
-        role = ["worker", worker] if worker else ["serve", *(["--demo"] if demo else [])]
+        role = ["worker", worker] if worker else ["serve", *["--demo"] * demo, *["--all"] * everything]
         self._command = [*program, *role]
         self._log_path = data.with_name(f"{data.name}.log")
         self._process: subprocess.Popen[bytes] | None = None

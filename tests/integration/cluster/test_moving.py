@@ -1,5 +1,6 @@
 """Whole installations from a file of the embedded profile into the cluster and back."""
 
+import asyncio
 import os
 import random
 import subprocess
@@ -11,8 +12,13 @@ import httpx
 import pytest
 
 from plaudit import bootstrap
+from plaudit.adapters.cassandra import CassandraIndex, Session
 from plaudit.adapters.files import LineFile, new_file
+from plaudit.adapters.system import SystemClock
+from plaudit.bootstrap.engines import cassandra_config
 from plaudit.domain.catalogue import Catalogue
+from plaudit.domain.cell import Transition
+from plaudit.domain.events import Committed
 from plaudit.domain.transfer import MAX_LINE_BYTES, Parser
 from plaudit.services.transfer import Export, Import
 from plaudit.settings import Settings
@@ -25,7 +31,8 @@ from tests.support.clock import START_US, ManualClock
 from tests.support.cluster import environment, processes
 from tests.support.cluster import settings_of as cluster_settings
 from tests.support.installation import content, live
-from tests.support.server import PLAUDIT
+from tests.support.redis import emptied
+from tests.support.server import PLAUDIT, ServerProcess
 from tests.support.stores import sqlite_stores
 
 pytestmark = pytest.mark.timeout(300)
@@ -77,10 +84,10 @@ def plaudit(folder: Path, env: Mapping[str, str], *arguments: str) -> "subproces
     )
 
 
-def test_the_commands_move_a_cluster_that_serves(
+def test_one_process_serves_all_and_the_commands_move_and_mend_what_it_serves(
     tmp_path: Path, cassandra: Cassandra, kafka: Kafka, redis: Redis
 ) -> None:
-    settings = cluster_settings(cassandra, kafka, redis)
+    settings = cluster_settings(cassandra, kafka, redis) | {"notification_windows_s": [1]}
     env = environment(settings)
     target = f"{settings['cassandra_keyspace']}-moved"
     lines = [
@@ -91,7 +98,7 @@ def test_the_commands_move_a_cluster_that_serves(
     ]  # fmt: skip
     (tmp_path / "in.jsonl").write_text("".join(line.replace("%s", target) + "\n" for line in lines))
     with (
-        processes(tmp_path, settings, workers=("counters", "index")) as ([api], _),
+        processes(tmp_path, settings, workers=(), everything=True) as ([api], _),
         httpx.Client(base_url=api.url, timeout=30) as client,
     ):
         looked = plaudit(tmp_path, env, "import", "in.jsonl", "--dry-run")
@@ -130,3 +137,56 @@ def test_the_commands_move_a_cluster_that_serves(
             refused = plaudit(tmp_path, env, *command)
             assert refused.returncode == 3
             assert "plaudit rebuild" in refused.stderr
+        told = f"{target}-told"
+        taps(api, client, told)
+        asyncio.run(strays(Settings(**settings), told))
+        mended = plaudit(tmp_path, env, "audit", "--all", "--repair")
+        assert mended.returncode == 0, mended.stderr
+        assert mended.stdout == f"index: target {told}: user ghost: an entry without a reaction\n"
+        reaches_everybody(api, client, told)
+    rebuilt = plaudit(tmp_path, env, "rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert "151 reactions filled in" in rebuilt.stderr
+    emptied(redis)
+    warmed = plaudit(tmp_path, env, "warm", "--all")
+    assert "2 targets brought, 0 were there; 2 looked at" in warmed.stderr
+    audited = plaudit(tmp_path, env, "audit", "--all")
+    assert (audited.returncode, audited.stdout) == (0, ""), audited.stderr
+    assert " 0 disagreements" in audited.stderr
+
+
+def taps(api: ServerProcess, client: httpx.Client, target: str) -> None:
+    """Register a target, and react to it."""
+    for path, token, body in (
+        (f"targets/{target}", api.token(None, service=True), {"owner_id": f"{target}-owner"}),
+        ("reactions", api.token("mover1"), {"target_id": target, "reaction_type": "love"}),
+    ):
+        answer = client.put(f"/api/v1/{path}", headers={"Authorization": f"Bearer {token}"}, json=body)
+        assert answer.status_code == 200, answer.text
+
+
+def reaches_everybody(api: ServerProcess, client: httpx.Client, target: str) -> None:
+    """The one tap on it is counted and listed, and its owner is told."""
+    owner = {"Authorization": f"Bearer {api.token(f'{target}-owner')}"}
+    deadline = time.monotonic() + 30
+    while True:
+        counts = client.get(f"/api/v1/reactions/counts?target_ids={target}").json()["counts"][target]
+        listed = client.get(f"/api/v1/reactions/{target}/reactors").json()["reactors"]
+        inbox = client.get("/api/v1/me/notifications", headers=owner).json()["notifications"]
+        found = (
+            {name: n for name, n in counts["reactions"].items() if n},
+            [(entry["user"]["id"], entry["reaction"]) for entry in listed],
+            [(message["target_id"], message["total"]) for message in inbox],
+        )
+        if found == ({"love": 1}, [("mover1", "love")], [(target, 1)]):
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+async def strays(settings: Settings, target: str) -> None:
+    """An entry of an hour ago in both lists that the ledger knows nothing of."""
+    at = SystemClock().now_us() - 3_600_000_000
+    never = Committed(target, 0, "post", 1, "tap", 1, (1,), 1, at, (), (Transition("ghost", 0, 1, at, at),))
+    async with Session(cassandra_config(settings)) as session, CassandraIndex(session) as index:
+        await index.apply([never])
