@@ -15,6 +15,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
 from plaudit.http.app import Asgi
+from plaudit.http.farewell import Farewell
 
 log = logging.getLogger("plaudit.http")
 
@@ -111,6 +112,11 @@ def connections_possible(wanted: int) -> int:
     return max(1, files - OTHER_FILES)
 
 
+async def _drained(drain: Callable[[], Awaitable[None]], farewell: Farewell) -> None:
+    await drain()
+    await farewell.end()
+
+
 async def serve(
     app: Asgi, host: str, port: int, drain: Callable[[], Awaitable[None]], limits: Limits = LIMITS
 ) -> None:
@@ -124,8 +130,9 @@ async def serve(
     connections = connections_possible(limits.connections)
     if connections < limits.connections:
         log.warning("room for %s connections, because of the limit of open files (ulimit -n)", connections)
+    farewell = Farewell(app, listening)
     server = Server(
-        app,
+        farewell.app,
         address=address,
         port=port,
         interface=Interfaces.ASGINL,
@@ -153,7 +160,8 @@ async def serve(
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         log.info("stopping: committing and answering what is queued")
-        draining = asyncio.ensure_future(drain())
+        farewell.begin()
+        draining = asyncio.create_task(_drained(drain, farewell))
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait({draining, hurrying}, timeout=DRAIN_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         for task in (draining, hurrying):
