@@ -115,10 +115,16 @@ async def answered(running: Running, crowd: Crowd, truth: Ledger) -> list[str]:
     return wrong
 
 
-async def unfinished(running: Running) -> list[str]:
+async def owed(running: Running, targets: Sequence[str] | None = None) -> list[str]:
+    """What is owed to the log, of these targets or of any."""
+    shards = await asyncio.gather(*(running.held.debts.owed(shard) for shard in range(SHARDS)))
+    debts = [debt for shard in shards for debt in shard if targets is None or debt.key.target in targets]
+    return [f"{len(debts)} events are owed"] if debts else []
+
+
+async def unfinished(running: Running, crowd: Crowd) -> list[str]:
     """What is still owed to the log, processes that are not ready, and failures that nobody foresaw."""
-    owed = await asyncio.gather(*(running.held.debts.owed(shard) for shard in range(SHARDS)))
-    found = [f"{sum(map(len, owed))} events are owed"] if any(owed) else []
+    found = await owed(running, crowd.targets)
     for process in running.processes.all:
         if not await asyncio.to_thread(process.ready):
             found.append(f"{process.data.name} is not ready")
@@ -132,7 +138,12 @@ async def disagreements(running: Running, crowd: Crowd, explained: Explained) ->
     try:
         truth = await ledger(running, crowd, explained)
         drift = [str(one) for one in await audit(running, crowd.targets)]
-        return [*truth.lost, *drift, *await answered(running, crowd, truth), *await unfinished(running)]
+        return [
+            *truth.lost,
+            *drift,
+            *await answered(running, crowd, truth),
+            *await unfinished(running, crowd),
+        ]
     except (PlauditError, httpx.HTTPError, KeyError) as error:
         return [repr(error)]
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.engines.running import Engines
-from tests.faults.check import audit, disagreements, healed, ledger
+from tests.faults.check import audit, disagreements, healed, ledger, owed
+from tests.faults.in_hand import undone
 from tests.faults.load import TARGETS, USERS, Crowd, Load
 from tests.faults.page import HEAD, Result, page
-from tests.faults.record import Explained, Record, explain, longest_gap_s
+from tests.faults.record import Explained, Record, explain, silence
 from tests.faults.running import Processes, Running, started, watched
 from tests.faults.table import FAULTS, LONG, Fault, Timing, Under
 
@@ -37,15 +38,19 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
             missing = [] if not fault.audited else await _mended(running, crowd, explained)
             healed_s, problems = await healed(running, crowd, explained)
             truth = await ledger(running, crowd, explained)
-    gap_s = longest_gap_s(lines, began_s, ended_s)
-    if gap_s > fault.gap_s:
-        problems.append(f"no tap was acknowledged for {gap_s:.1f} s")
-    problems += [*missing, *explained.lost, *explained.doubled, *explained.wrong]
+    gap = silence(lines, began_s, ended_s, load.away)
+    if gap.s > timing.gap_s:
+        problems.append(f"no tap was acknowledged for {gap.s:.1f} s by or on {gap.whose}")
     told = record.told
+    if fault.certain and told["unknown"]:
+        problems += [f"{line.tap}: {line.why}" for line in lines if line.told == "unknown"]
+    if timing.patient:
+        problems += await undone(running)
+    problems += [*missing, *explained.lost, *explained.doubled, *explained.wrong]
     lost = len(truth.lost) + len(explained.lost)
     doubled = len(explained.doubled) + sum("store='ledger'" in problem for problem in problems)
     return Result(
-        fault, told["ok"], told["refused"], told["unknown"], lost, doubled, gap_s, healed_s, problems
+        fault, told["ok"], told["refused"], told["unknown"], lost, doubled, gap.s, healed_s, problems
     )
 
 
@@ -71,10 +76,12 @@ async def _mended(running: Running, crowd: Crowd, explained: Explained) -> list[
 
 
 async def flushed(running: Running, targets: Sequence[str]) -> list[str]:
-    """At the end of everything: the flusher stops, so what it holds is written, and has to be right."""
+    """At the end of everything: what killed workers had in hand is done, and nothing is owed to the log. The flusher
+    stops, so what it holds is written, and has to be right."""
     await running.settled()
+    left = [*await undone(running), *await owed(running)]
     await asyncio.to_thread(running.processes.workers["flush"].stop)
-    return [str(drift) for drift in await audit(running, targets, flushed=True)]
+    return left + [str(drift) for drift in await audit(running, targets, flushed=True)]
 
 
 async def run_all(running: Running, faults: Sequence[Fault], timing: Timing, seed: str) -> list[Result]:

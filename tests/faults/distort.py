@@ -2,21 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 from zlib import crc32
 
 from plaudit.adapters.cassandra import CassandraIndex
-from plaudit.adapters.kafka import KafkaConsumer, KafkaQuarantine
+from plaudit.adapters.kafka import KafkaConfig, KafkaConsumer, KafkaQuarantine
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.events import Committed
-from plaudit.ports.consumer import Handler
+from plaudit.ports.consumer import Handler, Mark
 from plaudit.services.consume import Consume
 from plaudit.services.index import IndexReactions
 from plaudit.services.update_counters import UpdateCounters
 from plaudit.telemetry import Metrics
 from tests.faults.running import Running
+from tests.support.wait import until
 
 Kind = Literal["doubled", "dropped", "shuffled"]
 KEPT = 200
@@ -67,14 +68,36 @@ class Distorted:
         return event.cause == "tap" and crc32(f"{self._seed}/{event.target}/{event.seq}".encode()) % 3 == 0
 
 
+class Follower(KafkaConsumer):
+    """A consumer that remembers how far it came, and what handles its events."""
+
+    def __init__(self, config: KafkaConfig, group: str, handler: Distorted) -> None:
+        super().__init__(config, group)
+        self.handler = handler
+        self._done: dict[int, int] = {}
+
+    def mark(self, marks: Mapping[int, Mark]) -> None:
+        super().mark(marks)
+        self._done |= {partition: mark.done for partition, mark in marks.items()}
+
+    async def ends(self, partitions: int = 0) -> Mapping[int, int]:
+        """Where the log ends, once so many partitions are ours."""
+        await until(lambda: len(self.assignment or ()) >= partitions, "its partitions")
+        return await super().ends()
+
+    def passed(self, ends: Mapping[int, int]) -> bool:
+        """Whether everything before these positions was handled."""
+        return all(self._done.get(partition, 0) >= end for partition, end in ends.items())
+
+
 @asynccontextmanager
 async def consuming(
     running: Running, seed: str, kinds: Sequence[Kind] = (), suffix: str = ""
-) -> AsyncIterator[list[Distorted]]:
+) -> AsyncIterator[list[Follower]]:
     """Counters and index consumed in this process, until the block ends; with a suffix, as groups of their own, which
     begin at the first event there is."""
     held, clock = running.held, SystemClock()
-    distorted: list[Distorted] = []
+    followers: list[Follower] = []
     async with AsyncExitStack() as stack:
         lists = await stack.enter_async_context(CassandraIndex(held.session))
         index = IndexReactions(lists, held.mine, held.indexed, clock)
@@ -84,13 +107,12 @@ async def consuming(
         ]
         quarantine = await stack.enter_async_context(KafkaQuarantine(held.kafka))
         for role, handler, reached in roles:
-            distorted.append(Distorted(handler, kinds, f"{seed}/{role}"))
-            consumer = await stack.enter_async_context(
-                KafkaConsumer(held.kafka, held.kafka.group(role) + suffix)
-            )
+            distorted = Distorted(handler, kinds, f"{seed}/{role}")
+            follower = Follower(held.kafka, held.kafka.group(role) + suffix, distorted)
+            followers.append(await stack.enter_async_context(follower))
             consume = Consume(
-                consumer,
-                distorted[-1],
+                follower,
+                distorted,
                 clock,
                 Metrics(),
                 role=role,
@@ -100,6 +122,6 @@ async def consuming(
             task = asyncio.create_task(consume.run())
             stack.push_async_callback(asyncio.wait, [task])
             await stack.enter_async_context(consume)
-            holding = asyncio.create_task(distorted[-1].hold())
+            holding = asyncio.create_task(distorted.hold())
             stack.callback(holding.cancel)
-        yield distorted
+        yield followers

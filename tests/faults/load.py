@@ -5,8 +5,10 @@ whichever process answers, before it goes on; and now and then it repeats what i
 
 import asyncio
 import random
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import httpx
@@ -15,7 +17,7 @@ from tests.faults.record import Record, Tap, Told
 
 REACTIONS = ("like", "love", "haha", "wow", "sad", "angry")
 USERS = 24
-TARGETS = 12
+TARGETS = 6
 PER_S = 48.0  # taps of all of them together
 ANSWER_WITHIN_S = 15.0
 RETRY_S = 0.2
@@ -38,12 +40,14 @@ class Load:
     """Use as an async context manager: leaving it waits until every client knows about its last tap."""
 
     def __init__(self, crowd: Crowd, record: Record) -> None:
-        self._crowd = crowd
+        self.crowd = crowd
         self.record = record
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._living = [user for user in crowd.tokens if user not in set(crowd.quiet)]
         limits = httpx.Limits(max_keepalive_connections=len(crowd.tokens))
+        self.away: dict[int, list[tuple[float, float]]] = {api: [] for api in range(len(crowd.urls))}
+        self._gone: set[int] = set()
         self._http = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits)
 
     async def __aenter__(self) -> Self:
@@ -58,15 +62,37 @@ class Load:
             await self._http.aclose()
 
     async def progress(self, taps: int, within_s: float = 30.0) -> None:
-        """Wait until so many more taps were acknowledged."""
-        goal = self.record.told["ok"] + taps
-        async with asyncio.timeout(within_s):
-            while self.record.told["ok"] < goal:
-                await asyncio.sleep(0.01)
+        """Wait until so many more taps were acknowledged, and some on every target and by every API process that is
+        there: one that is stuck is waited for, and its gap grows."""
+        told = self.record.told
+        goal, targets = told["ok"] + taps, set(self.crowd.targets)
+        acknowledged = self.record.acknowledged
+        acknowledged.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                while told["ok"] < goal or (self._everybody(targets) - acknowledged):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            silent = sorted(map(str, self._everybody(targets) - acknowledged))
+            raise AssertionError(f"{goal - told['ok']} taps are missing, and all of {silent}") from None
+
+    def _everybody(self, targets: set[str]) -> set[str | int]:
+        return targets | (self.away.keys() - self._gone)
+
+    @contextmanager
+    def without(self, api: int) -> Iterator[None]:
+        """Meanwhile this API process is not there, and not expected to answer."""
+        began_s = time.monotonic()
+        self._gone.add(api)
+        try:
+            yield
+        finally:
+            self._gone.discard(api)
+            self.away[api].append((began_s, time.monotonic()))
 
     async def _live(self, user: str) -> None:
-        chance = random.Random(f"{self._crowd.seed}/{user}")
-        pause_s = len(self._living) / self._crowd.per_s
+        chance = random.Random(f"{self.crowd.seed}/{user}")
+        pause_s = len(self._living) / self.crowd.per_s
         await asyncio.sleep(chance.random() * pause_s)
         open_: set[str] = set()  # targets with a tap that nobody could tell about
         loop = asyncio.get_running_loop()
@@ -78,7 +104,7 @@ class Load:
             await asyncio.sleep(max(0.0, due_s - loop.time()))
 
     def _tap(self, user: str, chance: random.Random) -> Tap:
-        viral, *others = self._crowd.targets
+        viral, *others = self.crowd.targets
         target = viral if chance.random() < 0.5 else chance.choice(others)
         method = chance.choice(("POST", "PUT"))
         reaction = None if method == "PUT" and chance.random() < 0.3 else chance.choice(REACTIONS)
@@ -88,13 +114,13 @@ class Load:
         """Send a tap until it is known what became of it; whether it is."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + SETTLE_WITHIN_S
-        api = chance.randrange(len(self._crowd.urls))
+        api = chance.randrange(len(self.crowd.urls))
         refusals, unknown = 0, False
         while loop.time() < until_s:
             told = await self.send(tap, api)
             if told == "ok":
                 if chance.random() < 0.15:
-                    await self.send(tap, (api + 1) % len(self._crowd.urls))
+                    await self.send(tap, (api + 1) % len(self.crowd.urls))
                 return True
             if told == "wrong":
                 return False
@@ -102,7 +128,7 @@ class Load:
             refusals += told == "refused"
             if not unknown and refusals >= REFUSALS:
                 return True
-            api = (api + 1) % len(self._crowd.urls)
+            api = (api + 1) % len(self.crowd.urls)
             await asyncio.sleep(RETRY_S)
         return not unknown
 
@@ -113,11 +139,11 @@ class Load:
         try:
             answer = await self._http.request(
                 tap.method,
-                f"{self._crowd.urls[api]}/api/v1/reactions",
+                f"{self.crowd.urls[api]}/api/v1/reactions",
                 json={"target_id": tap.target, "reaction_type": tap.reaction},
                 headers={
                     "Idempotency-Key": tap.key,
-                    "Authorization": f"Bearer {self._crowd.tokens[tap.user]}",
+                    "Authorization": f"Bearer {self.crowd.tokens[tap.user]}",
                 },
             )
         except httpx.ConnectError:

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tests.faults.in_hand import FANS, OWED, OWNED
 from tests.faults.load import PER_S, TARGETS, USERS
 from tests.faults.table import LONG, Fault
 
@@ -17,20 +18,26 @@ tap has a key and goes to either API process. What is refused is tried again up 
 through the other process until it is known, and one in seven that were acknowledged is repeated all the same. Every
 line of this is in a journal that is only appended to.
 
-Under this load the fault happens: `killed` is SIGKILL and a start on the same data; a node is `frozen` with SIGSTOP for
-{frozen_s:.0f} s; Kafka is `away` when all brokers are killed, for {away_s:.0f} s and the time they take to start; two
-consumers `join and leave` every {change_s:.0f} s. Events are distorted between the consumer and the handler, by workers
-of the test's own.
+Under this load the fault happens: `killed` is SIGKILL and a start on the same data; a master of Redis comes back when a
+replica has been promoted. `told to stop` is SIGTERM, and every request has an answer or a refusal. A node is `frozen`
+with SIGSTOP for {frozen_s:.0f} s; Kafka is `away` when all brokers are killed, for {away_s:.0f} s and the time they
+take to start; two consumers `join and leave` every {change_s:.0f} s. Events are distorted between the consumer and the
+handler, by workers of the test's own; they are `replayed` to groups of their own until all that was there is handled.
+
+The crowd gives the workers notify and repair nothing to do. So {owned} more targets have an owner and {fans} reactions
+each, and notify is killed when it has told of some of them; {owed} commits have events that are owed, and one target a
+deletion that nobody has begun, and repair is killed when it has paid some.
 
 Afterwards, within 60 s: every user's row is what the journal says, and every answer fits the one before; a repeated key
 has changed nothing; headers equal rows, and so do the totals in Redis, the lists of reactors, the index of each user,
 and the counts and own states that each API process answers; nothing is owed to the log any more; every process is
-ready, and none has failed in a way that nobody foresaw. Where events were dropped an audit repairs first, and there was
-something to repair.
+ready, and none has failed in a way that nobody foresaw; owners were told of each reaction once, and what repair had in
+hand is done. Where events were dropped an audit repairs first, and there was something to repair.
 
 `acknowledged`, `refused`, `unknown`: answers to requests; nobody listening is a refusal. `lost`: acknowledged taps that
-are not there. `doubled`: repetitions that changed something, or were counted. `unavailable for`: the longest time
-without an acknowledged tap, by any process. `healed after`: from the end of the load until all of this agrees.
+are not there. `doubled`: repetitions that changed something, or were counted. `unavailable for`: the longest time in
+which taps on any one target were wanted, or any one API process that was there was asked, and none was acknowledged.
+`healed after`: from the end of the load until all of this agrees.
 
 ```
 {table}
@@ -86,6 +93,9 @@ def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
         frozen_s=LONG.freeze_s,
         away_s=LONG.away_s,
         change_s=LONG.change_every_s,
+        owned=OWNED,
+        fans=FANS,
+        owed=OWED,
         table="\n".join(table),
         flushed=flushed,
         acknowledged=acknowledged,

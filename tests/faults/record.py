@@ -1,7 +1,7 @@
 """What clients sent and were told, in a file that is only appended to; and what it allows a user's state to be."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -47,6 +47,7 @@ class Record:
         self._path = path
         self._file = path.open("ab")
         self.told = dict.fromkeys(("sent", "ok", "refused", "unknown", "wrong"), 0)
+        self.acknowledged: set[str | int] = set()  # targets, and API processes, since somebody cleared it
         self._encode = msgspec.json.Encoder().encode
 
     def note(self, tap: Tap, api: int, told: Told, **more: str | int | None) -> None:
@@ -55,6 +56,8 @@ class Record:
         for name, value in more.items():
             setattr(line, name, value)
         self.told[told] += 1
+        if told == "ok":
+            self.acknowledged |= {tap.target, api}
         self._file.write(self._encode(line) + b"\n")
 
     def __enter__(self) -> Self:
@@ -125,3 +128,49 @@ def longest_gap_s(lines: Iterable[Line], begin_s: float, end_s: float) -> float:
     """The longest time between two acknowledgements, from `begin_s` to `end_s`."""
     times = sorted(line.at_s for line in lines if line.told == "ok" and begin_s < line.at_s < end_s)
     return max(b - a for a, b in zip([begin_s, *times], [*times, end_s], strict=True))
+
+
+Span = tuple[float, float]
+
+
+class Silence(NamedTuple):
+    """How long somebody waited in vain, and for what."""
+
+    s: float
+    whose: str
+
+
+def silence(
+    lines: Sequence[Line], begin_s: float, end_s: float, away: Mapping[int, Sequence[Span]]
+) -> Silence:
+    """The longest time in which taps on any one target were wanted and none was acknowledged, by whichever process; and
+    any one API process was asked and acknowledged none, while it was there. `away`: when each was not."""
+    found = [Silence(0.0, "")]
+    for target in dict.fromkeys(line.tap.target for line in lines):
+        on_it = [line for line in lines if line.tap.target == target]
+        found.append(Silence(waited_s(on_it, (begin_s, end_s)), target))
+    for api, spans in away.items():
+        starts, ends = [begin_s, *(to for _, to in spans)], [*(at for at, _ in spans), end_s]
+        by_it = [line for line in lines if line.api == api]
+        found += [Silence(waited_s(by_it, there), f"api{api}") for there in zip(starts, ends, strict=True)]
+    return max(found)
+
+
+def waited_s(lines: Iterable[Line], within: Span) -> float:
+    """The longest time in which somebody waited, or was sent away, and nobody's tap was acknowledged."""
+    begin_s, end_s = within
+    waiting: set[tuple[Tap, int]] = set()
+    since_s, longest_s = end_s, 0.0
+    for line in lines:
+        if not begin_s < line.at_s < end_s:
+            continue
+        request = line.tap, line.api
+        if line.told == "sent":
+            waiting.add(request)
+            since_s = min(since_s, line.at_s)
+            continue
+        waiting.discard(request)
+        if line.told == "ok":
+            longest_s = max(longest_s, line.at_s - since_s)
+            since_s = line.at_s if waiting else end_s
+    return max(longest_s, end_s - since_s)

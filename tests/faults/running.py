@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plaudit.adapters.cassandra import CassandraCounts, CassandraSweep
 from plaudit.adapters.kafka import KafkaAdmin
@@ -23,8 +23,12 @@ from tests.support.cassandra import open_session
 from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_of
 from tests.support.server import ServerProcess
 
+if TYPE_CHECKING:
+    from tests.faults.in_hand import InHand
+
 APIS = 2
 LANES = 32
+SETTINGS = {"split": "auto", "lanes": LANES, "notification_windows_s": [2]}
 ROOT = Path(__file__).parents[2]
 # The service itself, which splits a target and dies when the tests say so.
 DYING = (sys.executable, "-m", "tests.faults.dying")
@@ -51,8 +55,8 @@ class Processes:
         """Which nodes of Redis are masters now, by their places."""
         return [
             n
-            for n in range(len(self.redis.nodes))
-            if "role:master" in self.redis.ask(n, "INFO", "replication")
+            for n, node in enumerate(self.redis.nodes)
+            if node.running and "role:master" in self.redis.ask(n, "INFO", "replication")
         ]
 
 
@@ -68,6 +72,9 @@ class Running:
     coming_back: list[Callable[[], None]] = field(
         default_factory=list
     )  # each waits for nodes that were killed
+    in_hand: "list[InHand]" = field(
+        default_factory=list
+    )  # what workers had when they were killed, to be looked at
 
     async def settled(self) -> None:
         """Every node of every engine is back."""
@@ -79,7 +86,7 @@ class Running:
 @contextmanager
 def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> Iterator[Processes]:
     """API processes and a worker of each role. To be called by the thread that lives longest: engines end with it."""
-    settings = settings_of(cassandra, kafka, redis) | {"split": "auto", "lanes": LANES}
+    settings = settings_of(cassandra, kafka, redis) | SETTINGS
     env = environment(settings) | {"PYTHONPATH": str(ROOT)}
     asyncio.run(_migrated(cassandra, Settings(**settings)))
     apis = [ServerProcess(folder / f"api{n}", env=env, program=DYING) for n in range(APIS)]

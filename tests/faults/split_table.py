@@ -150,11 +150,12 @@ async def killed_at(split: Splitting, commit: Commit, step: Step) -> None:
         order(second.data, split_now(split.target))
     burst = asyncio.create_task(split.burst())
     await _dead(first)
-    order(first.data)
-    if commit == "seal":  # whether it was is for the others to find out
-        order(second.data, split_now(split.target))
-    await split.load.progress(split.timing.taps // 2, WITHIN_S)
-    await asyncio.to_thread(first.start, within_s=START_WITHIN_S)
+    with split.load.without(0):
+        order(first.data)
+        if commit == "seal":  # whether it was is for the others to find out
+            order(second.data, split_now(split.target))
+        await split.load.progress(split.timing.taps // 2, WITHIN_S)
+        await asyncio.to_thread(first.start, within_s=START_WITHIN_S)
     await split.seal.wait()
     order(second.data)
     await burst

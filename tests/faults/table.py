@@ -1,22 +1,26 @@
 """The faults: what is done to a cluster under load, and what may be expected of it meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
 from tests.engines.node import Node
-from tests.faults.distort import Distorted, Kind, consuming
+from tests.faults.distort import Kind, consuming
+from tests.faults.in_hand import Debts, InHand, Windows
 from tests.faults.load import Load
 from tests.faults.running import Running
 from tests.support.cluster import ROLES, START_WITHIN_S, environment
 from tests.support.server import ServerProcess
+from tests.support.wait import happens
 
 
 class Timing(NamedTuple):
     """How long things last, in seconds; and how many taps have to get through in between. `patient`: load and check
-    wait until a node that was killed is back; else the next fault of an engine does."""
+    wait until a node that was killed is back; else the next fault of an engine does. `gap_s`: for how long those who
+    tap on one target, or at one API process that is there, may wait without any acknowledgement; where other tests take
+    the processors at the same time it is more than it would be."""
 
     freeze_s: float
     away_s: float
@@ -24,10 +28,11 @@ class Timing(NamedTuple):
     changes: int
     taps: int
     patient: bool
+    gap_s: float
 
 
-LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=4, taps=150, patient=True)
-SHORT = Timing(freeze_s=5, away_s=5, change_every_s=2, changes=2, taps=40, patient=False)
+LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=4, taps=150, patient=True, gap_s=5)
+SHORT = Timing(freeze_s=5, away_s=5, change_every_s=2, changes=2, taps=40, patient=False, gap_s=10)
 
 
 class Under(NamedTuple):
@@ -43,17 +48,17 @@ Around = Callable[[Running, str], AbstractAsyncContextManager[object]]
 
 
 class Fault(NamedTuple):
-    """`act` comes back when everything is up again. `gap_s`: for how long no tap may be acknowledged, at most.
+    """`act` comes back when everything is up again. A quorum of Cassandra is up in all of them.
 
     `around`: what is different from before the load until after the check. `audited`: events are lost, and only an
-    audit heals.
+    audit heals. `certain`: every request is answered, by what was done or a refusal.
     """
 
     name: str
     act: Callable[[Under], Awaitable[None]]
-    gap_s: float = 10.0
     around: Around = lambda _running, _seed: nullcontext()
     audited: bool = False
+    certain: bool = False
 
 
 async def _bounce(under: Under, nodes: Sequence[Node], back: Callable[[], None], away_s: float = 0.0) -> None:
@@ -108,9 +113,22 @@ async def kafka_away(under: Under) -> None:
 
 
 async def kill_redis_master(under: Under) -> None:
-    redis = under.running.processes.redis
-    master = under.running.chance.choice(under.running.processes.masters())
-    await _bounce(under, [redis.nodes[master]], redis.wait)
+    """It comes back when a replica has its slots, and then follows it."""
+    processes = under.running.processes
+    await under.running.settled()
+    before = processes.masters()
+    master = under.running.chance.choice(before)
+    processes.redis.nodes[master].kill()
+
+    async def promoted() -> bool:
+        return bool(set(await asyncio.to_thread(processes.masters)) - set(before))
+
+    await happens(promoted, "a replica to be promoted")
+    await under.load.progress(under.timing.taps)
+    processes.redis.nodes[master].start()  # from this thread: it would end with another
+    under.running.coming_back.append(processes.redis.wait)
+    if under.timing.patient:
+        await under.running.settled()
 
 
 async def flush_redis(running: Running) -> None:
@@ -118,14 +136,7 @@ async def flush_redis(running: Running) -> None:
         running.processes.redis.ask(master, "FLUSHALL")
 
 
-async def _restart(under: Under, *processes: ServerProcess) -> None:
-    for process in processes:
-        process.kill()
-    await under.load.progress(under.timing.taps // 2)
-    await _started(processes)
-
-
-async def _started(processes: Iterable[ServerProcess]) -> None:
+async def _start(*processes: ServerProcess) -> None:
     """All at once."""
     await asyncio.gather(
         *(asyncio.to_thread(process.start, within_s=START_WITHIN_S) for process in processes)
@@ -133,14 +144,49 @@ async def _started(processes: Iterable[ServerProcess]) -> None:
 
 
 async def kill_api(under: Under) -> None:
+    await _without_an_api(under, ServerProcess.kill)
+
+
+async def stop_api(under: Under) -> None:
+    await under.running.settled()
+    await _without_an_api(under, _stopped)
+
+
+def _stopped(process: ServerProcess) -> None:
+    assert process.stop() == 0
+
+
+async def _without_an_api(under: Under, end: Callable[[ServerProcess], None]) -> None:
+    apis = under.running.processes.apis
     for _ in range(under.timing.changes // 2):
-        api = under.running.chance.choice(under.running.processes.apis)
-        await _restart(under, api)
+        n = under.running.chance.randrange(len(apis))
+        with under.load.without(n):
+            await asyncio.to_thread(end, apis[n])
+            await under.load.progress(under.timing.taps // 2)
+            await _start(apis[n])
         await under.load.progress(under.timing.taps)
 
 
+IN_HAND: dict[str, Callable[[Running, str], InHand]] = {"notify": Windows, "repair": Debts}
+
+
 async def kill_workers(under: Under, roles: Sequence[str]) -> None:
-    await _restart(under, *(under.running.processes.workers[role] for role in roles))
+    """Each in the middle of its work; some have none of the crowd, and are given some."""
+    workers = under.running.processes.workers
+
+    async def kill(role: str) -> None:
+        if role not in IN_HAND:
+            workers[role].kill()
+            return
+        work = IN_HAND[role](under.running, under.seed)
+        await work.begin()
+        workers[role].kill()
+        await work.left()
+        under.running.in_hand.append(work)
+
+    await asyncio.gather(*map(kill, roles))
+    await under.load.progress(under.timing.taps // 2)
+    await _start(*(workers[role] for role in roles))
 
 
 async def join_and_leave(under: Under) -> None:
@@ -151,17 +197,18 @@ async def join_and_leave(under: Under) -> None:
 
 
 async def replay(under: Under) -> None:
-    """Everything there ever was comes again, beside what is new."""
-    async with consuming(under.running, under.seed, suffix=f".{under.seed}") as handlers:
+    """Everything there was until now, the crowd's first taps among it, comes again beside what is new."""
+    partitions = under.running.held.kafka.partitions
+    async with consuming(under.running, under.seed, suffix=f".{under.seed}") as followers:
+        ends = [await one.ends(partitions) for one in followers]
+
+        async def replayed() -> bool:
+            return all(one.passed(end) for one, end in zip(followers, ends, strict=True))
+
+        await happens(replayed, "everything to come again", within_s=120)
+        for one, end in zip(followers, ends, strict=True):
+            assert one.handler.handled >= sum(end.values()), "it did not begin at the first event"
         await under.load.progress(under.timing.taps)
-        await _reached(handlers)
-
-
-async def _reached(handlers: Sequence[Distorted], within_s: float = 30.0) -> None:
-    """Each of them has done something."""
-    async with asyncio.timeout(within_s):
-        while not all(one.handled for one in handlers):
-            await asyncio.sleep(0.05)
 
 
 async def tap_along(under: Under) -> None:
@@ -177,12 +224,14 @@ def distorted(kinds: Sequence[Kind]) -> Around:
         replaced = {role: workers.pop(role) for role in ("counters", "index")}
         await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in replaced.values()))
         try:
-            async with consuming(running, seed, kinds) as handlers:
-                yield handlers
-                assert all(one.handled for one in handlers), "nothing was distorted: this proves nothing"
+            async with consuming(running, seed, kinds) as followers:
+                yield followers
+                assert all(one.handler.handled for one in followers), (
+                    "nothing was distorted: this proves nothing"
+                )
         finally:
             workers |= replaced
-            await _started(replaced.values())
+            await _start(*replaced.values())
 
     return around
 
@@ -203,10 +252,11 @@ async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
 
 
 KILL_API = Fault("an API process killed", kill_api)
+STOP_API = Fault("an API process told to stop", stop_api, certain=True)
 KILL_REDIS = Fault("a Redis master killed", kill_redis_master)
-FLUSH_REDIS = Fault("FLUSHALL on every Redis master", lambda under: flush_redis(under.running), 5.0)
-JOIN_AND_LEAVE = Fault("consumers join and leave", join_and_leave, 5.0)
-REPLAY = Fault("events replayed from the beginning", replay, 5.0)
+FLUSH_REDIS = Fault("FLUSHALL on every Redis master", lambda under: flush_redis(under.running))
+JOIN_AND_LEAVE = Fault("consumers join and leave", join_and_leave)
+REPLAY = Fault("events replayed from the beginning", replay)
 KILL_BROKER = Fault("a broker killed", kill_broker)
 FREEZE_BROKER = Fault("a broker frozen", freeze_broker)
 KAFKA_AWAY = Fault("Kafka away", kafka_away)
@@ -215,14 +265,15 @@ KILL_CASSANDRA = Fault("a Cassandra node killed", kill_cassandra)
 
 FAULTS = [
     KILL_API,
-    *(Fault(f"the worker {role} killed", partial(kill_workers, roles=[role]), 5.0) for role in ROLES),
-    Fault("the worker audit killed", partial(kill_workers, roles=["audit"]), 5.0, audited_meanwhile),
+    STOP_API,
+    *(Fault(f"the worker {role} killed", partial(kill_workers, roles=[role])) for role in ROLES),
+    Fault("the worker audit killed", partial(kill_workers, roles=["audit"]), around=audited_meanwhile),
     KILL_REDIS,
     FLUSH_REDIS,
     JOIN_AND_LEAVE,
-    Fault("events doubled", tap_along, 5.0, distorted(["doubled"])),
-    Fault("events shuffled", tap_along, 5.0, distorted(["shuffled"])),
-    Fault("a third of the events dropped", tap_along, 5.0, distorted(["dropped"]), audited=True),
+    Fault("events doubled", tap_along, around=distorted(["doubled"])),
+    Fault("events shuffled", tap_along, around=distorted(["shuffled"])),
+    Fault("a third of the events dropped", tap_along, around=distorted(["dropped"]), audited=True),
     REPLAY,
     KILL_BROKER,
     FREEZE_BROKER,
@@ -234,8 +285,9 @@ FAULTS = [
 SHORTENED = [
     KILL_CASSANDRA,
     FLUSH_REDIS,
-    Fault("every worker killed", partial(kill_workers, roles=[*ROLES, "audit"]), 5.0, audited_meanwhile),
+    Fault("every worker killed", partial(kill_workers, roles=[*ROLES, "audit"]), around=audited_meanwhile),
     KILL_API,
+    STOP_API,
     KILL_BROKER,
     JOIN_AND_LEAVE,
     REPLAY,
@@ -244,9 +296,8 @@ SHORTENED = [
     Fault(
         "events dropped, doubled and shuffled",
         tap_along,
-        5.0,
-        distorted(["dropped", "doubled", "shuffled"]),
-        True,
+        around=distorted(["dropped", "doubled", "shuffled"]),
+        audited=True,
     ),
     FREEZE_CASSANDRA,
 ]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.faults.record import Explained, Record, Tap, Told, explain
+from tests.faults.record import Explained, Line, Record, Silence, Tap, Told, explain, silence, waited_s
 
 LIKED = Tap("ann", "t", "PUT", "like", "k1")
 TOGGLED = Tap("ann", "t", "POST", "like", "k2")
@@ -66,3 +66,30 @@ def test_the_first_answer_is_no_repetition(tmp_path: Path) -> None:
         tmp_path / "unknown", told(LIKED, "unknown"), ok(LIKED, "created", None, "like", replayed=True)
     )
     assert not found.wrong
+
+
+OTHER = Tap("bob", "u", "PUT", "like", "k3")
+HERE: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
+
+
+def line(at_s: float, told: Told, tap: Tap = LIKED, api: int = 0) -> Line:
+    return Line(at_s, tap, api, told)
+
+
+def test_who_waits_in_vain_is_counted_and_who_wants_nothing_is_not() -> None:
+    quiet = [line(1, "sent"), line(1.5, "ok"), line(8, "sent"), line(8.25, "ok")]
+    assert waited_s(quiet, (0, 10)) == 0.5
+    assert waited_s([*quiet, line(9, "sent")], (0, 10)) == 1.0
+    refused = [line(1, "sent"), line(1.1, "refused"), line(2, "sent"), line(2.1, "unknown"), line(4, "sent")]
+    assert waited_s([*refused, line(4.5, "ok")], (0, 10)) == 3.5
+    overtaken = [line(1, "sent"), line(2, "sent", OTHER), line(3, "ok", OTHER), line(9, "ok")]
+    assert waited_s(overtaken, (0, 10)) == 6.0
+
+
+def test_one_target_or_one_process_that_is_stuck_is_found() -> None:
+    fine = [line(n / 4, told, OTHER, 1) for n in range(40) for told in ("sent", "ok")]
+    stuck = sorted([*fine, line(2, "sent", LIKED, 1), line(3, "sent", OTHER, 0)], key=lambda each: each.at_s)
+    assert silence(fine, 0, 10, HERE).s == 0.0
+    assert silence(stuck, 0, 10, HERE) == Silence(8.0, "t")
+    assert silence([each for each in stuck if each.tap == OTHER], 0, 10, HERE) == Silence(7.0, "api0")
+    assert silence([each for each in stuck if each.tap == OTHER], 0, 10, {0: [(2.5, 9)]}).s < 0.5
