@@ -52,11 +52,16 @@ class Farewell:
     async def end(self) -> None:
         """Let nobody in any more, and return when nobody has asked for a while, or has for too long."""
         if self._door is not None:
-            with self._door as door, suppress(OSError):  # where the system does not know how, it stays open
-                await _shut(door)
+            with suppress(OSError):  # where the system does not know how, it stays open
+                await _shut(self._door)
         ends_s = monotonic() + AT_MOST_S
         while (left_s := min(self._asked_s + QUIET_S, ends_s) - monotonic()) > 0:  # noqa: ASYNC110 - not an event
             await asyncio.sleep(left_s)
+
+    def close(self) -> None:
+        """The port is open for as long as anybody holds its socket, also where nobody takes who comes."""
+        if self._door is not None:
+            self._door.close()
 
     async def _last(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def last(message: Message) -> None:

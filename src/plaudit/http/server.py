@@ -167,6 +167,7 @@ async def serve(
         for task in (draining, hurrying):
             task.cancel()
         server.halt()
+        farewell.close()
         await asyncio.wait({serving}, timeout=LEAVE_AFTER_S)
     if not serving.done():
         log.info("leaving connections that are still in the middle of a request")

@@ -1,11 +1,15 @@
 """Before it serves: how many connections there is room for, and which address a host has."""
 
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from plaudit.http.server import free_port
+from tests.engines.node import accepts
 
 ASK = "from plaudit.http.server import connections_possible as possible; print(possible(1000))"
 
@@ -34,3 +38,44 @@ def test_a_host_has_an_address(host: str) -> None:
 def test_a_host_without_one_is_an_error_of_the_system(host: str) -> None:
     with pytest.raises(OSError, match=r"."):
         free_port(host)
+
+
+_HANGS = """
+import asyncio, sys
+from plaudit.http.server import serve
+
+async def app(scope, receive, send):
+    print("asked", flush=True)
+    await asyncio.sleep(60)
+
+async def drain():
+    print("draining", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(serve(app, "127.0.0.1", int(sys.argv[1]), drain))
+"""
+
+
+def test_after_a_second_signal_nobody_is_let_in_to_wait() -> None:
+    address = ("127.0.0.1", free_port("127.0.0.1"))
+    command = [sys.executable, "-c", _HANGS, str(address[1])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            deadline = time.monotonic() + 20
+            while not accepts(*address):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            with socket.create_connection(address) as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert process.stdout.readline() == "asked\n"
+                process.send_signal(signal.SIGTERM)
+                assert process.stdout.readline() == "draining\n"
+                process.send_signal(signal.SIGTERM)
+                deadline = time.monotonic() + 3  # it waits longer than that for who asks already
+                while accepts(*address):
+                    assert time.monotonic() < deadline, "connections are taken, and answered by nobody"
+                    time.sleep(0.01)
+                assert process.poll() is None
+        finally:
+            process.kill()
