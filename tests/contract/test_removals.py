@@ -327,6 +327,35 @@ async def test_receipts_are_forgotten_by_when_their_job_ended(stores: Stores) ->
     assert await stores.jobs.unfinished() == [running]
 
 
+async def test_steps_are_counted_in_the_job(stores: Stores, clock: ManualClock) -> None:
+    async def removed(id_: str) -> dict[str, int]:
+        found = await stores.jobs.get(id_)
+        assert found is not None
+        return found.removed
+
+    await own(stores, "t", owner="olga")
+    await stores.tap("t", *(toggle(f"u{n}") for n in range(5)))
+    await tell(stores, "olga", "a", "b", at=clock.now_us())
+    await begin(stores, "t")
+    assert await stores.removals.take_back("t", "j1", last=False) == 2
+    assert await stores.removals.purge_some("t", 3, "j1") == 3
+    assert await removed("j1") == {"messages": 2, "rows": 3}
+    assert await stores.removals.purge_some("t", 3, "j1") == 2
+    assert await stores.removals.purge_some("t", 3, "j1") == 0
+    assert await stores.removals.take_back("t", "j1", last=True) == 0
+    assert await removed("j1") == {"messages": 2, "rows": 5}
+    for n in range(3):
+        await stores.tap(f"of-ann{n}", toggle("ann"))
+    await stores.removals.mark_erased("ann", job("erase_user", "ann", "j2"))
+    while await stores.removals.erase_some("ann", 2, "j2"):
+        pass
+    assert await removed("j2") == {"rows": 3}
+    await stores.tap("u", toggle("u1"))
+    await begin(stores, "u", "j3")
+    assert await stores.removals.purge_some("u", 3, "unknown") == 1
+    assert await stores.jobs.get("unknown") is None
+
+
 async def test_unfinished_jobs_come_back_oldest_first(stores: Stores) -> None:
     assert await stores.jobs.unfinished() == []
     for n, state in ((5, "running"), (2, "done"), (3, "running"), (1, "failed"), (4, "running")):

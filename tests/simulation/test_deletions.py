@@ -108,7 +108,7 @@ def test_a_deletion_that_begins_late_waits_for_who_saw_the_target_open(asked: bo
         passes: list[bool] = []
         times_s: list[float] = []
 
-        async def take_back(target: str, *, last: bool) -> int:
+        async def take_back(target: str, job_id: str = "", *, last: bool) -> int:
             passes.append(last)
             times_s.append(asyncio.get_running_loop().time())
             return 0

@@ -346,7 +346,8 @@ def _registered(listed: Json) -> Json:
                 "finished_at": nullable(schema("Time")),
                 "removed": {
                     "type": "object",
-                    "description": "What was removed so far, by kind.",
+                    "description": "What was removed so far, by kind: `rows`, `messages`. In the cluster "
+                    "profile at least so much.",
                     "additionalProperties": {"type": "integer", "minimum": 0},
                 },
                 "note": {

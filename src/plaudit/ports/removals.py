@@ -87,7 +87,8 @@ class Jobs(Protocol):
 
 
 class Removals(Protocol):
-    """The steps of deletion and erasure."""
+    """The steps of deletion and erasure. What a step removes it counts in the job `job_id`, if there is one: in the
+    same commit, or right after it; then a process that ends in between leaves it out."""
 
     async def begin_purge(self, target: str, job: Job) -> Target:
         """Store the job, and close the target for ever: counts 0, taps refused. Creates the header of one never seen.
@@ -96,15 +97,15 @@ class Removals(Protocol):
         who purges it. Idempotent. Raises `OutcomeUnknown`: the job may be stored, and whoever finds it begins it then.
         """
 
-    async def purge_some(self, target: str, limit: int) -> int:
-        """Remove up to `limit` rows of a target that is being purged; returns how many. 0: it is purged.
+    async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
+        """Remove up to `limit` rows of a target that is being purged; returns how many (`rows`). 0: it is purged.
 
         Raises `Stays` once nothing is left but what cannot be read, and another `Corrupt` where that is unknown.
         """
 
-    async def take_back(self, target: str, *, last: bool) -> int:
+    async def take_back(self, target: str, job_id: str = "", *, last: bool) -> int:
         """Remove what owners, former ones too, were told of a target that was deleted, with the pushes that are to be
-        made of it; returns how many messages. What was told of one that is there again by now stays.
+        made of it; returns how many (`messages`). What was told of one that is there again by now stays.
 
         Where many processes tell, one that saw the target before it was closed may do so a little later: then it takes
         another call. `last`: this is the one, and who owned the target may be forgotten.
@@ -117,8 +118,8 @@ class Removals(Protocol):
         the job may be stored and the user not marked, whom the job marks then.
         """
 
-    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
-        """Remove up to `limit` rows of a marked user, one commit per cell; the targets as they are after.
+    async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
+        """Remove up to `limit` `rows` of a marked user, one commit per cell; the targets as they are after.
 
         Raises `Stays` once nothing is left but what cannot be read; called after that, all of it is tried again. Or
         `Corrupt` where that is so much that all is likely to be.

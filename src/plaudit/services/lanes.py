@@ -197,6 +197,20 @@ async def headers(cells: Cells, target: str) -> tuple[Header, dict[int, Header]]
     return root, {b: state.header for b, state in zip(buckets, states, strict=True) if state.header}
 
 
+async def readable(cells: Cells, target: str, count: int) -> tuple[dict[int, Header], int]:
+    """The lanes that were written, and how many more cannot be read."""
+    looks = (cells.read(CellKey(target, bucket), ()) for bucket in range(1, count + 1))
+    lanes, unreadable = dict[int, Header](), 0
+    for bucket, state in enumerate(await asyncio.gather(*looks, return_exceptions=True), 1):
+        if isinstance(state, Corrupt):
+            unreadable += 1
+        elif isinstance(state, BaseException):
+            raise state
+        elif state.header is not None:
+            lanes[bucket] = state.header
+    return lanes, unreadable
+
+
 async def version(cells: Cells, target: str) -> int:
     """The version that the target has, over all of its cells: no lower than any that was ever shown.
 

@@ -26,7 +26,7 @@ from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
 from plaudit.services.erased import STALE_AFTER_S, Forget
 from plaudit.services.follow import Follow
-from plaudit.services.lanes import SplitCells, headers, proposal
+from plaudit.services.lanes import SplitCells, headers, proposal, readable
 from plaudit.services.publish import Publish
 
 log = logging.getLogger("plaudit.removals")
@@ -95,9 +95,8 @@ class CellRemovals:
         # How far a cell's rows are gone, and the `seq` at which they were: no need to read over them again.
         self._purged: dict[CellKey, tuple[int, str]] = {}
         self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
-        self._stay: dict[
-            str, set[str]
-        ] = {}  # of each user, targets that failed there: nobody tries them again
+        # Of each user, targets that failed there: nobody tries them again.
+        self._stay: dict[str, set[str]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin_purge(self, target: str, job: Job) -> Target:
@@ -127,7 +126,10 @@ class CellRemovals:
         except Unavailable as error:
             raise OutcomeUnknown("the job is stored, and the target may not be closed") from error
 
-    async def purge_some(self, target: str, limit: int) -> int:
+    async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
+        return await self._count(job_id, "rows", await self._purge_cells(target, limit))
+
+    async def _purge_cells(self, target: str, limit: int) -> int:
         root = await self._cells.settle(CellKey(target), ())
         after = unreadable = 0
         if root.header is not None and root.header.lanes > 1 and _purging(root):
@@ -148,25 +150,12 @@ class CellRemovals:
         return removed
 
     async def _closed_lanes(self, target: str, root: Header) -> tuple[dict[int, Header], int]:
-        """See `_lanes`; of a target that is being deleted: whoever closed it may have died before they followed."""
-        lanes, unreadable = await self._lanes(target, root.lanes)
+        """See `readable`; of a target that is being deleted: whoever closed it may have died before they followed."""
+        lanes, unreadable = await readable(self._cells, target, root.lanes)
         if len(lanes) + unreadable < root.lanes or not all(follows(lane, root) for lane in lanes.values()):
             with suppress(Corrupt):
                 await self._follow.all_lanes(target, Target(root), "delete")
-            lanes, unreadable = await self._lanes(target, root.lanes)
-        return lanes, unreadable
-
-    async def _lanes(self, target: str, count: int) -> tuple[dict[int, Header], int]:
-        """The lanes that were written, and how many more cannot be read."""
-        looks = (self._cells.read(CellKey(target, n), ()) for n in range(1, count + 1))
-        lanes, unreadable = dict[int, Header](), 0
-        for bucket, state in enumerate(await asyncio.gather(*looks, return_exceptions=True), 1):
-            if isinstance(state, Corrupt):
-                unreadable += 1
-            elif isinstance(state, BaseException):
-                raise state
-            elif state.header is not None:
-                lanes[bucket] = state.header
+            lanes, unreadable = await readable(self._cells, target, root.lanes)
         return lanes, unreadable
 
     async def _purge_some(
@@ -205,11 +194,18 @@ class CellRemovals:
             self._purged[key] = change.proposal.header.seq, change.proposal.gone_through
         return len(pages[change.proposal.seq]) if change is not None else 0, header
 
-    async def take_back(self, target: str, *, last: bool) -> int:
+    async def take_back(self, target: str, job_id: str = "", *, last: bool) -> int:
         root = (await self._cells.settle(CellKey(target), ())).header
         if root is not None and root.lanes > 1 and not root.deleted:
             root = merge(*await headers(self._cells, target))
-        return await self._take_back(target, removal.told_before(root), last)
+        taken_back = await self._take_back(target, removal.told_before(root), last)
+        return await self._count(job_id, "messages", taken_back)
+
+    async def _count(self, job_id: str, what: str, count: int) -> int:
+        if count and job_id and (job := await self._jobs.get(job_id)):
+            removed = job.removed | {what: job.removed.get(what, 0) + count}
+            await self._jobs.save(msgspec.structs.replace(job, removed=removed))
+        return count
 
     async def mark_erased(self, user: str, job: Job) -> None:
         await self._jobs.save(job)  # first: whoever is marked is erased by somebody
@@ -228,7 +224,12 @@ class CellRemovals:
         await self._marks.mark(user, erased_at)
         await self._forget_all(user)
 
-    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+    async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
+        erased = await self._erase_some(user, limit)
+        await self._count(job_id, "rows", len(erased))
+        return erased
+
+    async def _erase_some(self, user: str, limit: int) -> dict[str, Target]:
         await self._in_force(user)
         nothing, forgotten, missing = 0, True, set[str]()
         # `clean`: this walk was made from its start by this call, and has found nothing to remove.
@@ -361,9 +362,8 @@ class CellRemovals:
         key = CellKey(entry.key)
         state = await self._cells.settle(key, ())
         if state.header is not None and state.header.lanes > 1:
-            key = CellKey(
-                entry.key, lane_of(user, state.header.lanes)
-            )  # which takes it off the root's list too
+            # Which takes it off the root's list too.
+            key = CellKey(entry.key, lane_of(user, state.header.lanes))
             state = await SplitCells(self._cells).settle(key, ())
         header = state.header or Header(type=DEFAULT_TYPE)
         at = max(self._clock.now_us(), header.last_at + 1)

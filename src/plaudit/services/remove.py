@@ -219,13 +219,11 @@ class Remove:
         not_taken_back: Exception | None = None
         if job.kind == "delete_target":
             try:
-                taken_back = await self._removals.take_back(job.subject, last=last)
+                await self._removals.take_back(job.subject, job_id, last=last)
             except Exception as error:  # what it may be decides `_run`; the rows go all the same
-                not_taken_back, taken_back = error, 0
-            job = await self._removed(job, "messages", taken_back)
+                not_taken_back = error
         step = self._purge if job.kind == "delete_target" else self._erase
-        while rows := await step(job.subject):
-            job = await self._removed(job, "rows", rows)
+        while await step(job.subject, job_id):
             self._failures[job_id] = 0
             self._metrics.job_waits.pop(job_id, None)
             if not await self._ours(job_id):
@@ -233,8 +231,9 @@ class Remove:
         if not_taken_back is not None:
             raise not_taken_back
         if last:
+            counted = await self._jobs.get(job_id) or job
             finished = self._clock.now_us()
-            done = msgspec.structs.replace(job, state="done", finished_at=finished, note=_NOTES[job.kind])
+            done = msgspec.structs.replace(counted, state="done", finished_at=finished, note=_NOTES[job.kind])
             await self._jobs.save(done)
         if self._leases is not None:
             await self._leases.release(f"job/{job_id}")
@@ -247,20 +246,11 @@ class Remove:
         closed_at = job.created_at if job.begun_at is None else job.begun_at
         return self._under_way_s - (self._clock.now_us() - closed_at) / SECOND
 
-    async def _removed(self, job: Job, what: str, count: int) -> Job:
-        """The job, which has removed so much more."""
-        if not count:
-            return job
-        removed = job.removed | {what: job.removed.get(what, 0) + count}
-        job = msgspec.structs.replace(job, removed=removed)
-        await self._jobs.save(job)
-        return job
+    async def _purge(self, target: str, job_id: str) -> int:
+        return await self._removals.purge_some(target, ROWS_PER_STEP, job_id)
 
-    async def _purge(self, target: str) -> int:
-        return await self._removals.purge_some(target, ROWS_PER_STEP)
-
-    async def _erase(self, user: str) -> int:
-        changed = await self._removals.erase_some(user, ROWS_PER_STEP)
+    async def _erase(self, user: str, job_id: str) -> int:
+        changed = await self._removals.erase_some(user, ROWS_PER_STEP, job_id)
         for target, state in changed.items():
             self._near.publish(target, state)
         return len(changed)

@@ -38,7 +38,7 @@ async def test_a_job_is_carried_out_by_one_of_two_in_one_process(
     go_on = asyncio.Event()
 
     def working(one: Removing, name: str) -> None:
-        async def erase_some(user: str, limit: int) -> dict[str, Target]:
+        async def erase_some(user: str, limit: int, job_id: str = "") -> dict[str, Target]:
             at_work.append(name)
             await go_on.wait()
             return {}

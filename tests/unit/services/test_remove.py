@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
-from plaudit.domain.errors import Corrupt, Unavailable
+from plaudit.domain.errors import Corrupt, Overloaded, Unavailable
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services import remove as service
 from plaudit.services.near import NearCache
@@ -97,7 +97,7 @@ async def test_a_job_that_meets_a_damaged_line_fails_and_the_next_one_is_carried
 async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unreadable(target: str, *, last: bool) -> int:
+    async def unreadable(target: str, *_: object, **__: object) -> int:
         raise Corrupt(target)
 
     async with removing(tmp_path) as (stores, remove, _):
@@ -110,8 +110,40 @@ async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
         assert receipt.removed == {"rows": 20}
 
 
+async def test_the_receipt_counts_what_was_removed_though_the_job_cannot_be_saved_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.001)
+    monkeypatch.setattr(service, "ROWS_PER_STEP", 10)
+    async with removing(tmp_path) as (stores, remove, _):
+        await own(stores, "t")
+        await stores.inbox.put([message("a", at=1)], [], 1)
+        await stores.tap("t", *(toggle(f"user{n}") for n in range(45)))
+        for n in range(35):
+            await stores.tap(f"of-ann{n}", toggle("ann"))
+        save, refused = stores.jobs.save, list[Job]()
+
+        async def every_other_time(job: Job) -> None:
+            if len(refused) % 2 == 0:
+                refused.append(job)
+                raise Overloaded("too much waits")
+            refused.append(job)
+            await save(job)
+
+        monkeypatch.setattr(stores.jobs, "save", every_other_time)
+        for job, removed in (
+            (await remove.delete_target("t"), {"messages": 1, "rows": 45}),
+            (await remove.erase_user("ann"), {"rows": 35}),
+        ):
+            assert await ended(remove, job.id) == "done"
+            receipt = await remove.job(job.id)
+            assert receipt is not None
+            assert receipt.removed == removed
+        assert refused
+
+
 async def test_a_job_that_cannot_go_on_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(target: str, limit: int) -> int:
+    async def away(target: str, *_: object) -> int:
         raise Unavailable(target)
 
     monkeypatch.setattr(service, "RETRY_S", 0.001)

@@ -30,7 +30,7 @@ class Steps:
     async def mark_erased(self, user: str, job: Job) -> None:
         await self._jobs.save(job)
 
-    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+    async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
         self._made.append(self._name)
         await asyncio.sleep(STEP_S)
         return {} if len(self._made) >= STEPS else {"t": Target()}
@@ -38,10 +38,10 @@ class Steps:
     async def begin_purge(self, target: str, job: Job) -> Target:
         raise NotImplementedError
 
-    async def purge_some(self, target: str, limit: int) -> int:
+    async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
         raise NotImplementedError
 
-    async def take_back(self, target: str, *, last: bool) -> int:
+    async def take_back(self, target: str, job_id: str = "", *, last: bool) -> int:
         raise NotImplementedError
 
 

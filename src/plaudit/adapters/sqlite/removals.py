@@ -52,6 +52,10 @@ _SAVE_JOB = """
 REPLACE INTO job (id, kind, subject, state, created_at, finished_at, removed, note) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)
 """
 
+_COUNT = """
+UPDATE job SET removed = json_set(removed, '$.' || ?2, coalesce(removed ->> ?2, 0) + ?3) WHERE id = ?1
+"""
+
 _FORGET = """
 DELETE FROM job WHERE id IN (SELECT id FROM job WHERE finished_at IS NOT NULL AND finished_at < ?1 LIMIT ?2)
 """
@@ -89,14 +93,14 @@ class SqliteRemovals:
 
         return await self._database.write(work)
 
-    async def purge_some(self, target: str, limit: int) -> int:
+    async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
         """Remove up to `limit` rows of a target that is being purged; beside a damaged page ever fewer, and then from
         the other end."""
         for statement in (_PURGE, _PURGE_FROM_THE_END):
             rows = limit
             while rows:
                 try:
-                    return await self._database.write(partial(self._purge, target, statement, rows))
+                    return await self._database.write(partial(self._purge, target, statement, rows, job_id))
                 except Corrupt as error:
                     if rows == 1:
                         log.error("rows of target %s are not removed: %s", target, error)
@@ -104,7 +108,9 @@ class SqliteRemovals:
         stored = await self._database.read(lambda connection: sql.read_targets(connection, [target]))
         raise Stays(f"{stored[target].rows:,} of its rows")
 
-    def _purge(self, target: str, statement: str, limit: int, connection: apsw.Connection) -> int:
+    def _purge(
+        self, target: str, statement: str, limit: int, job_id: str, connection: apsw.Connection
+    ) -> int:
         line = sql.read_targets(connection, [target]).get(target)
         if line is None or line.header.deleted != Deleted.PURGING:
             return 0
@@ -117,14 +123,18 @@ class SqliteRemovals:
         # The rows decide when it is over, even if the header had miscounted them.
         header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
         write_commit(connection, line.no, target, header, "delete")
+        connection.execute(_COUNT, (job_id, "rows", removed))
         return removed
 
-    async def take_back(self, target: str, *, last: bool) -> int:
+    async def take_back(self, target: str, job_id: str = "", *, last: bool) -> int:
         """Remove what owners were told of a target that was deleted."""
 
         def work(connection: apsw.Connection) -> int:
             line = sql.read_targets(connection, [target]).get(target)
-            return take_back(connection, target, told_before(line.header if line else None))
+            removed = take_back(connection, target, told_before(line.header if line else None))
+            if removed:
+                connection.execute(_COUNT, (job_id, "messages", removed))
+            return removed
 
         return await self._database.write(work)
 
@@ -145,7 +155,7 @@ class SqliteRemovals:
         except Corrupt:
             await self._database.write(mark)  # the job forgets what can be
 
-    async def erase_some(self, user: str, limit: int) -> dict[str, Target]:
+    async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
         """Remove up to `limit` rows of a marked user. What cannot be read is passed over, and raised at the end."""
         unreadable, tried = self._unreadable.setdefault(user, set()), list[int]()
         while True:
@@ -153,7 +163,7 @@ class SqliteRemovals:
             left = [no for no in numbers if no not in unreadable][:limit]
             if left == tried:  # nothing is left, or what only the index has
                 break
-            if erased := await self._erase(user, left, unreadable):
+            if erased := await self._erase(user, left, unreadable, job_id):
                 return erased
             tried = left
         del self._unreadable[user]
@@ -172,14 +182,16 @@ class SqliteRemovals:
                 forgotten = False
         return forgotten
 
-    async def _erase(self, user: str, numbers: list[int], unreadable: set[int]) -> dict[str, Target]:
+    async def _erase(
+        self, user: str, numbers: list[int], unreadable: set[int], job_id: str
+    ) -> dict[str, Target]:
         """All of these at once, or in ever smaller parts around those that cannot be read."""
         before, erased = len(unreadable), dict[str, Target]()
         parts = [numbers]
         while parts:
             part = parts.pop()
             try:
-                erased |= await self._database.write(partial(self._erase_from, user, part))
+                erased |= await self._database.write(partial(self._erase_from, user, part, job_id))
             except (Unavailable, OutcomeUnknown, Overloaded):
                 if not erased:
                     raise
@@ -196,7 +208,9 @@ class SqliteRemovals:
                     raise
         return erased
 
-    def _erase_from(self, user: str, numbers: list[int], connection: apsw.Connection) -> dict[str, Target]:
+    def _erase_from(
+        self, user: str, numbers: list[int], job_id: str, connection: apsw.Connection
+    ) -> dict[str, Target]:
         values = (user, msgspec.json.encode(numbers).decode())
         ids = msgspec.json.decode(connection.execute(_ROWS_IN, values).get, type=list[str])
         stored = sql.read_targets(connection, ids)
@@ -208,6 +222,7 @@ class SqliteRemovals:
             write_commit(connection, line.no, target, header, "erase", event)
             connection.execute("DELETE FROM reaction_row WHERE target = ? AND user = ?", (line.no, user))
             after[target] = Target(header, line.registration)
+        connection.execute(_COUNT, (job_id, "rows", len(after)))
         return after
 
 
