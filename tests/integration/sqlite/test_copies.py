@@ -7,12 +7,15 @@ import re
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
-from plaudit.adapters.sqlite import Database, SqliteCopies
+from plaudit.adapters.sqlite import Database, SqliteCopies, database
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.errors import Conflict, Corrupt, Unavailable
+from plaudit.domain.restored import floor_at
 from plaudit.domain.transfer import ReactionRecord
+from plaudit.ports.directory import Profile
 from plaudit.ports.transfer import Batch
 from tests.support.api import open_api
 from tests.support.audit import audit_file
@@ -102,6 +105,60 @@ async def test_an_import_into_a_restored_file_stays_above_its_floor(tmp_path: Pa
         header = (await stores.target("u")).header
     assert header is not None
     assert header.seq > 1 << 50
+
+
+async def first_version(folder: Path, target: str) -> int:
+    """Of a target that the file does not have."""
+    async with sqlite_stores(folder, ManualClock()) as stores:
+        header = (await stores.tap(target, toggle("ann"))).target.header
+    assert header is not None
+    return header.seq
+
+
+async def test_lost_targets_get_other_versions_though_the_backup_has_no_target(tmp_path: Path) -> None:
+    clock = ManualClock()
+    copies = SqliteCopies(tmp_path / "a", clock)
+    async with sqlite_stores(tmp_path / "a", clock) as stores:
+        await stores.directory.put_profile("ann", Profile(name="Ann"))
+    copies.backup(tmp_path / "backup", ignore)
+    seen = await first_version(tmp_path / "a", "t")
+    for _ in range(2):
+        clock.advance(1)
+        copies.restore(tmp_path / "backup", force=True, progress=ignore)
+        again = await first_version(tmp_path / "a", "t")
+        assert again > max(seen, 1 << 50)
+        seen = again
+
+
+async def test_a_restore_by_a_clock_that_is_behind_begins_no_lower_than_the_one_before(
+    tmp_path: Path,
+) -> None:
+    async with sqlite_stores(tmp_path / "a", ManualClock()) as stores:
+        await stores.directory.put_profile("ann", Profile(name="Ann"))
+    for n, at in enumerate((START_US, START_US // 2)):
+        copies = SqliteCopies(tmp_path / "a", ManualClock(at))
+        copies.backup(tmp_path / f"backup{n}", ignore)
+        copies.restore(tmp_path / f"backup{n}", force=True, progress=ignore)
+        assert await first_version(tmp_path / "a", f"t{n}") > floor_at(START_US)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+async def test_a_file_that_was_restored_before_its_floor_was_stored_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: bool
+) -> None:
+    floor = floor_at(START_US)
+    (tmp_path / "a").mkdir()
+    with apsw.Connection(str(tmp_path / "a" / "plaudit.db")) as file, monkeypatch.context() as before:
+        steps = database.migrations()[:5]
+        before.setattr(database, "migrations", lambda: steps)
+        database.migrate(file)
+        file.execute(
+            "INSERT INTO target (no, id, seq, type, counts, rows, last_at, born, recent, deleted)"
+            " VALUES (1, 'old', ?, 'post', '[]', 0, 0, 0, '[]', 0)",
+            (floor + 7 if restored else 7,),
+        )
+    file.close()
+    assert await first_version(tmp_path / "a", "new") == (floor + 1 if restored else 1)
 
 
 async def test_a_backup_during_load_is_consistent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.domain.restored import floor_at, floor_below
+from plaudit.domain.restored import floor_at
 
 NOW = 1_760_000_000_000_000
 IN_2241 = 8_551_000_000_000_000
@@ -12,14 +12,3 @@ IN_2241 = 8_551_000_000_000_000
 @given(st.integers(NOW, IN_2241), st.integers(1, 10**7), st.integers(0, 10**6))
 def test_a_later_restore_is_above_whatever_was_committed_since(now: int, later_s: int, per_s: int) -> None:
     assert floor_at(now) + later_s * per_s < floor_at(now + later_s * 1_000_000) < 2**53
-
-
-@given(st.integers(NOW, IN_2241), st.integers(0, 2**40))
-def test_the_floor_is_found_again_in_any_seq_above_it(now: int, commits: int) -> None:
-    floor = floor_at(now)
-    assert floor <= floor_below(floor + commits) <= floor + commits
-
-
-@given(st.integers(0, 2**40 - 1))
-def test_a_file_that_was_never_restored_has_no_floor(seq: int) -> None:
-    assert floor_below(seq) == 0

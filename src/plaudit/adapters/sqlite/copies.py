@@ -31,7 +31,7 @@ DONE_NAME = "last-backup"  # an empty file: its time is when one was finished
 _HOLDS_SOMETHING = """
 SELECT EXISTS (SELECT 1 FROM target) OR EXISTS (SELECT 1 FROM user) OR EXISTS (SELECT 1 FROM job)
 """
-_RAISE = "UPDATE target SET seq = max(seq + 1, ?)"
+_RAISE = ("UPDATE target SET seq = max(seq + 1, ?)", "UPDATE restored SET floor = max(floor, ?)")
 
 
 class SqliteCopies:
@@ -163,7 +163,8 @@ def _copy(source: Path, target: Path, progress: Progress, *, floor: int | None =
             if floor is not None:
                 migrate(write)
                 with write:
-                    write.execute(_RAISE, (floor,))
+                    for statement in _RAISE:
+                        write.execute(statement, (floor,))
         finally:
             close(write)
     finally:

@@ -9,7 +9,6 @@ from plaudit.adapters.sqlite.database import Database
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Plan, Row, Rules, fold
 from plaudit.domain.events import Cause, committed
-from plaudit.domain.restored import floor_below
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import CellResult, CellTaps, Target
 
@@ -39,9 +38,8 @@ class Numbers:
 
     def _learn(self, connection: apsw.Connection) -> None:
         if self._generation != self._database.generation:
-            newest = connection.execute("SELECT no, seq FROM target ORDER BY no DESC LIMIT 1").fetchone()
-            self._last, seq = newest or (0, 0)
-            self._unseen = Header(floor_below(seq))
+            self._last = connection.execute("SELECT coalesce(max(no), 0) FROM target").get
+            self._unseen = Header(connection.execute("SELECT floor FROM restored").get)
             self._generation = self._database.generation
 
 
