@@ -26,7 +26,7 @@ _RESERVED = "|".join(sorted(name.replace(".", r"\.") for name in RESERVED_TARGET
 TARGET_ID = rf"^(?!(?:{_RESERVED})$)[A-Za-z0-9_.:@~|=\-]{{1,128}}$"
 USER_ID = r"^(?!\.\.?$)[!#$%&()*+\-./0-9:;=?@A-Z\[\]\^_`a-z{|}~]{1,128}$"
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
-CURSOR = r"^[A-Za-z0-9_\-]*$"
+CURSOR = r"^[A-Za-z0-9_\-]+$"
 AVATAR_URL = r"^(https?://|/(?!/))[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"
 LOCALE = r"^[A-Za-z]{2,8}([_\-][A-Za-z0-9]{1,8}){0,4}$"
 LINE = r"^(?=[\s\S]*\S)[^\u0000-\u001f\u007f\u2028\u2029]+$"  # a blank one is refused

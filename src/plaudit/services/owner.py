@@ -112,7 +112,7 @@ class Owner:
     async def notifications(self, user: str, cursor: str | None, limit: int) -> Page:
         """A page of the user's inbox, newest first, in the user's language."""
         context = f"notifications {user}"
-        before = self._cursors.read(context, cursor) if cursor else None
+        before = self._cursors.read(context, cursor) if cursor is not None else None
         found = await self._inbox.page(user, before, limit + 1)
         page = found[:limit]
         unread = await self._inbox.unread(user, MAX_UNREAD)

@@ -163,7 +163,7 @@ class Read:
             wanted = self._catalogue.code(reaction, "type")
             codes = [code for code in codes if code == wanted]
         context = f"reactors {target} {reaction or ''}"
-        before = self._cursors.read(context, cursor) if cursor else None
+        before = self._cursors.read(context, cursor) if cursor is not None else None
         split = shown.target.header is not None and shown.target.header.lanes > 1
         entries = (
             await self._reactors.reactors(target, codes, before, limit + 1, split=split) if codes else []
@@ -177,7 +177,7 @@ class Read:
     async def reacted(self, user: str, cursor: str | None, limit: int) -> ReactedPage:
         """What this user reacted to, newest first."""
         context = f"reacted {user}"
-        before = self._cursors.read(context, cursor) if cursor else None
+        before = self._cursors.read(context, cursor) if cursor is not None else None
         entries = await self._own.reacted(user, before, limit + 1)
         page, after = self._cut(context, entries, limit)
         return ReactedPage([(e.key, self._name(e.reaction), e.created_at) for e in page], after)
