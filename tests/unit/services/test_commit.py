@@ -59,10 +59,10 @@ class Bench:
     ) -> None:
         self.ledger = GatedLedger()
         self.clock = ManualClock()
-        near = NearCache(self.ledger, Catalogue(), entries=100, public=True)
+        self.near = NearCache(self.ledger, Catalogue(), entries=100, public=True)
         self.committer = Committer(
             self.ledger,
-            near,
+            self.near,
             self.clock,
             Metrics(),
             max_waiting=max_waiting,
@@ -223,6 +223,22 @@ async def test_a_target_leaves_room_for_others() -> None:
     others = [bench.tap(f"b{n}", "quiet") for n in range(50)]
     bench.ledger.let(10)
     await asyncio.gather(*viral, *others)
+
+
+@pytest.mark.parametrize("answer_within_s", [10.0, 0.01], ids=["failed", "silent"])
+async def test_a_target_of_whose_taps_nobody_knows_is_looked_up(answer_within_s: float) -> None:
+    bench = Bench(answer_within_s=answer_within_s)
+    bench.near.publish("a", Target(Header(seq=7)))
+    bench.near.publish("b", Target(Header(seq=7)))
+    future = bench.tap("a", "alice")
+    if answer_within_s > 1:
+        bench.ledger.error = OutcomeUnknown("fsync")
+        bench.ledger.let()
+    with pytest.raises(OutcomeUnknown):
+        await future
+    assert (bench.near.get("a"), bench.near.get("b") is not None) == (None, True)
+    bench.ledger.let()
+    await bench.committer.drain()
 
 
 @pytest.mark.parametrize("error", [Unavailable("no disk"), OutcomeUnknown("fsync"), RuntimeError("a bug")])

@@ -9,7 +9,8 @@ import apsw
 import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
-from plaudit.domain.errors import Corrupt, Overloaded, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
+from plaudit.ports.ledger import Target
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, new_job
 from plaudit.services import remove as service
 from plaudit.services.near import NearCache
@@ -163,6 +164,23 @@ async def test_a_job_that_cannot_go_on_is_seen(tmp_path: Path, monkeypatch: pyte
             assert waits_s() == 600
         assert await ended(remove, job.id) == "done"
         await until(lambda: waits_s() == 0, "the end of it")
+
+
+async def test_a_deletion_of_which_nobody_knows_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with removing(tmp_path) as (stores, remove, near):
+        near.publish("t", (await stores.tap("t", toggle("ann"))).target)
+        begin = stores.removals.begin_purge
+
+        async def silent(target: str, job: Job) -> Target:
+            await begin(target, job)
+            raise OutcomeUnknown("no answer")
+
+        monkeypatch.setattr(stores.removals, "begin_purge", silent)
+        with pytest.raises(OutcomeUnknown):
+            await remove.delete_target("t")
+        assert (await near.load(["t"]))["t"].closed
 
 
 async def test_a_receipt_is_kept_for_thirty_days(tmp_path: Path) -> None:
