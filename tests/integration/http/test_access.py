@@ -142,6 +142,7 @@ async def test_counts_of_granted_targets_are_for_no_shared_cache(api: Api, messa
     for _ in range(2):
         response = await api.call("GET", f"{COUNTS}?target_ids={message}", headers=headers)
         assert response.headers["cache-control"] == "private, max-age=1"
+        assert response.headers["vary"] == "authorization"
         assert response.json()["counts"] == {message: counts_of(2, love=1)}
 
 
@@ -179,6 +180,7 @@ async def test_counts_and_lists_may_need_a_token(private: Api, target: str, user
         assert seen.status_code == 200
         if call.path.startswith(COUNTS):
             assert seen.headers["cache-control"] == "private, max-age=1"
+            assert seen.headers["vary"] == "authorization"
 
 
 @every_tap

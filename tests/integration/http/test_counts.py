@@ -18,6 +18,7 @@ async def test_an_answer_is_exactly_this(api: Api, target: str, user: str) -> No
     }
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "public, max-age=1"
+    assert "vary" not in response.headers
     assert response.headers["etag"].startswith('"')
 
 
