@@ -5,12 +5,14 @@ import os
 import random
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
 
 from plaudit.adapters.sqlite import Database, SqliteCopies, database
+from plaudit.adapters.sqlite import copies as module
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.errors import Conflict, Corrupt, Unavailable
 from plaudit.domain.restored import floor_at
@@ -187,7 +189,16 @@ async def test_a_backup_during_load_is_consistent(tmp_path: Path, monkeypatch: p
     assert {path.name for path in tmp_path.iterdir()} == {"a", *(f"backup{n}" for n in range(5))}
 
 
-def damaged(sound: bytes) -> dict[str, bytes]:
+def damaged(path: Path) -> dict[str, bytes]:
+    sound = path.read_bytes()
+    with apsw.Connection(str(path)) as file:
+        page_bytes = int(file.pragma("page_size"))
+        leaf = file.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'reacted' AND pagetype = 'leaf' LIMIT 1"
+        ).get
+    file.close()
+    free_block = bytearray(sound)
+    free_block[(leaf - 1) * page_bytes + 1] = 0xFF  # where the page's first free block is: behind its end
     other = bytearray(sound)
     other[68:72] = b"\0\0\0\1"
     newer = bytearray(sound)
@@ -197,6 +208,7 @@ def damaged(sound: bytes) -> dict[str, bytes]:
         "no database": b"no database" * 1000,
         "cut off": sound[: len(sound) // 2],
         "overwritten": sound[:4096] + b"\xff" * 8192 + sound[12288:],
+        "readable, and wrong in itself": bytes(free_block),
         "of another program": bytes(other),
         "of a newer version": bytes(newer),
     }
@@ -209,7 +221,7 @@ async def test_no_unsound_backup_is_restored(tmp_path: Path) -> None:
         stores.copies.backup(tmp_path / "sound", ignore)
     before = (tmp_path / "a" / "plaudit.db").read_bytes()
     copies = SqliteCopies(tmp_path / "a", clock)
-    for name, bytes_ in damaged((tmp_path / "sound").read_bytes()).items():
+    for name, bytes_ in damaged(tmp_path / "sound").items():
         (tmp_path / "bad").write_bytes(bytes_)
         with pytest.raises(Corrupt):
             copies.restore(tmp_path / "bad", force=True, progress=ignore)
@@ -236,6 +248,33 @@ async def test_a_damaged_database_is_replaced_and_kept_with_its_log(tmp_path: Pa
     audit_file(tmp_path / "a" / "plaudit.db")
     async with Database(tmp_path / "a"):
         pass
+
+
+async def test_a_copy_is_on_disk_before_it_has_its_name_and_then_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut may leave a name without a file behind it, or a store without its name."""
+    synced: list[tuple[str, bool]] = []  # what, and whether the copy had its name by then
+    copy = tmp_path / "backup"
+
+    def syncing(sync: Callable[[Path], None]) -> Callable[[Path], None]:
+        def on_disk(path: Path) -> None:
+            sync(path)
+            synced.append((str(path.relative_to(tmp_path)), copy.exists()))
+
+        return on_disk
+
+    for name in ("sync_file", "sync_folder"):
+        monkeypatch.setattr(module, name, syncing(getattr(module, name)))
+    async with sqlite_stores(tmp_path / "a", ManualClock()) as stores:
+        await stores.tap("t", toggle("ann"))
+        stores.copies.backup(copy, ignore)
+    assert synced == [("backup.partial", False), (".", True)]
+    synced.clear()
+    (tmp_path / "b").mkdir()
+    copy = tmp_path / "b" / "plaudit.db"
+    SqliteCopies(tmp_path / "b", ManualClock()).restore(tmp_path / "backup", force=False, progress=ignore)
+    assert synced == [("b/plaudit.db.restoring", False), ("b", True)]
 
 
 async def test_a_service_tells_when_it_was_last_backed_up(tmp_path: Path) -> None:
