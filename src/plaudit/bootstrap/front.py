@@ -112,7 +112,6 @@ async def front(
             await react.stop()
 
         yield Service(with_cors(app, settings.cors_origins), drain)
-        await drain()
 
 
 def _authenticator(settings: Settings, secret: str | None, clock: Clock) -> Authenticator:

@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from plaudit.adapters.sqlite import SqliteLedger
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.http import bodies
+from plaudit.ports.ledger import CellResult, CellTaps
 from plaudit.services.commit import Committer
 from plaudit.services.read import Read
 from tests.support.api import COUNTS, FEED, REACTIONS, Api, assert_problem, fresh, nothing_stored, open_api
@@ -61,6 +63,47 @@ async def test_a_stopping_process_takes_no_taps_and_says_so(tmp_path: Path) -> N
         assert (await api.call("GET", "/readyz", status=503)).text == "stopping\n"
         await api.call("GET", "/healthz")
         await api.call("GET", f"{COUNTS}?target_ids=t")
+
+
+class Held:
+    """A disk that holds up every commit until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hangs, self.works = asyncio.Event(), asyncio.Event()
+        commit = SqliteLedger.commit
+
+        async def held(ledger: SqliteLedger, work: Sequence[CellTaps]) -> list[CellResult]:
+            self.hangs.set()
+            await self.works.wait()
+            return await commit(ledger, work)
+
+        monkeypatch.setattr(SqliteLedger, "commit", held)
+
+
+async def test_draining_waits_for_the_taps_that_were_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_api(tmp_path) as api:
+        held = Held(monkeypatch)
+        tap = asyncio.create_task(api.tap("ann", "t"))
+        await held.hangs.wait()
+        draining = asyncio.ensure_future(api.service.drain())
+        done, _ = await asyncio.wait({draining}, timeout=0.1)
+        assert not done
+        held.works.set()
+        await draining
+        assert (await tap)["outcome"] == "created"
+
+
+async def test_what_a_disk_that_hangs_keeps_is_waited_for_by_nobody_but_the_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has a time limit, as closing the file has."""
+    held = Held(monkeypatch)
+    async with asyncio.timeout(10), open_api(tmp_path) as api:
+        tap = asyncio.create_task(api.tap("ann", "t"))
+        await held.hangs.wait()
+    tap.cancel()
 
 
 async def test_a_full_queue_refuses_and_stores_exactly_the_rest(tmp_path: Path) -> None:
