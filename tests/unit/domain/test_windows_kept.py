@@ -105,6 +105,21 @@ def test_who_was_told_of_is_remembered_for_as_long_as_a_tap_of_then_is_news() ->
     assert watch.window is None
 
 
+def test_somebody_is_told_of_for_a_day_and_not_a_moment_less() -> None:
+    """When is cut to seconds, so a day lasts up to a second longer."""
+    target = Watched()
+    target.react("ann")
+    target.wait(30)
+    target.react("ann", 0)
+    target.wait(DAY)
+    target.react("ann")
+    assert target.watch.window is None
+    target.react("ann", 0)
+    target.wait(1)
+    target.react("ann")
+    assert target.watch.window is not None
+
+
 def test_a_deleted_target_has_no_window() -> None:
     target = Watched()
     target.react("ann")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plaudit.domain.windows import SAMPLE, UNSEEN, Pace, follow
+from plaudit.domain.windows import SAMPLE, TOLD_FOR, UNSEEN, Pace, follow
 from tests.support.taps import set_to
 from tests.unit.domain.watching import OWNER, SECOND, Watched
 
@@ -21,13 +21,16 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.target = Watched()
         self.at_opening: dict[str, int] | None = None
-        self.with_it: set[str] = (
-            set()
-        )  # who tapped in the commit that opened it, before or after the tap that did
+        # who tapped in the commit that opened it, before or after the tap that did
+        self.with_it: set[str] = set()
         self.told: dict[str, int] = {}
 
     def before(self) -> dict[str, int]:
         return {user: row.reaction for user, row in self.target.rows.items()}
+
+    def was_told(self, user: str, at: int) -> bool:
+        """Whether the owner was told of this user on the day before that."""
+        return user in self.told and self.told[user] * SECOND > at - TOLD_FOR
 
     @rule(taps=st.lists(st.tuples(users, reactions), min_size=1, max_size=4))
     def tap(self, taps: list[tuple[str, int]]) -> None:
@@ -53,26 +56,21 @@ class Life(RuleBasedStateMachine):
             assert made == []
             return
         assert self.at_opening is not None
-        opened_s, due_s = window.opened_at // SECOND, window.closes_at // SECOND
         news = {
             user: reaction
             for user, reaction in self.before().items()
             if reaction
             and (not self.at_opening.get(user) or user in self.with_it)
             and user != OWNER
-            and self.told.get(user, -DAY_S) <= due_s - DAY_S
+            and not self.was_told(user, window.closes_at)
         }
         # Whose day is over while the window is open: it depends on when in the window they tapped.
-        either = {
-            user
-            for user in news
-            if self.at_opening.get(user) or self.told.get(user, -DAY_S) > opened_s - DAY_S
-        }
+        either = {user for user in news if self.at_opening.get(user) or self.was_told(user, window.opened_at)}
         told = {user: code for message in made for user, code in message.sample}
         assert told.items() <= news.items()
         assert news.keys() - told.keys() <= either
         assert [message.total for message in made] == ([len(told)] if told else [])
-        self.told.update(dict.fromkeys(told, due_s))
+        self.told.update(dict.fromkeys(told, window.closes_at // SECOND))
 
     @rule(data=st.data())
     def replay(self, data: st.DataObject) -> None:
@@ -94,6 +92,18 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def test_a_day_is_as_long_in_the_model() -> None:
+    life = Life()
+    for taps, seconds in (
+        ([("a", 1)], 30),
+        ([("a", 0), ("c", 1)], DAY_S),
+        ([("a", 2), ("d", 1)], 3600),
+    ):
+        life.tap(taps=taps)
+        life.wait(seconds=seconds)
+    assert [len(message.sample) for message in life.target.messages] == [1, 1, 1], "a is told of once"
 
 
 @given(
