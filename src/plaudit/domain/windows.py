@@ -28,9 +28,7 @@ KNOWN = 1_000  # users of a window that are known exactly
 TOLD = 1_000  # users that are remembered after they were told of, the newest
 LATE = 24 * 3600 * SECOND  # older taps are nobody's news
 TOLD_FOR = LATE + SECOND  # at least as long: the time is cut to seconds
-GUARD = (
-    600 * SECOND
-)  # so long a watch stays to recognise replayed events, when it has nothing else to remember
+GUARD = 600 * SECOND  # so much longer a watch stays, and whom it told of, to recognise replayed events
 AHEAD = MINUTE  # clocks may differ by so much; what is further ahead was written by one that was wrong
 QUIET_FOR = 25 * 3600 * SECOND  # quiet hours are of one day, on which a clock may be put back
 SAMPLE = 20
@@ -154,7 +152,7 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
     total = sum(split.values())
     if not total:
         return None, ended(watch)
-    told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR}
+    told = {user: at for user, at in watch.told.items() if at * SECOND > now - TOLD_FOR - GUARD}
     for _, user, _ in reversed(live):
         told.pop(user, None)
         told[user] = now // SECOND
@@ -258,7 +256,7 @@ def forget_at(watch: Watch, now: int, pace: Pace) -> int:
     """When a watch without a window has nothing to remember any more, in microseconds UTC."""
     newest = max(watch.told.values(), default=0) * SECOND
     calm = watch.message_at + pace.calm_s * SECOND if watch.message_at else 0
-    return max(now + GUARD, calm, newest + TOLD_FOR if newest else 0)
+    return max(now + GUARD, calm, newest + TOLD_FOR + GUARD if newest else 0)
 
 
 def collapse_id(target: str, owner: str, window: int) -> str:
@@ -301,9 +299,8 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     """One user's change: it opens the window, is one more in it, or changes nothing. The watch is `_unshared`."""
     window, before = watch.window, _before(tap)
     if window is None:
-        if not before and tap.after and now - LATE < tap.at and not _told(watch, tap.user, now):
-            return _opened(watch, tap, now, pace)
-        return watch
+        news = tap.after and not before and now - LATE < tap.at and not _is_past(watch, tap, now)
+        return _opened(watch, tap, now, pace) if news else watch
     minute = max(0, _by_now(tap.at, now) - window.opened_at) // MINUTE
     taps = 1 + (window.taps if minute == window.minute else 0)
     closes_at, more, seen = window.closes_at, window.more, window.seen
@@ -313,7 +310,7 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     if there is not None:
         if tap.at > there.at:
             seen[tap.user] = Seen(there.before, tap.after, tap.at)
-    elif not _told(watch, tap.user, now):
+    elif not _is_past(watch, tap, now):
         if len(seen) < KNOWN:
             seen[tap.user] = Seen(before, tap.after, tap.at)
         else:
@@ -350,9 +347,10 @@ def _anew(watch: Watch) -> Watch:
     return Watch(ended(watch).cells)
 
 
-def _told(watch: Watch, user: str, now: int) -> bool:
-    at = watch.told.get(user)
-    return at is not None and at * SECOND > now - TOLD_FOR
+def _is_past(watch: Watch, tap: Transition, now: int) -> bool:
+    """Whether its user was told of on the day before it: what was no news is none either when it is read again."""
+    told = watch.told.get(tap.user)
+    return told is not None and told * SECOND > _by_now(tap.at, now) - TOLD_FOR
 
 
 def _before(tap: Transition) -> int:
@@ -374,7 +372,7 @@ def _is_apart(watch: Watch, window: Window, tap: Transition, owner: str, now: in
     of a reaction of this window it moves the split."""
     if (there := window.seen.get(tap.user)) is not None:
         return there.before > 0
-    if tap.user == owner or _told(watch, tap.user, now):
+    if tap.user == owner or _is_past(watch, tap, now):
         return True
     return _before(tap) > 0 and tap.after > 0 and tap.created_at < window.opened_at
 

@@ -6,6 +6,7 @@ import pytest
 from plaudit.domain import windows
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.windows import (
+    GUARD,
     LATE,
     TOLD,
     UNSEEN,
@@ -118,6 +119,39 @@ def test_somebody_is_told_of_for_a_day_and_not_a_moment_less() -> None:
     target.wait(1)
     target.react("ann")
     assert target.watch.window is not None
+
+
+def test_what_was_no_news_when_it_was_made_is_none_when_it_is_read_again() -> None:
+    """The day of somebody who was told of ends for their next tap, and not while the last one comes again."""
+    target = Watched()
+    target.react("ann")
+    target.wait(30)
+    target.wait(DAY)
+    target.react("ann", 0)
+    target.react("ann")
+    assert target.watch.window is None
+    kept_until = forget_at(target.watch, target.now, target.pace)
+    assert kept_until >= target.now + GUARD
+    target.wait(GUARD // SECOND)
+    target.see(target.events)
+    assert target.watch.window is None
+
+
+def test_what_was_no_news_in_one_lane_is_none_after_a_message_about_another() -> None:
+    """The window of the other lane does not know that the event has come."""
+    target = Watched()
+    target.react("ann")
+    target.wait(30)
+    target.wait(DAY)
+    target.react("ann", 0)
+    target.react("ann")
+    other = Watched()
+    other.now = target.now
+    other.react("bob")
+    target.see([msgspec.structs.replace(other.events[0], bucket=1)])
+    assert [names(message) for message in target.wait(30)] == [["bob"]]
+    target.see(target.events)
+    assert target.watch.window is None
 
 
 def test_a_deleted_target_has_no_window() -> None:
