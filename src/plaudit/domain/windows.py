@@ -299,7 +299,7 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     """One user's change: it opens the window, is one more in it, or changes nothing. The watch is `_unshared`."""
     window, before = watch.window, _before(tap)
     if window is None:
-        news = tap.after and not before and now - LATE < tap.at and not _is_past(watch, tap, now)
+        news = tap.after and not before and not _is_past(watch, tap, now)
         return _opened(watch, tap, now, pace) if news else watch
     minute = max(0, _by_now(tap.at, now) - window.opened_at) // MINUTE
     taps = 1 + (window.taps if minute == window.minute else 0)
@@ -348,9 +348,10 @@ def _anew(watch: Watch) -> Watch:
 
 
 def _is_past(watch: Watch, tap: Transition, now: int) -> bool:
-    """Whether its user was told of on the day before it: what was no news is none either when it is read again."""
+    """Whether it comes a day late, or its user was told of on the day before it: what was no news is none either when
+    it is read again."""
     told = watch.told.get(tap.user)
-    return told is not None and told * SECOND > _by_now(tap.at, now) - TOLD_FOR
+    return tap.at <= now - LATE or (told is not None and told * SECOND > _by_now(tap.at, now) - TOLD_FOR)
 
 
 def _before(tap: Transition) -> int:

@@ -154,6 +154,26 @@ def test_what_was_no_news_in_one_lane_is_none_after_a_message_about_another() ->
     assert target.watch.window is None
 
 
+def test_what_comes_a_day_late_is_nobodys_news_in_a_window_of_others_either() -> None:
+    """It may have been told of: what a process that died had under way is published again by whoever adopts it."""
+    target = Watched()
+    target.react("ann")
+    [event] = target.events
+    [tap] = event.transitions
+    assert target.wait(30)
+    target.wait(2 * DAY)
+    target.react("bob")
+    assert target.wait(30)
+    target.wait(HOUR)
+    target.react("cid")
+    late = msgspec.structs.replace(
+        target.events[-1], cause="late", transitions=(msgspec.structs.replace(tap, before=None),)
+    )
+    target.see([late])
+    [message] = target.wait(30)
+    assert (message.total, names(message)) == (1, ["cid"])
+
+
 def test_a_deleted_target_has_no_window() -> None:
     target = Watched()
     target.react("ann")
