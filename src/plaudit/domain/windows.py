@@ -266,24 +266,27 @@ def collapse_id(target: str, owner: str, window: int) -> str:
 
 
 def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
+    given = watch
     if event.cause == "delete":
-        return _anew(watch)
-    if event.cause == "erase":
+        watch = _anew(watch)
+    elif event.cause == "erase":
         watch = without(watch, [transition.user for transition in event.transitions])
     elif event.cause in _NOTIFY:
         watch = _unshared(on_time(watch, now, pace))
         for transition in event.transitions:
             if transition.user != owner:
                 watch = _tap(watch, transition, now, pace)
-    if watch.window is None:
-        return watch
-    known = watch.cells.get(event.bucket)
-    opened = known.opened if known is not None else None
-    if opened is None:
-        opened = apply_to_counts(event.counts, [_moved(tap, back=True) for tap in event.transitions])
-    if apart := [_moved(tap) for tap in event.transitions if _is_apart(watch, watch.window, tap, owner, now)]:
-        opened = apply_to_counts(opened, apart)
-    cells = {**watch.cells, event.bucket: CellCounts(event.seq, opened, event.counts)}
+    if watch is given and watch.window is None:
+        return watch  # so events that change nothing are not saved
+    cell = CellCounts(event.seq, None, ())
+    if (window := watch.window) is not None:
+        opened = watch.cells.get(event.bucket, cell).opened
+        if opened is None:
+            opened = apply_to_counts(event.counts, [_moved(tap, back=True) for tap in event.transitions])
+        if apart := [_moved(tap) for tap in event.transitions if _is_apart(watch, window, tap, owner, now)]:
+            opened = apply_to_counts(opened, apart)
+        cell = CellCounts(event.seq, opened, event.counts)
+    cells = {**watch.cells, event.bucket: cell}
     return Watch(cells, watch.window, watch.level, watch.message_at, watch.told)
 
 

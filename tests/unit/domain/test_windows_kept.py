@@ -210,6 +210,20 @@ def test_an_erased_user_is_in_no_window_and_no_memory() -> None:
     assert [names(message) for message in target.wait(HOUR)] == [["cid"]]
 
 
+@pytest.mark.parametrize("cause", ["erase", "delete"])
+def test_what_is_read_again_with_what_took_it_away_opens_no_window(cause: str) -> None:
+    target = Watched()
+    target.react("ann")
+    target.wait(30)
+    target.react("ann", 0)
+    target.react("ann")
+    last = target.events[-1]
+    target.see([msgspec.structs.replace(last, cause=cause, seq=last.seq + 1)])
+    watch = target.watch
+    target.see(target.events)
+    assert target.watch == watch
+
+
 def test_a_watch_is_kept_as_long_as_it_is_needed() -> None:
     target = Watched()
     assert forget_at(UNSEEN, 5, target.pace) == 600 * SECOND + 5
