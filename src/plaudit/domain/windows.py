@@ -13,12 +13,13 @@ more than a minute ahead counts as made now, and no window that such a clock ope
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
 import msgspec
 
 from plaudit.domain.cell import Transition, apply_to_counts
+from plaudit.domain.crowd import split_of_crowd
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.events import Committed
 
@@ -56,11 +57,17 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The counts of one cell when the window opened (None: it had no event since), and now; `seq` is of the last event
-    that was applied. What was nobody's news since then is in both, so the difference has none of it."""
+    that was applied. What was nobody's news since then is in both, so the difference has none of it. Without a window
+    `counts` is that difference, of the last one."""
 
     seq: int
     opened: tuple[int, ...] | None
     counts: tuple[int, ...]
+
+    @property
+    def grown(self) -> tuple[int, ...]:
+        """By how much they grew since the window opened."""
+        return _sum(self.counts, [-count for count in self.opened]) if self.opened is not None else ()
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
@@ -148,7 +155,7 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
     for _, _, code in live:
         split[code] = split.get(code, 0) + 1
     if window.more:
-        split = _grown(watch.cells.values(), split)
+        split = split_of_crowd((cell.grown for cell in watch.cells.values()), split)
     total = sum(split.values())
     if not total:
         return None, ended(watch)
@@ -163,8 +170,8 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
 
 
 def ended(watch: Watch) -> Watch:
-    """The watch without its window. Of the cells only what recognises repeated events stays."""
-    cells = {bucket: CellCounts(cell.seq, None, ()) for bucket, cell in watch.cells.items()}
+    """The watch without its window. Of the cells stays what recognises repeated events, and by how much they grew."""
+    cells = {bucket: CellCounts(cell.seq, None, cell.grown) for bucket, cell in watch.cells.items()}
     return Watch(cells, None, watch.level, watch.message_at, watch.told) if watch.window else watch
 
 
@@ -208,23 +215,24 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
     if told.message_at <= watch.message_at:
         return watch
     pairs = sorted({**watch.told, **told.told}.items(), key=lambda pair: pair[1])
-    cells = dict(watch.cells)
+    cells, window = dict(watch.cells), watch.window
     for bucket, cell in told.cells.items():
         known = cells.get(bucket, cell)
-        cells[bucket] = msgspec.structs.replace(known, seq=max(known.seq, cell.seq))
-    after = Watch(cells, watch.window, told.level, told.message_at, dict(pairs[-TOLD:]))
-    window = watch.window
+        opened = known.opened
+        if opened is not None and window is not None and window.opened_at <= told.message_at:
+            opened = _sum(opened, cell.counts)  # of users beyond the known ones, that many were told of
+        cells[bucket] = CellCounts(max(known.seq, cell.seq), opened, known.counts)
+    after = Watch(cells, window, told.level, told.message_at, dict(pairs[-TOLD:]))
     if window is None:
         return after
     seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
     news = [seen.at for seen in seen.values() if seen.now and not seen.before]
-    if not news:
+    more = window.more and bool(split_of_crowd((cell.grown for cell in cells.values()), {}))
+    if not news and not more:
         return ended(after)
-    opened_at = _by_now(min(news), now)
+    opened_at = _by_now(min(news, default=now), now)
     level, closes_at = _begun(after, opened_at, now, pace)
-    # By how much the counts grew has those in it who were told of: it is measured anew, from the next event on.
-    after = ended(after)
-    window = Window(opened_at, max(window.closes_at, closes_at), window.minute, window.taps, seen, False)
+    window = Window(opened_at, max(window.closes_at, closes_at), window.minute, window.taps, seen, more)
     return msgspec.structs.replace(after, window=window, level=level)
 
 
@@ -329,6 +337,10 @@ def _opened(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     return Watch(watch.cells, window, level, watch.message_at, watch.told)
 
 
+def _sum(counts: Sequence[int], more: Sequence[int]) -> tuple[int, ...]:
+    return tuple(map(sum, zip_longest(counts, more, fillvalue=0)))
+
+
 def _by_now(at: int, now: int) -> int:
     """When something was done, by our clock where its own was ahead. Else by its own: what is replayed names the same
     window."""
@@ -379,21 +391,3 @@ def _is_apart(watch: Watch, window: Window, tap: Transition, owner: str, now: in
     if tap.user == owner or _is_past(watch, tap, now):
         return True
     return _before(tap) > 0 and tap.after > 0 and tap.created_at < window.opened_at
-
-
-def _grown(cells: Iterable[CellCounts], known: dict[int, int]) -> dict[int, int]:
-    """The split of more users than are known: together as many as the counts grew by, where reactions of before were
-    taken back too, and never fewer than the known ones."""
-    grown: dict[int, int] = {}
-    for cell in cells:
-        if cell.opened is not None:
-            for code, (now, then) in enumerate(zip_longest(cell.counts, cell.opened, fillvalue=0), 1):
-                grown[code] = grown.get(code, 0) + now - then
-    split = {code: max(known.get(code, 0), grown.get(code, 0)) for code in sorted({*known, *grown})}
-    unknown = sum(split.values()) - sum(known.values())
-    over = min(unknown, sum(split.values()) - sum(grown.values()))
-    for code, count in split.items():
-        its = count - known.get(code, 0)
-        less = over * its // max(1, unknown)  # in proportion; the last one takes what is left
-        split[code], unknown, over = count - less, unknown - its, over - less
-    return {code: count for code, count in split.items() if count}

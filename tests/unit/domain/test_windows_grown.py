@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.domain import windows
-from plaudit.domain.windows import KNOWN, Draft, Pace, close, retold
+from plaudit.domain.windows import KNOWN, UNSEEN, Draft, Pace, Watch, close, retold
 from tests.support.taps import HAHA, LIKE, LOVE, set_to
 from tests.unit.domain.watching import OWNER, SECOND, Watched
 
@@ -145,7 +145,45 @@ def test_a_crowd_after_a_message_that_the_watch_did_not_know_of_has_nobody_of_it
     target.now += 31 * SECOND
     target.watch = retold(target.watch, after, target.now, target.pace)
     crowd(target, 10_000, 11_300, LOVE)
-    assert only(target) == (1300, {LIKE: 1, LOVE: 1299}), "counted from its first event on"
+    assert only(target) == (1301, {LIKE: 1, LOVE: 1300})
+
+
+def told_of_a_crowd() -> tuple[Watched, Watch]:
+    """A window of more users than are known, and the watch as the message about it leaves it, which is not saved."""
+    target = Watched(Pace(windows_s=(30, 300)))
+    crowd(target, 0, 1500, LIKE)
+    target.now += 300 * SECOND
+    draft, after = close(target.watch, OWNER, target.now)
+    assert isinstance(draft, Draft)
+    assert draft.total == 1500
+    return target, after
+
+
+def test_who_comes_to_a_full_window_while_its_message_is_made_is_told_of_next() -> None:
+    target, after = told_of_a_crowd()
+    crowd(target, 10_000, 10_300, LOVE)
+    target.watch = retold(target.watch, after, target.now, target.pace)
+    target.react("last", HAHA)
+    assert only(target) == (301, {LOVE: 300, HAHA: 1})
+    assert target.wait(3 * DAY) == []
+
+
+def test_of_a_full_window_to_which_nobody_else_comes_nothing_is_left() -> None:
+    target, after = told_of_a_crowd()
+    crowd(target, 900, 1200, LOVE)
+    crowd(target, 1400, 1450, 0)
+    target.watch = retold(target.watch, after, target.now, target.pace)
+    assert target.watch.window is None
+
+
+def test_a_window_that_was_opened_after_a_message_has_nobody_of_it() -> None:
+    """The store forgot the first one altogether."""
+    target, after = told_of_a_crowd()
+    target.watch = UNSEEN
+    target.wait(1)
+    crowd(target, 10_000, 11_200, LOVE)
+    target.watch = retold(target.watch, after, target.now, target.pace)
+    assert only(target) == (1200, {LOVE: 1200})
 
 
 people = st.sampled_from([*"abcdefgh", OWNER])
