@@ -288,10 +288,13 @@ def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> 
         return watch  # so events that change nothing are not saved
     cell = CellCounts(event.seq, None, ())
     if (window := watch.window) is not None:
-        opened = watch.cells.get(event.bucket, cell).opened
+        known = watch.cells.get(event.bucket)
+        opened = known.opened if known is not None else None
         if opened is None:
             opened = apply_to_counts(event.counts, [_moved(tap, back=True) for tap in event.transitions])
-        if apart := [_moved(tap) for tap in event.transitions if _is_apart(watch, window, tap, owner, now)]:
+        apart = [_moved(tap) for tap in event.transitions if _is_apart(watch, window, tap, owner, now)]
+        # What is republished may come any number of times with the same number.
+        if apart and (known is None or event.seq > known.seq):
             opened = apply_to_counts(opened, apart)
         cell = CellCounts(event.seq, opened, event.counts)
     cells = {**watch.cells, event.bucket: cell}

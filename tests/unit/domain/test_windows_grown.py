@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,23 @@ def test_a_switch_is_no_second_reaction_in_a_crowd(switching_first: bool) -> Non
         crowd(target, 10_000, 11_200, LIKE)
         crowd(target, 0, 1500, LOVE)
     assert only(target) == (1200, {LIKE: 1200})
+
+
+def test_how_often_a_lost_tap_is_republished_says_nothing() -> None:
+    """As a sweep does, a consumer that starts anew, a notifier that goes back: with the last number."""
+    told = []
+    for times in (1, 2, 3):
+        target = Watched()
+        crowd(target, 0, 1101, LIKE)
+        before = target.watch
+        target.react(OWNER, LOVE)
+        [lost] = target.events[-1].transitions
+        target.watch = before
+        target.react("last")
+        unknown = msgspec.structs.replace(lost, before=None)
+        target.see([msgspec.structs.replace(target.events[-1], cause="late", transitions=(unknown,))] * times)
+        told.append(only(target)[0])
+    assert told == [1103] * 3, "with the owner, who cannot be told apart from others by then"
 
 
 def test_two_among_a_crowd_that_switches_are_two() -> None:
