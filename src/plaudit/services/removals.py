@@ -15,7 +15,7 @@ from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
 from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
-from plaudit.domain.lanes import close, follows, has_let_go, lane_of, let_go, merge, without
+from plaudit.domain.lanes import close, follows, lane_of, merge
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
@@ -24,9 +24,10 @@ from plaudit.ports.removals import Job, Jobs, Stays, new_job, what_stays
 from plaudit.ports.users import Marks
 from plaudit.services.alter import Alter, Change
 from plaudit.services.directory import PROFILE_AGE_S
+from plaudit.services.erase import EraseFrom
 from plaudit.services.erased import STALE_AFTER_S, Forget
 from plaudit.services.follow import Follow
-from plaudit.services.lanes import SplitCells, headers, proposal, readable
+from plaudit.services.lanes import SplitCells, headers, readable
 from plaudit.services.publish import Publish
 
 log = logging.getLogger("plaudit.removals")
@@ -80,6 +81,7 @@ class CellRemovals:
     ) -> None:
         self._alter = alter
         self._follow = Follow(alter)
+        self.erase_from = EraseFrom(alter, cells, clock)
         self._cells = cells
         self._rows = rows
         self._publish = publish
@@ -261,67 +263,6 @@ class CellRemovals:
             await asyncio.sleep(0)
         raise Unavailable("the lists still show what is gone from the ledger; the indexer is behind")
 
-    async def erase_from(self, user: str, target: str) -> Target | None:
-        """Remove one row of a marked user, whether a list has it or not; None if there is none.
-
-        Raises `Unavailable` and `OutcomeUnknown`: do it again.
-        """
-        key = CellKey(target)
-
-        def decide(state: CellState) -> Change | None:
-            row = state.rows.get(user)
-            if state.header is not None and state.header.lanes > 1:
-                raise _Split(state.header.lanes)
-            if state.header is None or row is None:
-                return None
-            header, moved = removal.erase(state.header, user, row, self._clock.now_us())
-            # Told after it is done: the row is found through the list, and must be for as long as it is there.
-            return Change(Proposal(state.seq, header, {}, gone=(user,)), [moved])
-
-        try:
-            look = self._alter.by_name(key, [user])
-            altered = await self._alter.commit(key, "erase", look, decide, split_too=True)
-        except _Split as split:
-            return await self._erase_split(user, target, split.lanes)
-        return altered.target if altered.change is not None else None
-
-    async def _erase_split(self, user: str, target: str, lanes: int) -> Target | None:
-        """The same of a split target, in three commits that may each be the last of a process; see `domain.lanes`."""
-        root, lane = CellKey(target), CellKey(target, lane_of(user, lanes))
-        cells = SplitCells(self._cells)
-
-        def in_lane(state: CellState) -> Change | None:
-            row = state.rows.get(user)
-            if state.header is None or row is None or has_let_go(row):
-                return None
-            if state.header.deleted:
-                raise Unavailable("the target is being deleted, and with it this row")
-            if row.base is None:
-                header, moved = removal.erase(state.header, user, row, self._clock.now_us())
-                return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes), [moved])
-            header, left, moved = let_go(state.header, user, row, self._clock.now_us())
-            return Change(proposal(lane, state, header, {user: left}), [moved])
-
-        def gone_from(state: CellState) -> Change | None:
-            row = state.rows.get(user)
-            if state.header is None or row is None:
-                return None
-            own = row.reaction if row.base is None else row.base
-            header = without(state.header, user, own, self._clock.now_us(), rows=row.base is None)
-            return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes))
-
-        commit = self._alter.commit
-        look = self._alter.by_name(lane, [user], cells)
-        made = [
-            await commit(lane, "erase", look, in_lane, split_too=True),
-            await commit(root, "erase", self._alter.by_name(root, [user]), gone_from, split_too=True),
-            await commit(lane, "erase", self._alter.by_name(lane, [user]), gone_from, split_too=True),
-        ]
-        if not any(each.change for each in made):
-            return None
-        header, all_lanes = await headers(self._cells, target)
-        return Target(merge(header, all_lanes), made[1].target.registration)
-
     async def _in_force(self, user: str) -> None:
         """Wait, by way of being called again, until every process refuses this user's taps."""
         if not self._trusted():
@@ -382,14 +323,6 @@ class CellRemovals:
                 log.exception("something that is kept of an erased user cannot be forgotten")
                 forgotten = False
         return forgotten
-
-
-class _Split(Unavailable):
-    """The target is split over so many lanes."""
-
-    def __init__(self, lanes: int) -> None:
-        super().__init__("split")
-        self.lanes = lanes
 
 
 def _purging(state: CellState) -> bool:
