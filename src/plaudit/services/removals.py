@@ -96,9 +96,7 @@ class CellRemovals:
         self._in_force_after_us = round(in_force_after_s * 1_000_000)
         # How far a cell's rows are gone, and the `seq` at which they were: no need to read over them again.
         self._purged: dict[CellKey, tuple[int, str]] = {}
-        self._walked: dict[str, tuple[int, str]] = {}  # how far a user's list was gone through
-        # Of each user, targets that failed there: nobody tries them again.
-        self._stay: dict[str, set[str]] = {}
+        self._walks: dict[tuple[str, str], _Walk] = {}  # by user and job
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin_purge(self, target: str, job: Job) -> Target:
@@ -227,38 +225,41 @@ class CellRemovals:
         await self._forget_all(user)
 
     async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
-        erased = await self._erase_some(user, limit)
+        await self._in_force(user)
+        walk = self._walks.setdefault((user, job_id), _Walk())
+        try:
+            erased = await self._walk_on(user, limit, walk)
+        except (Unavailable, OutcomeUnknown, Overloaded):
+            raise
+        except Exception:
+            self._walks.pop((user, job_id), None)
+            raise
+        if not erased:
+            self._walks.pop((user, job_id), None)
         await self._count(job_id, "rows", len(erased))
         return erased
 
-    async def _erase_some(self, user: str, limit: int) -> dict[str, Target]:
-        await self._in_force(user)
-        nothing, forgotten, missing = 0, True, set[str]()
-        # `clean`: this walk was made from its start by this call, and has found nothing to remove.
-        place, clean = self._walked.get(user), False
-        stay = self._stay[user] = self._stay[user] if place is not None else set()
+    async def _walk_on(self, user: str, limit: int, walk: "_Walk") -> dict[str, Target]:
         ends_s = self._clock.monotonic_s() + STEP_S
         while self._clock.monotonic_s() <= ends_s:
-            if place is None:
-                clean, forgotten = True, await self._forget_all(user)
-                missing = {key.target for key in await self._caught_up(user)}
-            entries = await self._lists.reacted(user, place, limit)
+            if walk.place is None:
+                walk.clean, walk.forgotten = True, await self._forget_all(user)
+                walk.missing = {key.target for key in await self._caught_up(user)}
+            entries = await self._lists.reacted(user, walk.place, limit)
             if not entries:
-                place = None
-                self._walked.pop(user, None)
-                nothing += clean
-                if nothing == 2:
-                    del self._stay[user]
-                    for target in missing - stay:
+                walk.place = None
+                walk.nothing = walk.nothing + 1 if walk.clean else 0
+                if walk.nothing == 2:
+                    for target in walk.missing - walk.stay:
                         log.error("a reaction to %s may not be erased: what is owed cannot be read", target)
-                    if what := what_stays(len(missing | stay), forgotten=forgotten):
+                    if what := what_stays(len(walk.missing | walk.stay), forgotten=walk.forgotten):
                         raise Stays(what)
                     return {}
                 continue
-            place = self._walked[user] = entries[-1].created_at, entries[-1].key
-            if left := [entry for entry in entries if entry.key not in stay]:
-                clean = False
-                if after := await self._erase_all(user, left):
+            walk.place = entries[-1].created_at, entries[-1].key
+            if left := [entry for entry in entries if entry.key not in walk.stay]:
+                walk.clean = False
+                if after := await self._erase_all(user, left, walk.stay):
                     return after
             await asyncio.sleep(0)
         raise Unavailable("the lists still show what is gone from the ledger; the indexer is behind")
@@ -274,7 +275,7 @@ class CellRemovals:
         if self._clock.now_us() < marked_at + self._in_force_after_us:
             raise Unavailable("other processes may still take taps of this user")
 
-    async def _erase_all(self, user: str, entries: Sequence[Entry]) -> dict[str, Target]:
+    async def _erase_all(self, user: str, entries: Sequence[Entry], stay: set[str]) -> dict[str, Target]:
         """What is away is met again in the next walk, behind what can be done now; what fails otherwise stays."""
         after: dict[str, Target] = {}
         away: list[Exception] = []
@@ -291,7 +292,7 @@ class CellRemovals:
                 away.append(error)
             except Exception as error:
                 log.error("a reaction to %s is not erased: %s: %s", entry.key, type(error).__name__, error)
-                self._stay[user].add(entry.key)
+                stay.add(entry.key)
 
         await asyncio.gather(*map(one, entries))
         if away and not after:
@@ -323,6 +324,18 @@ class CellRemovals:
                 log.exception("something that is kept of an erased user cannot be forgotten")
                 forgotten = False
         return forgotten
+
+
+class _Walk(msgspec.Struct):
+    """How far an erasure is here, through the list of what its user reacted to, again and again: a step that runs out
+    of time loses nothing of it."""
+
+    place: tuple[int, str] | None = None  # None: at the start
+    clean: bool = True  # it has found nothing to remove
+    nothing: int = 0  # so many before it were, one after the other
+    stay: set[str] = set()  # targets that failed: nobody tries them again
+    missing: set[str] = set()  # targets that owe the lists what cannot be read
+    forgotten: bool = True
 
 
 def _purging(state: CellState) -> bool:

@@ -1,7 +1,7 @@
 """An erasure where many processes write: what cannot be read holds up nothing else, and the receipt counts it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from random import Random
 from typing import Any
 
@@ -56,8 +56,11 @@ class Lists:
 
     def __init__(self, store: SimulatedStore) -> None:
         self._store = store
+        self.fails = False  # behind the first page
 
     async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
+        if self.fails and before is not None:
+            raise Corrupt("a page of a list")
         left = [target for target in TARGETS if user in self._store.states(CellKey(target))[-1].rows]
         places = sorted(((int(target[1:]), target) for target in left), reverse=True)
         return [Entry(target, 1, at) for at, target in places if before is None or (at, target) < before][
@@ -85,22 +88,28 @@ class Bench:
         self.cells = Cells(self.store)
         clock, jobs, log = ManualClock(), SimulatedJobs(Random(0)), SimulatedLog(Random(0), Away())
         publish = Publish(log, log, self.cells, clock)
-        lists: Any = Lists(self.store)
+        self.lists = Lists(self.store)
+        lists: Any = self.lists
         marks: Any = Marks()
         self.settings_stay = False
+        self.caught_up_s = 0.0
 
         async def forget(_: str) -> None:
             if self.settings_stay:
                 raise Corrupt("a device")
 
-        removals = CellRemovals(
+        async def caught_up(_: str) -> Collection[CellKey]:
+            clock.advance(self.caught_up_s)
+            return ()
+
+        self.removals = CellRemovals(
             *(Alter(self.cells, publish, clock, Random(0)), self.cells, self.cells, publish, jobs, marks),
-            *(lists, clock),
+            *(lists, clock, caught_up),
             forget=[forget],
         )
         near = NearCache(NoCounters(), Catalogue(), entries=9, public=True)
         self.metrics = Metrics()
-        self.remove = Remove(removals, jobs, near, clock, self.metrics, look_every_s=60)
+        self.remove = Remove(self.removals, jobs, near, clock, self.metrics, look_every_s=60)
 
     def left(self) -> list[str]:
         return [target for target in TARGETS if self.store.states(CellKey(target))[-1].rows]
@@ -172,6 +181,37 @@ async def test_reactions_go_where_something_else_of_the_user_cannot_be_read(benc
     assert "devices" in receipt.note
     bench.settings_stay = False
     assert (await bench.erase()).state == "done"
+
+
+@pytest.mark.parametrize("caught_up_s", [3.5, 4.5, 6.0, 7.5, 9.0])
+async def test_an_erasure_ends_however_long_the_lists_take(bench: Bench, caught_up_s: float) -> None:
+    bench.caught_up_s = caught_up_s
+    bench.cells.fails = {"t10": Corrupt("its header")}
+    receipt = await bench.erase()
+    assert bench.left() == ["t10"]
+    assert (receipt.state, receipt.removed) == ("failed", {"rows": 19})
+    bench.cells.fails = {}
+    assert (await bench.erase()).state == "done"
+
+
+async def test_what_is_mended_is_not_taken_for_damaged_after_a_list_was(bench: Bench) -> None:
+    bench.lists.fails = True
+    bench.cells.fails = {"t19": Corrupt("its header")}
+    assert (await bench.erase()).state == "failed"
+    bench.lists.fails, bench.cells.fails = False, {}
+    assert (await bench.erase()).state == "done"
+    assert bench.left() == []
+
+
+async def test_what_is_mended_is_not_taken_for_damaged_where_another_process_ended_the_job(
+    bench: Bench,
+) -> None:
+    bench.cells.fails = {"t19": Corrupt("its header")}
+    assert await bench.removals.erase_some("ann", 3, "ended elsewhere")
+    bench.cells.fails = {}
+    while await bench.removals.erase_some("ann", 3, "asked again"):
+        pass
+    assert bench.left() == []
 
 
 class SomeLanes(SimulatedCells):
