@@ -10,7 +10,7 @@ import pytest
 from plaudit.domain.cell import Deleted
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.domain.lanes import lane_of
-from plaudit.ports.cells import CellKey
+from plaudit.ports.cells import CellKey, Proposal
 from tests.simulation import loop
 from tests.simulation.town import JOB, KEY, REGISTRATION, LateCells, Process, SlowCells, Town
 
@@ -96,6 +96,25 @@ def test_whoever_closes_late_does_not_close_what_was_registered_since() -> None:
 
     state = play(story).store.states(KEY)[-1]
     assert (state.header.deleted, set(state.rows)) == (Deleted.NO, {"new"})
+
+
+def test_a_target_of_a_second_life_is_deleted_though_a_process_of_the_version_before_drops_the_note() -> None:
+    async def story(town: Slow, api: Process) -> None:
+        await town.delete()
+        await town.register()
+        await town.tap(1, "new")
+        deleting = asyncio.create_task(api.remove.delete_target("t"))
+        await asyncio.sleep(1)
+        header = town.store.states(KEY)[-1].header
+        assert header.deleted_at
+        tapped = msgspec.structs.replace(header, seq=header.seq + 1, deleted_at=0)
+        assert town.store.decide(KEY, Proposal(header.seq, tapped, {}), 0.0)
+        town.held.go.set()
+        job = await deleting
+        await asyncio.sleep(100)
+        assert town.ended()[job.id] == "done"
+
+    assert play(story).is_gone()
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["found", "asked for again"])

@@ -100,14 +100,15 @@ class CellRemovals:
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def begin_purge(self, target: str, job: Job) -> Target:
-        key, lives = CellKey(target), set[int]()
+        key, lives = CellKey(target), list[int]()
 
         def decide(state: CellState) -> Change | None:
             old = state.header or Header(type=DEFAULT_TYPE)
-            lives.add(old.deleted_at)
+            lives.append(old.deleted_at)
             header = close(old) if old.lanes > 1 else removal.begin_purge(old, old.type)
-            # While this one waited for its turn others may have deleted the target, and registered it again since.
-            if header is old or len(lives) > 1:
+            # While this one waited for its turn others may have deleted the target, and registered it again: then the
+            # note is of later than at first. A process that does not know of it drops it.
+            if header is old or old.deleted_at > lives[0]:
                 return None
             return Change(Proposal(state.seq, header, {}, unregister=True, lanes=old.lanes))
 
