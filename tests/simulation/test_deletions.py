@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from plaudit.domain.cell import Deleted
-from plaudit.domain.errors import OutcomeUnknown
+from plaudit.domain.errors import Corrupt, OutcomeUnknown
 from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, Proposal
+from plaudit.ports.removals import Stays
 from tests.simulation import loop
 from tests.simulation.town import JOB, KEY, REGISTRATION, LateCells, Process, SlowCells, Town
 
@@ -115,6 +116,38 @@ def test_a_target_of_a_second_life_is_deleted_though_a_process_of_the_version_be
         assert town.ended()[job.id] == "done"
 
     assert play(story).is_gone()
+
+
+@pytest.mark.parametrize("damaged", ["purge_some", "take_back"])
+def test_what_cannot_be_read_ends_no_deletion_before_its_last_taking_back(damaged: str) -> None:
+    async def main() -> tuple[list[bool], list[str]]:
+        town = Town(Random(1))
+        await town.tap(1, *USERS)
+        process = town.process(look_every_s=LOOK_EVERY_S, under_way_s=100.0)
+        passes: list[bool] = []
+
+        async def take_back(target: str, job_id: str = "", *, last: bool) -> int:
+            passes.append(last)
+            if damaged == "take_back":
+                raise Corrupt("a message")
+            return 0
+
+        async def purge_some(target: str, limit: int, job_id: str = "") -> int:
+            raise Stays("1 of its lanes")
+
+        process.removals.take_back = take_back  # type: ignore[method-assign] # to see when it is called
+        process.removals.purge_some = purge_some  # type: ignore[method-assign] # what a damaged lane does
+        async with process.remove:
+            await process.remove.delete_target("t")
+            await asyncio.sleep(90)
+            assert list(town.ended().values()) == ["running"]
+            await asyncio.sleep(60)
+        assert list(town.ended().values()) == ["failed"]
+        return passes, [job.note for job in town.jobs.all]
+
+    passes, (note,) = loop.run(main())
+    assert passes == [False, True]
+    assert ("1 of its lanes" in note) is (damaged == "purge_some")
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["found", "asked for again"])

@@ -26,6 +26,7 @@ RETRY_AT_MOST_S = 15.0
 AT_LEAST_S = 0.01
 RECEIPTS_AT_ONCE = 500
 SECOND = 1_000_000
+AWAY = (Unavailable, OutcomeUnknown, Overloaded)  # for now: a job goes on later
 LEASE_S = 60  # longer than a step and the longest pause together
 
 # Who saw a target before it was closed may tell its owner for another minute, and a push that was just made goes out
@@ -161,7 +162,7 @@ class Remove:
             job_id = await self._queue.get()
             try:
                 pause_s = await self._carry_out(job_id)
-            except (Unavailable, OutcomeUnknown, Overloaded) as error:
+            except AWAY as error:
                 self._put_off(job_id, error)
                 continue
             except Exception as error:
@@ -216,20 +217,25 @@ class Remove:
             self._near.publish(job.subject, await self._removals.begin_purge(job.subject, job))
             job = msgspec.structs.replace(job, begun=True, begun_at=self._clock.now_us())
         last = self._pause_s(job) <= 0
-        not_taken_back: Exception | None = None
+        faults: list[Exception] = []  # what they are decides `_run`; all that can be done is done first
         if job.kind == "delete_target":
             try:
                 await self._removals.take_back(job.subject, job_id, last=last)
-            except Exception as error:  # what it may be decides `_run`; the rows go all the same
-                not_taken_back = error
+            except Exception as error:
+                faults.append(error)
         step = self._purge if job.kind == "delete_target" else self._erase
-        while await step(job.subject, job_id):
-            self._failures[job_id] = 0
-            self._metrics.job_waits.pop(job_id, None)
-            if not await self._ours(job_id):
-                return 0.0
-        if not_taken_back is not None:
-            raise not_taken_back
+        try:
+            while await step(job.subject, job_id):
+                self._failures[job_id] = 0
+                self._metrics.job_waits.pop(job_id, None)
+                if not await self._ours(job_id):
+                    return 0.0
+        except Exception as error:
+            faults.append(error)
+        faults.sort(key=lambda fault: not isinstance(fault, AWAY))
+        # What ends a job for good does so once nothing is away, and all was taken back for the last time.
+        if faults and (last or isinstance(faults[0], AWAY)):
+            raise faults[0]
         if last:
             counted = await self._jobs.get(job_id) or job
             finished = self._clock.now_us()

@@ -101,8 +101,15 @@ async def test_rows_go_where_messages_cannot_be_taken_back_and_the_job_fails(
     async def unreadable(target: str, *_: object, **__: object) -> int:
         raise Corrupt(target)
 
+    async def away(target: str, *_: object) -> int:
+        monkeypatch.setattr(stores.removals, "purge_some", purge_some)
+        raise Unavailable(target)
+
+    monkeypatch.setattr(service, "RETRY_S", 0.001)
     async with removing(tmp_path) as (stores, remove, _):
         await stores.tap("t", *(toggle(f"user{n}") for n in range(20)))
+        purge_some = stores.removals.purge_some
+        monkeypatch.setattr(stores.removals, "purge_some", away)
         monkeypatch.setattr(stores.removals, "take_back", unreadable)
         job = await remove.delete_target("t")
         assert await ended(remove, job.id) == "failed"
