@@ -85,13 +85,15 @@ def erase(header: Header, user: str, row: Row, now: int) -> tuple[Header, Transi
     """The header without this user's row, and the transition that consumers are told. Those of before may never have
     been told, so what it leaves is not known.
 
-    On a target that is being purged the counts are 0 already and only the row goes.
+    On a target that is being purged the counts are 0 already and only the row goes. A lane may have more rows than it
+    counts, so there it is never taken for the last.
     """
     at = max(now, header.last_at + 1)
     transition = Transition(user, row.reaction, 0, row.created_at, at)
     told = msgspec.structs.replace(transition, before=None)
     if header.deleted:
-        return purge(msgspec.structs.replace(header, last_at=at), 1), told
+        removed = min(1, header.rows - 1) if header.lanes > 1 else 1
+        return purge(msgspec.structs.replace(header, last_at=at), removed), told
     recent = apply_to_recent(header.recent, [transition])
     after = msgspec.structs.replace(
         header,

@@ -6,7 +6,7 @@ from plaudit.domain.lanes import has_let_go, lane_of, let_go, merge, without
 from plaudit.ports.cells import CellKey, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
 from plaudit.ports.ledger import Target
-from plaudit.services.alter import Alter, Change
+from plaudit.services.alter import Alter, Altered, Change, Decide
 from plaudit.services.lanes import SplitCells, headers, proposal
 
 
@@ -42,14 +42,13 @@ class EraseFrom:
     async def _split(self, user: str, target: str, lanes: int) -> Target | None:
         """The same of a split target, in three commits that may each be the last of a process; see `domain.lanes`."""
         root, lane = CellKey(target), CellKey(target, lane_of(user, lanes))
-        cells = SplitCells(self._cells)
 
         def in_lane(state: CellState) -> Change | None:
             row = state.rows.get(user)
             if state.header is None or row is None or has_let_go(row):
                 return None
             if state.header.deleted:
-                raise Unavailable("the target is being deleted, and with it this row")
+                raise _Closed("the target is being deleted")
             if row.base is None:
                 header, moved = removal.erase(state.header, user, row, self._clock.now_us())
                 return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes), [moved])
@@ -64,17 +63,33 @@ class EraseFrom:
             header = without(state.header, user, own, self._clock.now_us(), rows=row.base is None)
             return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes))
 
-        commit = self._alter.commit
-        look = self._alter.by_name(lane, [user], cells)
-        made = [
-            await commit(lane, "erase", look, in_lane, split_too=True),
-            await commit(root, "erase", self._alter.by_name(root, [user]), gone_from, split_too=True),
-            await commit(lane, "erase", self._alter.by_name(lane, [user]), gone_from, split_too=True),
-        ]
+        def from_closed(state: CellState) -> Change | None:
+            row = state.rows.get(user)
+            if state.header is None or row is None:
+                return None
+            if not state.header.deleted:
+                raise Unavailable("the target is being deleted, and this lane is not closed yet")
+            header, moved = removal.erase(state.header, user, row, self._clock.now_us())
+            return Change(Proposal(state.seq, header, {}, gone=(user,), lanes=lanes), [moved])
+
+        async def commit(key: CellKey, decide: Decide, cells: Cells | None = None) -> Altered:
+            look = self._alter.by_name(key, [user], cells)
+            return await self._alter.commit(key, "erase", look, decide, split_too=True)
+
+        try:
+            made = [await commit(lane, in_lane, SplitCells(self._cells))]
+            made += [await commit(root, gone_from), await commit(lane, gone_from)]
+        except _Closed:
+            # Nobody is counted there any more. Its deletion may have failed, so this does not wait for it.
+            made = [await commit(root, gone_from), await commit(lane, from_closed)]
         if not any(each.change for each in made):
             return None
         header, all_lanes = await headers(self._cells, target)
-        return Target(merge(header, all_lanes), made[1].target.registration)
+        return Target(merge(header, all_lanes), made[-2].target.registration)
+
+
+class _Closed(Unavailable):
+    """The lane takes no taps any more."""
 
 
 class _Split(Unavailable):

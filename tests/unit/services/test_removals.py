@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from plaudit.domain.catalogue import Catalogue
-from plaudit.domain.cell import Header, Row
+from plaudit.domain.cell import Deleted, Header, Row
 from plaudit.domain.errors import Corrupt, Unavailable
+from plaudit.domain.lanes import lane_of
 from plaudit.ports.cells import CellKey, CellState, Proposal
 from plaudit.ports.lists import Entry
-from plaudit.ports.removals import Job
+from plaudit.ports.removals import Job, Stays
 from plaudit.services import remove as service
 from plaudit.services.alter import Alter
 from plaudit.services.near import NearCache
@@ -25,7 +26,7 @@ from tests.simulation.jobs import SimulatedJobs
 from tests.simulation.lists import lists_of
 from tests.simulation.log import Away, SimulatedLog
 from tests.simulation.store import Faults, SimulatedCells, SimulatedStore
-from tests.simulation.town import Process, Town
+from tests.simulation.town import JOB, Process, Town
 from tests.support.clock import ManualClock
 from tests.support.totals import NoCounters
 from tests.support.wait import happens, until
@@ -215,9 +216,15 @@ async def test_what_is_mended_is_not_taken_for_damaged_where_another_process_end
 
 
 class SomeLanes(SimulatedCells):
-    """A lane of them cannot be read."""
+    """A lane of them cannot be read, or a page of its rows."""
 
     bad: CellKey | None = None
+    bad_page: CellKey | None = None
+
+    async def page(self, key: CellKey, after: str, limit: int) -> dict[str, Row]:
+        if key == self.bad_page:
+            raise Corrupt("half a row")
+        return await super().page(key, after, limit)
 
     async def read(self, key: CellKey, users: Iterable[str]) -> CellState:
         if key == self.bad:
@@ -259,6 +266,40 @@ def test_all_that_can_be_read_of_a_split_target_is_deleted(bad: int, monkeypatch
     assert "1 of its lanes" in first.note
     assert {bucket for bucket, rows in left.items() if rows} == {bad}
     assert second.state == "done"
+    assert town.is_gone()
+    lists = lists_of(town.log.events, Random(2))
+    assert lists.reactors("t") == lists.reacted("t") == []
+
+
+@pytest.mark.parametrize("before", ["ann", "others", "all"])
+def test_a_user_is_erased_from_a_lane_whose_deletion_failed(before: str) -> None:
+    """Whoever of a lane had reacted before it was one: it counts only those who had not."""
+    town = Town(Random(1))
+    cells = SomeLanes(town.store, town.random, Faults())
+    lane = CellKey("t", lane_of("ann", 4))
+    others = [user for user in map("u{}".format, range(20)) if lane_of(user, 4) == lane.bucket]
+    removals = town.process(cells).removals
+
+    async def purge() -> None:
+        while await removals.purge_some("t", 500):
+            pass
+
+    async def play() -> None:
+        await town.tap(1, *{"ann": ["ann"], "others": others, "all": ["ann", *others]}[before])
+        await town.process().split.split("t")
+        await town.tap(2, "ann", *others)
+        cells.bad_page = lane
+        await removals.begin_purge("t", JOB)
+        with pytest.raises(Stays):
+            await purge()
+        assert await removals.erase_from("ann", "t") is not None
+        assert await removals.erase_from("ann", "t") is None
+        state = town.store.states(lane)[-1]
+        assert (state.header.deleted, set(state.rows)) == (Deleted.PURGING, set(others))
+        cells.bad_page = None
+        await purge()
+
+    loop.run(play())
     assert town.is_gone()
     lists = lists_of(town.log.events, Random(2))
     assert lists.reactors("t") == lists.reacted("t") == []
