@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from plaudit import bootstrap
 from plaudit.bootstrap import serving
 from plaudit.cli import cli
+from plaudit.http.server import CannotListen
 from plaudit.settings import Settings
 from tests.support.server import PLAUDIT, ServerProcess
 
@@ -94,7 +95,7 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
 
 def test_a_worker_whose_port_is_taken_names_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(settings: Settings, _: bootstrap.Role) -> None:
-        raise OSError(98, f"{settings.worker_port} is taken")
+        raise CannotListen(98, f"{settings.worker_port} is taken")
 
     monkeypatch.setattr(serving, "work", work)
     monkeypatch.setattr(bootstrap, "configure_logging", lambda _: None)
@@ -102,6 +103,28 @@ def test_a_worker_whose_port_is_taken_names_its_own_setting(monkeypatch: pytest.
     ended = CliRunner().invoke(cli, ["worker", "repair"])
     assert ended.exit_code == 2
     assert "127.0.0.1:9999 (PLAUDIT_HOST, PLAUDIT_WORKER_PORT): [Errno 98] 9999 is taken" in ended.stderr
+
+
+@pytest.mark.parametrize("error", [TimeoutError("Kafka"), ConnectionResetError(104, "Redis")])
+def test_not_every_error_of_a_worker_is_one_of_its_address(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    async def work(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(serving, "work", work)
+    monkeypatch.setattr(bootstrap, "configure_logging", lambda _: None)
+    ended = CliRunner().invoke(cli, ["worker", "repair"])
+    assert ended.exception is error
+    assert "PLAUDIT_WORKER_PORT" not in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nobody.invalid", "x" * 70 + ".invalid"])
+def test_an_address_that_is_not_ours_names_the_settings(tmp_path: Path, host: str) -> None:
+    for port in ("0", "8080"):
+        ended = plaudit("serve", "--host", host, "--port", port, cwd=tmp_path)
+        assert ended.returncode == 2
+        assert f"cannot serve on {host}:{port} (PLAUDIT_HOST, PLAUDIT_PORT)" in ended.stderr
 
 
 def test_doctor_is_content_with_a_running_server_and_finds_faults(tmp_path: Path) -> None:

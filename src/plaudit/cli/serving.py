@@ -38,6 +38,7 @@ def serve(
     settings = load_settings(host=host, port=port, demo=demo)
     bootstrap.configure_logging(settings)
     from plaudit.bootstrap.serving import run
+    from plaudit.http.server import CannotListen
 
     try:
         uvloop.run(run(settings, everything=everything))
@@ -45,7 +46,7 @@ def serve(
         raise fail(error.message, Exit.USAGE) from error
     except PlauditError as error:
         raise fail(str(error), Exit.DATA) from error
-    except OSError as error:
+    except CannotListen as error:
         raise fail(_nowhere(settings.host, settings.port, "PLAUDIT_PORT", error), Exit.USAGE) from error
 
 
@@ -70,6 +71,7 @@ def worker(
     settings = load_settings()
     bootstrap.configure_logging(settings)
     from plaudit.bootstrap.serving import work
+    from plaudit.http.server import CannotListen
 
     try:
         uvloop.run(work(settings, role))
@@ -77,7 +79,7 @@ def worker(
         raise fail(error.message, Exit.USAGE) from error
     except PlauditError as error:
         raise fail(f"worker {role}: {error}", Exit.DATA) from error
-    except OSError as error:
+    except CannotListen as error:
         why = _nowhere(settings.host, settings.worker_port, "PLAUDIT_WORKER_PORT", error)
         raise fail(f"worker {role}: {why}", Exit.USAGE) from error
 

@@ -6,7 +6,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from granian._granian import SocketHolder
@@ -62,8 +63,21 @@ class Server(GranianServer):
         self.stop()  # type: ignore[no-untyped-call] # granian does not annotate it
 
 
+class CannotListen(OSError):
+    """The address has no such name, is not of this machine, or is in use."""
+
+
+@contextmanager
+def _address() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotListen(*error.args) from error
+
+
+@_address()
 def free_port(host: str) -> int:
-    """A port that nobody listens on right now."""
+    """A port that nobody listens on right now. Raises `CannotListen`."""
     family, address = _resolve(host)
     with socket.socket(family) as probe:
         probe.bind((address, 0))
@@ -79,8 +93,9 @@ def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
     return family, str(address[0])
 
 
+@_address()
 def _bind(host: str, port: int, stalled_s: float) -> tuple[str, socket.socket | None]:
-    """The address, and the bound socket where granian takes one. Raises `OSError` if the port is taken.
+    """The address, and the bound socket where granian takes one. Raises `CannotListen`.
 
     Connections inherit its options. TCP_USER_TIMEOUT closes one whose client has vanished without a word, or answers
     but takes nothing (tcp(7)); without it the first would be kept for a quarter of an hour, and the second for ever.
@@ -124,7 +139,7 @@ async def serve(
 
     Closing waits a few seconds for requests that are only half here, and then leaves them.
 
-    Raises `OSError` if the port is taken.
+    Raises `CannotListen`.
     """
     address, listening = _bind(host, port, limits.stalled_s)
     connections = connections_possible(limits.connections)
