@@ -62,6 +62,7 @@ class Direct:
         self._answer_within_s = answer_within_s
         self._wires: dict[tuple[str, int], _Wire] = {}
         self._of_slot: list[_Wire | None] = [None] * SLOTS
+        self._refused: set[tuple[str, int]] = set()  # addresses, since the last connection to them
         self._looking: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -127,21 +128,26 @@ class Direct:
     async def _look_around(self) -> None:
         """Learn who has which slots, and connect to who is new; then rest, so that nobody looks more often."""
         try:
-            spans = list(await self._masters())
+            await self._learn()
         except PlauditError as error:
             log.debug("who has which keys is not known: %s", error)
         except Exception:
-            log.exception("who has which keys could not be asked in a way nobody foresaw; the driver answers")
-        else:
-            addresses = {(span.host, span.port) for span in spans}
-            for gone in self._wires.keys() - addresses:
-                self._wires.pop(gone).close()
-            await asyncio.gather(*map(self._connect, addresses))
-            self._of_slot = [None] * SLOTS
-            for span in spans:
-                wire = self._wires.get((span.host, span.port))
-                self._of_slot[span.first : span.last + 1] = [wire] * (span.last + 1 - span.first)
+            log.exception(
+                "who has which keys could not be learnt in a way nobody foresaw; the driver answers"
+            )
         await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _learn(self) -> None:
+        spans = list(await self._masters())
+        addresses = {(span.host, span.port) for span in spans}
+        for gone in self._wires.keys() - addresses:
+            self._wires.pop(gone).close()
+        self._refused &= addresses
+        await asyncio.gather(*map(self._connect, addresses))
+        self._of_slot = [None] * SLOTS
+        for span in spans:
+            wire = self._wires.get((span.host, span.port))
+            self._of_slot[span.first : span.last + 1] = [wire] * (span.last + 1 - span.first)
 
     async def _connect(self, address: tuple[str, int]) -> None:
         wire = self._wires.get(address)
@@ -154,12 +160,22 @@ class Direct:
                 _, wire = await loop.create_connection(_Wire, host, port, ssl=self._entry.tls)
                 self._wires[address] = wire
                 answers = await wire.ask(list(map(_packed, self._entry.commands)))
-        except (OSError, TimeoutError) as error:
-            log.debug("no connection to Redis at %s:%s: %s", host, port, error)
+        except (
+            Exception
+        ) as error:  # of the network, of TLS, of a name that is none: nobody else waits for this one
+            why = f"{type(error).__name__}: {error}"
         else:
             if answers is not None and not any(isinstance(answer, hiredis.ReplyError) for answer in answers):
+                self._refused.discard(address)
                 return
-            log.debug("Redis at %s:%s lets nobody in: %s", host, port, answers)
+            why = f"it lets nobody in: {answers}"
+        # Only the first time: a node that is away is no news, one that never lets us in is.
+        log.log(
+            logging.DEBUG if address in self._refused else logging.WARNING,
+            "Redis at %s:%s is asked through the driver alone, which costs more: %s",
+            *(host, port, why),
+        )
+        self._refused.add(address)
         if (wire := self._wires.pop(address, None)) is not None:
             wire.close()
 
