@@ -218,12 +218,15 @@ class CellRemovals:
 
     async def mark_again(self, user: str, erased_at: int) -> None:
         """Mark a user who was erased elsewhere then (microseconds UTC). If a list has reactions of theirs, the job that
-        removes them is stored before. Raises `Unavailable` and `OutcomeUnknown`: do it again.
+        removes them is stored before; and one is if something else cannot be forgotten, whose receipt says so. Raises
+        `Unavailable` and `OutcomeUnknown`: do it again.
         """
-        if await self._lists.reacted(user, None, 1):
-            await self._jobs.save(new_job("erase_user", user, self._clock.now_us()))
+        job = new_job("erase_user", user, self._clock.now_us())
+        if reacted := bool(await self._lists.reacted(user, None, 1)):
+            await self._jobs.save(job)
         await self._marks.mark(user, erased_at)
-        await self._forget_all(user)
+        if not await self._forget_all(user) and not reacted:
+            await self._jobs.save(job)
 
     async def erase_some(self, user: str, limit: int, job_id: str = "") -> dict[str, Target]:
         await self._in_force(user)

@@ -87,7 +87,8 @@ class Bench:
             header = Header(seq=1, type="post", counts=(1,), rows=1, last_at=9, born=5)
             self.store.decide(CellKey(target), Proposal(0, header, {"ann": Row(1, 5, 9, b"")}), 0)
         self.cells = Cells(self.store)
-        clock, jobs, log = ManualClock(), SimulatedJobs(Random(0)), SimulatedLog(Random(0), Away())
+        clock, log = ManualClock(), SimulatedLog(Random(0), Away())
+        jobs = self.jobs = SimulatedJobs(Random(0))
         publish = Publish(log, log, self.cells, clock)
         self.lists = Lists(self.store)
         lists: Any = self.lists
@@ -182,6 +183,15 @@ async def test_reactions_go_where_something_else_of_the_user_cannot_be_read(benc
     assert "devices" in receipt.note
     bench.settings_stay = False
     assert (await bench.erase()).state == "done"
+
+
+@pytest.mark.parametrize("user", ["ann", "bob"])
+async def test_who_was_erased_elsewhere_has_one_job_where_something_cannot_be_forgotten(
+    bench: Bench, user: str
+) -> None:
+    bench.settings_stay = True
+    await bench.removals.mark_again(user, 5)
+    assert [(job.kind, job.subject) for job in bench.jobs.all] == [("erase_user", user)]
 
 
 @pytest.mark.parametrize("caught_up_s", [3.5, 4.5, 6.0, 7.5, 9.0])
