@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
+from plaudit.adapters.sqlite.deliveries import LOOK_AGAIN_S
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted, Refused
 from plaudit.domain.errors import Corrupt
@@ -299,6 +300,30 @@ async def test_pushes_go_out_behind_those_that_cannot_be_read(
         assert "m100" not in claimed
         assert 100 < len(claimed) == len(parcels) < 200
         assert caplog.text.count("is not made") == 200 - len(claimed), "each is named once"
+
+
+async def test_a_push_that_was_mended_goes_out_without_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with Database(tmp_path) as database:
+        stores = stores_on(database, clock)
+        told = [message("bad", "ann", at=1), message("good", "bob", at=2)]
+        for each in told:
+            await stores.audience.put_device(
+                Device(id=each.owner, owner=each.owner, kind="fcm", token=each.owner)
+            )
+        await stores.inbox.put(told, [Address(each.id, "fcm", each.owner) for each in told], 1)
+        sql = "UPDATE notification SET split = '[[1.5, 1]]' WHERE id = 'bad'"
+        await database.write(lambda connection: connection.execute(sql).fetchall())
+        with pytest.raises(Corrupt):
+            await stores.deliveries.claim("fcm", 1000, 30, 100)
+        (good,) = await stores.deliveries.claim("fcm", 1000, 1e9, 100)
+        assert good.notification.id == "good"
+        mend = sql.replace("1.5", "1")
+        await database.write(lambda connection: connection.execute(mend).fetchall())
+        assert await stores.deliveries.claim("fcm", 1000, 30, 100) == []
+        clock.advance(LOOK_AGAIN_S)
+        (bad,) = await stores.deliveries.claim("fcm", 1000, 30, 100)
+        assert bad.notification.id == "bad"
 
 
 @pytest.mark.parametrize("table", ["notification", "device"])

@@ -22,6 +22,8 @@ _lines = msgspec.json.Decoder(list[tuple[int, Channel, str, int, int | None, int
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
+LOOK_AGAIN_S = 3600.0  # at pushes that could not be read, which somebody may have mended
+
 # Pushes whose message has gone come back with none, to be cleared away.
 _CLAIM = """
 SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.due, d.tries, d.reason,
@@ -83,11 +85,14 @@ class SqliteDeliveries:
         self._clock = clock
         self._leases: dict[int, float] = {}  # delivery -> when it ends, in monotonic seconds
         self._damaged: frozenset[int] = frozenset()  # those that cannot be read
+        self._damaged_until_s = 0.0
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
-        """Pushes that are due, but those that are claimed. Raises `Corrupt` once for damaged ones; from then on they
-        are left out."""
+        """Pushes that are due, but those that are claimed. Raises `Corrupt` once for damaged ones; for an hour from
+        then on they are left out."""
         now_s = self._clock.monotonic_s()
+        if now_s >= self._damaged_until_s:
+            self._damaged, self._damaged_until_s = frozenset(), now_s + LOOK_AGAIN_S
         self._leases = {no: end for no, end in self._leases.items() if end > now_s}
         held = {*self._leases}  # also what is settled while we read
         most = limit + len(held)
