@@ -29,6 +29,12 @@ WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 O
 """
 _PURGE_FROM_THE_END = _PURGE.replace("ORDER BY user", "ORDER BY user DESC")
 
+# Of one index alone, all of which is read: between damaged pages nothing else says who is there.
+_USERS_OF = """
+SELECT json_group_array(user) FROM (SELECT user FROM reaction_row INDEXED BY reacted WHERE target = ?1 LIMIT ?2)
+"""
+_PURGE_THESE = "DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT value FROM json_each(?2))"
+
 _ANY_ROW = "SELECT EXISTS (SELECT 1 FROM reaction_row WHERE target = ?)"
 
 MARK = """
@@ -71,6 +77,7 @@ class SqliteRemovals:
         self._clock = clock
         self._numbers = numbers
         self._unreadable: dict[str, set[int]] = {}  # by user, the numbers of targets
+        self._unpurged: dict[str, set[str]] = {}  # the other way round, of targets with damage at both ends
 
     async def begin_purge(self, target: str, job: Job) -> Target:
         """Close the target for ever."""
@@ -94,27 +101,57 @@ class SqliteRemovals:
         return await self._database.write(work)
 
     async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
-        """Remove up to `limit` rows of a target that is being purged; beside a damaged page ever fewer, and then from
-        the other end."""
-        for statement in (_PURGE, _PURGE_FROM_THE_END):
-            rows = limit
-            while rows:
-                try:
-                    return await self._database.write(partial(self._purge, target, statement, rows, job_id))
-                except Corrupt as error:
-                    if rows == 1:
-                        log.error("rows of target %s are not removed: %s", target, error)
-                    rows //= 2
+        """Remove up to `limit` rows of a target that is being purged; beside a damaged page ever fewer, then from the
+        other end, and then those between two of them."""
+        if target not in self._unpurged:
+            for statement in (_PURGE, _PURGE_FROM_THE_END):
+                rows = limit
+                while rows:
+                    try:
+                        return await self._database.write(
+                            partial(self._purge, target, statement, rows, job_id)
+                        )
+                    except Corrupt:
+                        rows //= 2
+        if removed := await self._purge_between(target, limit, job_id):
+            return removed
+        del self._unpurged[target]  # asked again, all are tried again
         stored = await self._database.read(lambda connection: sql.read_targets(connection, [target]))
+        if stored[target].header.deleted == Deleted.PURGED:
+            return 0
         raise Stays(f"{stored[target].rows:,} of its rows")
 
+    async def _purge_between(self, target: str, limit: int, job_id: str) -> int:
+        """The same with rows of users whom one index knows, in ever smaller parts around those that cannot be read."""
+        unreadable, removed = self._unpurged.setdefault(target, set()), 0
+        try:
+            users = await self._database.read(partial(_users_of, target, limit + len(unreadable)))
+        except Corrupt:
+            return 0
+        parts = [[user for user in users if user not in unreadable][:limit]]
+        while parts:
+            part = parts.pop()
+            these = msgspec.json.encode(part).decode()
+            try:
+                removed += await self._database.write(
+                    partial(self._purge, target, _PURGE_THESE, these, job_id)
+                )
+            except Corrupt as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+                    continue
+                log.error("a row of target %s is not removed: %s", target, error)
+                unreadable.update(part)
+        return removed
+
     def _purge(
-        self, target: str, statement: str, limit: int, job_id: str, connection: apsw.Connection
+        self, target: str, statement: str, which: int | str, job_id: str, connection: apsw.Connection
     ) -> int:
         line = sql.read_targets(connection, [target]).get(target)
         if line is None or line.header.deleted != Deleted.PURGING:
             return 0
-        connection.execute(statement, (line.no, limit))
+        connection.execute(statement, (line.no, which))
         removed = connection.changes()
         try:
             more = connection.execute(_ANY_ROW, (line.no,)).get
@@ -229,6 +266,12 @@ class SqliteRemovals:
 def _rows_of(user: str, limit: int, connection: apsw.Connection) -> list[int]:
     """The numbers of targets of which this user has rows, as one index has them."""
     return msgspec.json.decode(connection.execute(_ROWS_OF, (user, limit)).get, type=list[int])
+
+
+def _users_of(target: str, limit: int, connection: apsw.Connection) -> list[str]:
+    """Users who have rows of this target, as the same index has them."""
+    line = sql.read_targets(connection, [target])[target]
+    return msgspec.json.decode(connection.execute(_USERS_OF, (line.no, limit)).get, type=list[str])
 
 
 class SqliteJobs:
