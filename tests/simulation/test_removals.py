@@ -197,7 +197,8 @@ def adds_up(run: Run, key: CellKey) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(60))
+# In 68 and 479 two users let go of the same reaction at the same microsecond, and nobody is told who did.
+@pytest.mark.parametrize("seed", [*range(60), 68, 479])
 def test_who_is_erased_from_a_split_target_leaves_it_as_if_they_had_never_been_there(seed: int) -> None:
     run = SplitRun(seed)
 

@@ -199,6 +199,8 @@ def _is_made(proposal: Proposal, state: CellState) -> bool:
     """
     if state.header != proposal.header or any(user in state.rows for user in proposal.gone):
         return False
+    if any(state.rows.get(user, row) != row for user, row in proposal.rows.items()):
+        return False
     return state.registration == proposal.registered(state.registration)
 
 
