@@ -3,7 +3,10 @@
  * loses, doubles and reorders whatever it carries.
  */
 
-import * as rules from "../../src/plaudit/widget/state.js";
+import * as settle from "../../src/plaudit/widget/settle.js";
+import * as seen from "../../src/plaudit/widget/state.js";
+
+const rules = { ...seen, ...settle };
 
 export const REACTIONS = ["like", "love", "sad"];
 

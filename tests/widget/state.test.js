@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import * as rules from "../../src/plaudit/widget/state.js";
+import * as settle from "../../src/plaudit/widget/settle.js";
+import * as seen from "../../src/plaudit/widget/state.js";
 import { REACTIONS, World } from "./model.js";
+
+const rules = { ...seen, ...settle };
 
 const RUNS = 5000;
 const reaction = fc.constantFrom(null, ...REACTIONS);

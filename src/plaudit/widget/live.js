@@ -8,8 +8,9 @@
  * Of targets one of which may not be seen the service tells nothing. So whoever wants them looks then which one it is.
  */
 
+import { dropped, toldElsewhere } from "./settle.js";
 import { changes } from "./sse.js";
-import { counted, dropped, isCounts, toldElsewhere, waiting } from "./state.js";
+import { counted, isCounts, waiting } from "./state.js";
 import { backoff, newKey } from "./transport.js";
 
 const GATHER_MS = 200;

@@ -7,7 +7,8 @@
  * changed their mind, and the wish is dropped.
  */
 
-import { KEEP_MS, waiting, wished } from "./state.js";
+import { KEEP_MS } from "./settle.js";
+import { waiting, wished } from "./state.js";
 import { backoff, newKey } from "./transport.js";
 
 const STORE = "wishes";

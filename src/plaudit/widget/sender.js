@@ -3,7 +3,8 @@
  * while the first answers are on their way, so that it is there before anybody can tap.
  */
 
-import { KEEP_MS, answered, dropped, failed, isCounts, refused, sending } from "./state.js";
+import { KEEP_MS, answered, dropped, failed, refused, sending } from "./settle.js";
+import { isCounts } from "./state.js";
 import { backoff, newKey } from "./transport.js";
 
 /** @typedef {import("./session.js").Session} Session */

@@ -30,9 +30,6 @@
  * @property {number} turn how often own state changed here: what was asked before the last change tells nothing of it
  */
 
-/** How long the service knows a wish again that comes twice: a day. */
-export const KEEP_MS = 864e5;
-
 /** @type {State} */
 export const UNKNOWN = {
   counts: null, own: undefined, ownAt: -1, wish: undefined, sent: null, unsure: false, held: null, turn: 0,
@@ -41,56 +38,6 @@ export const UNKNOWN = {
 /** The user wishes for this reaction, or none. @param {State} state @param {string | null} reaction @returns {State} */
 export function wished(state, reaction) {
   return { ...state, wish: reaction, turn: state.turn + 1 };
-}
-
-/**
- * A request may go now: the state with what to send in `sent`, null for nothing. What has no outcome goes again with
- * its key, unless a newer wish takes its place.
- * @param {State} state @param {string} key for a new request @returns {State}
- */
-export function sending(state, key) {
-  const { wish, sent } = state;
-  if (wish === undefined) return { ...state, sent: null };
-  if (sent?.reaction === wish) return { ...state, sent: { key: sent.key, reaction: wish } };
-  const unsure = state.unsure || (sent !== null && sent.stored !== false);
-  if (wish === state.own && !unsure) return released({ ...state, wish: undefined, sent: null });
-  return { ...state, sent: { key, reaction: wish }, unsure };
-}
-
-/** The service answered. @param {State} state @param {string} key @param {Told} answer @returns {State} */
-export function answered(state, key, answer) {
-  if (state.sent?.key !== key) return paired(state, answer); // late or doubled: tells nothing of the newest wish
-  return released({
-    ...state,
-    own: answer.reaction,
-    ownAt: answer.counts.version,
-    counts: newer(state.counts, answer.counts),
-    wish: state.wish === state.sent.reaction ? undefined : state.wish,
-    sent: null,
-    unsure: false,
-    turn: state.turn + 1,
-  });
-}
-
-/**
- * No answer, or "later". @param {State} state @param {string} key
- * @param {boolean} nowhere whether the service says that nothing was stored @returns {State}
- */
-export function failed(state, key, nowhere) {
-  if (state.sent?.key !== key || !nowhere) return state;
-  return released({ ...state, sent: { ...state.sent, stored: false } });
-}
-
-/**
- * The service refused it: the wish is gone unless there is a newer one.
- * @param {State} state
- * @param {string} key
- * @returns {State}
- */
-export function refused(state, key) {
-  if (state.sent?.key !== key) return state;
-  const wish = state.wish === state.sent.reaction ? undefined : state.wish;
-  return released({ ...state, wish, sent: null, turn: state.turn + 1 });
 }
 
 /** Counts from anywhere, at any time. @param {State} state @param {Counts} counts @returns {State} */
@@ -110,18 +57,6 @@ export function fed(state, item, turn) {
   if (state.sent) return next;
   const own = next.wish === undefined ? { own: reaction, ownAt: counts.version } : {};
   return released({ ...next, ...own, unsure: false });
-}
-
-/** The same user got this answer in another tab. @param {State} state @param {Told} answer @returns {State} */
-export function toldElsewhere(state, answer) {
-  if (waiting(state) || answer.counts.version <= state.ownAt) return counted(state, answer.counts);
-  const next = counted(state, answer.counts);
-  return { ...next, own: answer.reaction, ownAt: answer.counts.version, turn: state.turn + 1 };
-}
-
-/** The wish is somebody else's to settle. @param {State} state @returns {State} */
-export function dropped(state) {
-  return released({ ...state, wish: undefined, sent: null, turn: state.turn + 1 });
 }
 
 /** Whether a wish is not settled yet. @param {State} state */
@@ -157,7 +92,7 @@ function holding(state) {
 }
 
 /** What was held back, once nothing is open any more. @param {State} state @returns {State} */
-function released(state) {
+export function released(state) {
   return state.held && !holding(state) ? { ...state, counts: newer(state.counts, state.held), held: null } : state;
 }
 
@@ -167,12 +102,12 @@ function released(state) {
  * @param {Told} told
  * @returns {State}
  */
-function paired(state, { reaction, counts }) {
+export function paired(state, { reaction, counts }) {
   if (state.counts && counts.version < state.counts.version) return state;
   return { ...state, own: reaction, ownAt: counts.version, counts };
 }
 
 /** @param {Counts | null} known @param {Counts} counts @returns {Counts} */
-function newer(known, counts) {
+export function newer(known, counts) {
   return known && known.version >= counts.version ? known : counts;
 }
