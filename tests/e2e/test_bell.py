@@ -111,6 +111,22 @@ def test_what_another_user_was_told_is_gone_at_once(browser: Browser, server: Se
     bell.close()
 
 
+def test_null_is_nobodys_though_there_is_a_token_beside_it(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "otto")
+    bell.tell("Alice", target="post:otto", title="Only for Otto")
+    bell.label("Notifications, 1 unread")
+    of = "document.querySelector('plaudit-bell')"
+    bell.page.evaluate(f"token => {of}.setAttribute('token', token)", server.token("otto"))
+    bell.page.evaluate(f"{of}.token = null")
+    assert bell.page.evaluate(f"[{of}.token, {of}.unread]") == [None, 0]
+    asked = len(bell.asked)
+    bell.button.click()
+    bell.page.wait_for_timeout(300)
+    assert bell.asked[asked:] == []
+    assert bell.page.locator("plaudit-bell .item").count() == 0
+    bell.close()
+
+
 def test_a_server_that_is_away_is_said_and_tried_again(browser: Browser, server: ServerProcess) -> None:
     bell = Bell(browser, server, "otto")
     bell.label("Notifications")

@@ -88,6 +88,25 @@ def test_who_is_not_signed_in_may_be_asked_to(
     one.main(target).wait_for(state="hidden")
 
 
+def test_null_is_nobodys_though_there_is_a_token_beside_it(
+    board: Open, server: ServerProcess, service: Service, target: str
+) -> None:
+    one = board().open([target], "alice").ready()
+    one.page.evaluate(
+        "token => customElements.get('plaudit-bar').configure({token})", server.token("alice", ttl_s=500)
+    )
+    one.bar(target).evaluate("bar => { bar.token = null; }")
+    assert one.bar(target).evaluate("bar => bar.token") is None
+    one.main(target).wait_for(state="hidden")
+    one.bar(target).evaluate("bar => bar.react('like')")
+    one.page.wait_for_timeout(200)
+    assert one.taps() == []
+    assert service.stored("alice", target)["own"] is None
+    one.bar(target).evaluate("bar => { bar.token = undefined; }")
+    one.main(target).click()
+    one.until(target, "like", 1)
+
+
 def test_nobody_is_asked_to_sign_in_until_it_is_known_who_is_there(
     board: Open, server: ServerProcess, target: str
 ) -> None:

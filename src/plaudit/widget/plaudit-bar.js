@@ -99,8 +99,8 @@ export class PlauditBar extends HTMLElement {
   }
 
   /**
-   * A token, or a function that gets one; it wins over the attribute; undefined for neither. The same function again
-   * asks who the user is.
+   * A token, a function that gets one, or null for nobody: it wins over the attribute; undefined for no say. The same
+   * function again asks who the user is.
    * @param {Token | undefined} token
    */
   set token(token) {
@@ -111,7 +111,7 @@ export class PlauditBar extends HTMLElement {
 
   /** @returns {Token} */
   get token() {
-    return this.#token ?? this.getAttribute("token") ?? settings.token ?? null;
+    return this.#token !== undefined ? this.#token : this.getAttribute("token") ?? settings.token ?? null;
   }
 
   set target(id) {

@@ -103,7 +103,7 @@ export class PlauditBell extends HTMLElement {
     });
   }
 
-  /** A token, or a function that gets one; it wins over the attribute. @param {Token | undefined} token */
+  /** A token, a function that gets one, or null for nobody; undefined leaves it to the attribute. @param {Token | undefined} token */
   set token(token) {
     const before = this.token;
     this.#token = token;
@@ -112,7 +112,7 @@ export class PlauditBell extends HTMLElement {
 
   /** @returns {Token} */
   get token() {
-    return this.#token ?? this.getAttribute("token");
+    return this.#token !== undefined ? this.#token : this.getAttribute("token");
   }
 
   /** How many messages are unread, 100 for that or more. */
@@ -157,7 +157,7 @@ export class PlauditBell extends HTMLElement {
   attributeChangedCallback(name, before) {
     if (!this.#life) return;
     if (name === "lang") this.#speak();
-    else if (name === "token") this.#changed(this.#token ?? before);
+    else if (name === "token") this.#changed(this.#token !== undefined ? this.#token : before);
     else {
       this.#forget();
       this.#emoji = null;
