@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -248,20 +248,68 @@ def test_a_retry_has_its_key_and_waits_as_told(board: Open, service: Service, ta
     one = board()
     one.failures_expected = True
     one.open([target], "alice").ready()
-    answers = [503, 504]
+    answers, came_s = [503, 504], list[float]()
 
     def later(route: Route) -> None:
+        came_s.append(time.monotonic())
         if answers:
-            route.fulfill(status=answers.pop(0), headers={"retry-after": "0"}, body="{}")
+            route.fulfill(status=answers.pop(0), headers={"retry-after": "1"}, body="{}")
         else:
             route.continue_()
 
     one.on_taps(later)
     one.main(target).click()
     one.until(target, "like", 1)
+    assert all(after - before >= 1 for before, after in pairwise(came_s))
     taps = one.taps()
     assert len(taps) == 3
     assert len(set(taps)) == 1, "the same wish with the same key"
+
+
+# Seen and hidden again and again, and back online: what ends other pauses.
+RESTLESS = """async () => {
+  for (let times = 0; times < 5; times += 1) {
+    document.dispatchEvent(new Event("visibilitychange", {bubbles: true}));
+    dispatchEvent(new Event("online"));
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+}"""
+
+
+def test_nothing_but_the_end_of_the_page_cuts_what_the_service_asked_for(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+
+    def busy(route: Route) -> None:
+        headers = {"retry-after": "60", "content-type": "application/problem+json"}
+        route.fulfill(status=503, headers=headers, json={"code": "overloaded"})
+
+    one.open([target], "alice").ready()
+    one.on_taps(busy)
+    one.main(target).click()
+    one.wait(lambda: one.bar(target).locator(".status").inner_text() == "Not saved yet. Trying again.")
+    one.page.evaluate(RESTLESS)
+    assert len(one.taps()) == 1
+    one.page.evaluate("dispatchEvent(new Event('pagehide'))")
+    one.wait(lambda: len(one.taps()) == 2)
+
+
+@pytest.mark.parametrize("call", ["catalogue", "reactions/feed"])
+def test_what_bars_show_is_asked_for_when_the_service_said(board: Open, target: str, call: str) -> None:
+    one = board()
+    one.failures_expected = True
+    asked = list[str]()
+
+    def busy(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=429, headers={"retry-after": "60"}, body="{}")
+
+    one.page.route(f"**/api/v1/{call}", busy)
+    one.open([target], "alice")
+    one.wait(lambda: bool(asked))
+    one.page.wait_for_timeout(200)
+    one.page.evaluate(RESTLESS)
+    assert len(asked) == 1
 
 
 def test_a_newer_wish_takes_the_place_of_a_retry(board: Open, service: Service, target: str) -> None:

@@ -9,7 +9,7 @@
 
 import { KEEP_MS } from "./settle.js";
 import { waiting, wished } from "./state.js";
-import { backoff, newKey } from "./transport.js";
+import { newKey } from "./transport.js";
 
 const STORE = "wishes";
 const BATCH = 100;
@@ -92,7 +92,7 @@ export class Outbox {
         }
         waitMs = error.waitMs;
       }
-      await session.pause(backoff(failures, waitMs));
+      await session.rest(failures, waitMs);
     }
   }
 

@@ -5,7 +5,7 @@
 
 import { KEEP_MS, answered, dropped, failed, refused, sending } from "./settle.js";
 import { isCounts } from "./state.js";
-import { backoff, newKey } from "./transport.js";
+import { newKey } from "./transport.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./session.js").Entry} Entry */
@@ -40,7 +40,7 @@ export async function deliver(session, id, entry) {
       session.apply(entry, failed(entry.state, sent.key, error.stored === false));
       entry.astray = error.elsewhere;
       session.keep(id, entry, failures);
-      await session.pause(backoff(failures, error.waitMs));
+      await session.rest(failures, error.waitMs);
       if (Date.now() - entry.wishedMs > KEEP_MS) session.apply(entry, dropped(entry.state));
       failures += 1;
     }

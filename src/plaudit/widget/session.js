@@ -88,7 +88,7 @@ export function askAgain(token) {
 }
 
 for (const type of ["online", "pagehide", "visibilitychange"]) {
-  addEventListener(type, () => { for (const session of sessions) session.wake(); });
+  addEventListener(type, () => { for (const session of sessions) session.wake(type === "pagehide"); });
 }
 
 export class Session {
@@ -103,8 +103,8 @@ export class Session {
   /** Targets to ask for in the next frame. @type {Set<string>} */
   #wanted = new Set();
   #failures = 0;
-  /** Pauses that end early when the browser is online again. @type {Set<() => void>} */
-  #pauses = new Set();
+  /** What ends each pause, and whether the service asked for it. @type {Map<() => void, boolean>} */
+  #pauses = new Map();
   /** @type {import("./live.js").Live | null} */
   live = null;
   /** @type {import("./outbox.js").Outbox | null} */
@@ -175,10 +175,10 @@ export class Session {
     for (let failures = 0; ; failures += 1) {
       try {
         return await attempt(failures);
-      } catch {
+      } catch (/** @type {any} */ error) {
         failed?.(failures);
         if (this.over.aborted) return;
-        await this.pause(backoff(failures));
+        await this.rest(failures, error.waitMs);
       }
     }
   }
@@ -196,7 +196,7 @@ export class Session {
     sessions.delete(this);
     this.outbox?.keep(this);
     this.#life.abort();
-    this.wake();
+    this.wake(true);
   }
 
   /**
@@ -300,7 +300,7 @@ export class Session {
       this.#failures = 0;
     } catch (/** @type {any} */ error) {
       if (error.retry !== false) {
-        await this.pause(backoff((this.#failures += 1), error.waitMs ?? 0));
+        await this.rest((this.#failures += 1), error.waitMs);
         return this.askNear(ids);
       }
       if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
@@ -375,8 +375,16 @@ export class Session {
     for (const watcher of entry.watchers) watcher.changed();
   }
 
-  /** Until then, or until things may be better. @param {number} ms @returns {Promise<void>} */
-  pause(ms) {
+  /** Before the next attempt. @param {number} failures @param {number} [waitMs] what the service asked for */
+  rest(failures, waitMs = 0) {
+    return this.pause(backoff(failures, waitMs), waitMs > 0);
+  }
+
+  /**
+   * Until then, or until things may be better; what the service asked for ends early only with the page.
+   * @param {number} ms @param {boolean} [told] whether it did @returns {Promise<void>}
+   */
+  pause(ms, told = false) {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -384,13 +392,13 @@ export class Session {
         resolve();
       };
       const timer = setTimeout(done, ms);
-      this.#pauses.add(done);
+      this.#pauses.set(done, told);
     });
   }
 
-  /** Go on with what waits. */
-  wake() {
-    for (const done of this.#pauses) done();
+  /** Go on with what waits. @param {boolean} all what the service asked for, too */
+  wake(all) {
+    for (const [done, told] of this.#pauses) if (all || !told) done();
   }
 }
 
