@@ -153,7 +153,7 @@ def assert_problem(response: httpx.Response, code: str, field: str | None = None
     assert document["title"] == CODES[code].title
     assert document["type"] == f"/docs#error-{code}"
     assert document["detail"]
-    assert document.keys() <= {"type", "title", "status", "detail", "code", "errors"}
+    assert document.keys() <= {"type", "title", "status", "detail", "code", "errors", "target_ids"}
     assert [error["field"] for error in document.get("errors", [])] == ([] if field is None else [field])
     if response.status_code == 401:
         assert response.headers["www-authenticate"].startswith("Bearer ")

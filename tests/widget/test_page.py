@@ -246,6 +246,40 @@ def test_a_target_that_is_refused_does_not_take_the_others_away(
     assert one.shown(secret) is None
 
 
+@pytest.mark.parametrize("user", ["alice", None])
+def test_targets_that_are_refused_cost_one_more_request(
+    board: Open, server: ServerProcess, target: str, user: str | None
+) -> None:
+    secret = [fresh("dm:") for _ in range(60)]
+    for id_ in secret:
+        Service(server).call("PUT", f"/targets/{id_}", {"target_type": "message"})
+    one = board(viewport={"width": 800, "height": 12_000})
+    one.failures_expected = True
+    one.open([*secret, target], user)
+    one.until(target, None, 0)
+    one.wait(lambda: len(streams(one)) >= 1)
+    one.page.wait_for_timeout(1_000)
+    asked = one.sent("POST", "/reactions/feed") + one.sent("GET", "/reactions/counts")
+    assert len(asked) == 2
+    assert streams(one) == [f"{one.server.url}/api/v1/reactions/stream?target_ids={target}"]
+    assert [one.shown(id_) for id_ in secret] == [None] * len(secret)
+
+
+def streams(one: Board) -> list[str]:
+    return [sent.url for sent in one.sent("GET", "/reactions/stream")]
+
+
+def test_a_refusal_of_somebody_on_the_way_is_not_asked_into_pieces(board: Open) -> None:
+    targets = [fresh("post:") for _ in range(60)]
+    one = board(viewport={"width": 800, "height": 12_000})
+    one.failures_expected = True
+    one.page.route("**/reactions/*", lambda route: route.fulfill(status=403, body="<h1>Forbidden</h1>"))
+    one.open(targets, "alice")
+    one.wait(lambda: bool(one.sent("POST", "/reactions/feed")))
+    one.page.wait_for_timeout(1_500)
+    assert len(one.sent("POST", "/reactions/feed")) == 1
+
+
 SENTENCE = (
     "text => document.querySelector('plaudit-bar').shadowRoot.querySelector('.sentence').textContent === text"
 )

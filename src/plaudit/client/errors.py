@@ -10,7 +10,8 @@ class PlauditError(Exception):
     """A call failed for good, after all the repeating that made sense.
 
     `code` is a stable error code of the API (docs/errors.md) with its HTTP `status`, or None where no answer of the API
-    came. `errors` names the offending inputs as {"field", "message"}. `key` is that of a tap: where nobody knows
+    came. `errors` names the offending inputs as {"field", "message"}, `targets` all those because of which a call about
+    many was refused. `key` is that of a tap: where nobody knows
     whether it was stored, the same call with the same key settles it.
     """
 
@@ -21,12 +22,14 @@ class PlauditError(Exception):
         code: str | None = None,
         status: int | None = None,
         errors: Sequence[Mapping[str, str]] = (),
+        targets: Sequence[str] = (),
         retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.errors = tuple(errors)
+        self.targets = tuple(targets)
         self.retry_after_s = retry_after_s
         self.key: str | None = None
 

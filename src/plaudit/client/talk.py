@@ -139,6 +139,7 @@ def problem(answer: Answer) -> PlauditError:
         code=told.get("code"),
         status=answer.status,
         errors=told.get("errors", ()),
+        targets=told.get("target_ids", ()),
         retry_after_s=float(waits) if waits.isascii() and waits.isdigit() else 0.0,
     )
 

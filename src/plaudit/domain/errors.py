@@ -4,6 +4,8 @@ An error says what the caller now knows. `Unavailable`: nothing happened. `Outco
 repeat with the same idempotency key. `Invalid`: the caller's fault, and repeating it unchanged will not help.
 """
 
+from collections.abc import Sequence
+
 
 class PlauditError(Exception):
     """Base of every error Plaudit raises on purpose."""
@@ -37,11 +39,15 @@ class Corrupt(PlauditError):
 class Invalid(PlauditError):
     """The request cannot be carried out as it is.
 
-    `code` is one of the stable error codes (see `plaudit.http.problems`), `field` names the offending input.
+    `code` is one of the stable error codes (see `plaudit.http.problems`), `field` names the offending input, `targets`
+    all those because of which a question about many is refused.
     """
 
-    def __init__(self, code: str, message: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, field: str | None = None, targets: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
+        self.targets = targets

@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -92,7 +92,14 @@ class Problem(NamedTuple):
     body: bytes
 
 
-def problem(code: str, detail: str, *, field: str | None = None, headers: Headers | None = None) -> Problem:
+def problem(
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    targets: Sequence[str] = (),
+    headers: Headers | None = None,
+) -> Problem:
     """The problem details of one error code."""
     status, title = CODES[code]
     document: dict[str, object] = {
@@ -104,6 +111,8 @@ def problem(code: str, detail: str, *, field: str | None = None, headers: Header
     }
     if field is not None:
         document["errors"] = [{"field": field, "message": detail}]
+    if targets:
+        document["target_ids"] = targets
     body = msgspec.json.encode(document)
     common: Headers = [
         (b"content-type", b"application/problem+json"),
@@ -127,10 +136,9 @@ _CHALLENGE: Headers = [(b"www-authenticate", Denied("token_missing", "").challen
 def problem_of(error: PlauditError) -> Problem:
     """The answer to an error that a service or this package raised."""
     match error:
-        case Invalid(code=code, message=message, field=field):
-            return problem(
-                code, message, field=field, headers=_CHALLENGE if code == "token_missing" else None
-            )
+        case Invalid(code=code, message=message, field=field, targets=targets):
+            challenge = _CHALLENGE if code == "token_missing" else None
+            return problem(code, message, field=field, targets=targets, headers=challenge)
         case Denied():
             return problem(error.code, str(error), headers=[(b"www-authenticate", error.challenge.encode())])
         case RateLimited(wait_s=wait_s):

@@ -371,8 +371,13 @@ def _problem() -> Json:
                 "detail": {"type": "string", "description": "For people; its wording may change."},
                 "code": {"type": "string", "enum": list(CODES), "description": "For programs; it is stable."},
                 "errors": {"type": "array", "items": fault, "description": "The offending inputs, by name."},
+                "target_ids": {
+                    "type": "array",
+                    "items": schema("TargetId"),
+                    "description": "All targets because of which a call about many was refused.",
+                },
             },
             "What went wrong (RFC 9457).",
-            ("errors",),
+            ("errors", "target_ids"),
         )
     }

@@ -105,11 +105,14 @@ class Read:
     ) -> dict[str, Shown]:
         """These targets, in this order, if the asker may see all of them. `field` is where they were asked for."""
         found = await self._near.load(ids)
-        for id_, shown in found.items():
-            if who is None and not shown.public:
-                raise Invalid("token_missing", f"Target {id_} is not public; send a token.", field=field)
-            if who is not None and shown.guarded and not who.granted(id_):
-                raise Invalid("target_not_granted", f"Your token does not grant {id_}.", field=field)
+        if who is None:
+            refused = [id_ for id_, shown in found.items() if not shown.public]
+            code, why = "token_missing", "Target {} is not public; send a token."
+        else:
+            refused = [id_ for id_, shown in found.items() if shown.guarded and not who.granted(id_)]
+            code, why = "target_not_granted", "Your token does not grant {}."
+        if refused:
+            raise Invalid(code, why.format(refused[0]), field=field, targets=refused)
         return found
 
     async def mine(self, who: Principal, user: str, ids: Sequence[str]) -> Mine:

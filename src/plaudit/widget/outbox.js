@@ -9,7 +9,7 @@
 
 import { KEEP_MS } from "./settle.js";
 import { waiting, wished } from "./state.js";
-import { newKey } from "./transport.js";
+import { newKey, parted } from "./transport.js";
 
 const STORE = "wishes";
 const BATCH = 100;
@@ -84,11 +84,11 @@ export class Outbox {
       } catch (/** @type {any} */ error) {
         if (session.over.aborted) return;
         if (error.status === 401) return some.forEach(({ row }) => letGo(session, row.target));
-        if (error.retry === false) {
-          const half = some.length >> 1; // one bad target must not take the comparison from the others
-          if (!half) return this.#settle(session, some[0], undefined);
-          for (const part of [some.slice(0, half), some.slice(half)]) void this.#compare(session, part);
-          return;
+        if (error.retry === false) { // one bad target must not take the comparison from the others
+          const [bad] = parted(some.map(({ row }) => row.target), error);
+          for (const one of some) if (bad.includes(one.row.target)) this.#settle(session, one, undefined);
+          some = some.filter(({ row }) => !bad.includes(row.target));
+          continue;
         }
         waitMs = error.waitMs;
       }

@@ -4,7 +4,7 @@
  */
 
 import { UNKNOWN, fed, isCounts, shown, waiting, wished } from "./state.js";
-import { Transport, backoff } from "./transport.js";
+import { Transport, backoff, parted } from "./transport.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./transport.js").PlauditError} PlauditError */
@@ -304,16 +304,16 @@ export class Session {
         return this.askNear(ids);
       }
       if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
-      if (ids.length > 1) { // one bad target must not take the others away
-        void this.#load(ids.splice(ids.length >> 1));
-        return this.#load(ids);
-      }
-      const entry = this.entries.get(ids[0]);
-      if (entry) {
+      // One bad target must not take the others away.
+      const [bad, good] = parted(ids, error);
+      this.refresh(good);
+      for (const id of bad) {
+        const entry = this.entries.get(id);
+        if (!entry) continue;
         entry.error = error;
         this.#changed(entry);
-        this.live?.want();
       }
+      this.live?.want();
     }
   }
 

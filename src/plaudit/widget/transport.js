@@ -29,15 +29,17 @@ const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
 export class PlauditError extends Error {
   /**
    * @param {string} message
-   * @param {{code?: string | null, status?: number, waitMs?: number, errors?: {field: string, message: string}[], cause?: unknown}} [known]
+   * @param {{code?: string | null, status?: number, waitMs?: number, errors?: {field: string, message: string}[],
+   *   targets?: string[], cause?: unknown}} [known] `targets`: all because of which a call about many was refused
    */
-  constructor(message, { code = null, status = 0, waitMs = 0, errors = [], cause } = {}) {
+  constructor(message, { code = null, status = 0, waitMs = 0, errors = [], targets = [], cause } = {}) {
     super(message, { cause });
     this.name = "PlauditError";
     this.code = code;
     this.status = status;
     this.waitMs = waitMs;
     this.errors = errors;
+    this.targets = targets;
     this.retry = code === null || LATER.has(status);
     /** Whether another process may do better than the one that should have answered. */
     this.elsewhere = code === null || code === "unavailable" || code.startsWith("http_");
@@ -202,8 +204,23 @@ async function problem(response) {
     status,
     code: String(told?.code ?? `http_${status}`),
     waitMs: 1000 * Math.min(LONGEST_WAIT_S, Math.max(0, Number(response.headers.get("retry-after")) || 0)),
-    errors: Array.isArray(told?.errors) ? told.errors : [],
+    errors: list(told?.errors),
+    targets: list(told?.target_ids),
   });
+}
+
+/** @param {any} told */
+function list(told) {
+  return Array.isArray(told) ? told : [];
+}
+
+/**
+ * The targets because of which a call was refused, and the others: all and none where the refusal does not say.
+ * @param {string[]} ids @param {PlauditError} error
+ */
+export function parted(ids, { targets }) {
+  const good = ids.filter((id) => !targets.includes(id));
+  return good.length < ids.length ? [ids.filter((id) => targets.includes(id)), good] : [ids, []];
 }
 
 /** 128 random bits: the key of one wish. `crypto.randomUUID` is missing on pages without TLS. */

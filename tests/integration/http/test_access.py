@@ -131,6 +131,25 @@ async def test_a_grant_opens_what_it_names(api: Api, message: str, user: str, ca
             assert api.stored() == before
 
 
+@pytest.mark.parametrize("call", [COUNTS, FEED, MINE, f"{REACTIONS}/stream"])
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_a_refusal_names_all_that_it_is_for(api: Api, user: str, call: str, signed_in: bool) -> None:
+    secret = [fresh("m:") for _ in range(3)]
+    for one in secret:
+        await api.register(one, target_type="message")
+    headers = api.bearer(user, grants=[secret[1]]) if signed_in else {}
+    wanted = ",".join([secret[2], "an-open-one", *secret[:2]])
+    response = await api.client.get(f"{call}?target_ids={wanted}", headers=headers)
+    if call == MINE and not signed_in:
+        assert_problem(response, "token_missing")
+        assert "target_ids" not in response.json(), "it is for none of them"
+        return
+    assert_problem(response, "target_not_granted" if signed_in else "token_missing", "target_ids")
+    refused = [secret[2], secret[0]] if signed_in else [secret[2], *secret[:2]]
+    assert response.json()["target_ids"] == refused
+    assert refused[0] in response.json()["detail"]
+
+
 @pytest.mark.parametrize("call", TAPS + READS, ids=lambda call: f"{call.method} {call.path} {call.body}")
 async def test_the_host_app_needs_no_grant(api: Api, message: str, user: str, call: Call) -> None:
     response = await send(api, call, message, api.host | {"Plaudit-User": user})
