@@ -125,7 +125,10 @@ def test_a_wish_is_as_old_as_when_the_user_had_it(board: Open, target: str) -> N
     one.open([target], "alice").ready().live()
     one.on_taps(lambda route: route.abort())
     one.main(target).click()
+    one.page.evaluate("addEventListener('plaudit-refused', event => { globalThis.refusal = event.detail; })")
     one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
     one.page.clock.fast_forward(25 * HOUR_MS)
     one.wait(lambda: one.page.evaluate(KEPT) == [])
     assert one.bar(target).evaluate("bar => [bar.reaction, bar.pending]") == [None, False]
+    assert one.page.evaluate("refusal.code") == "wish_expired"
+    assert one.bar(target).locator(".note").inner_text() == "That did not work."

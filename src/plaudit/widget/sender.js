@@ -5,12 +5,11 @@
 
 import { KEEP_MS, answered, dropped, failed, refused, sending } from "./settle.js";
 import { isCounts } from "./state.js";
-import { newKey } from "./transport.js";
+import { PlauditError, newKey } from "./transport.js";
 
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {import("./session.js").Entry} Entry */
 /** @typedef {import("./state.js").Sent} Sent */
-/** @typedef {import("./transport.js").PlauditError} PlauditError */
 
 const GIVEN_UP_LOOK_MS = 12_000;
 /** Counts that any other ones are newer than. */
@@ -41,7 +40,8 @@ export async function deliver(session, id, entry) {
       entry.astray = error.elsewhere;
       session.keep(id, entry, failures);
       await session.rest(failures, error.waitMs);
-      if (Date.now() - entry.wishedMs > KEEP_MS) session.apply(entry, dropped(entry.state));
+      // By the clock on the wall: others stand still while the device sleeps.
+      if (Date.now() - entry.wishedMs > KEEP_MS) expire(session, id, entry);
       failures += 1;
     }
   }
@@ -69,6 +69,17 @@ function take(session, id, entry, sent, answer) {
   session.apply(entry, answered(entry.state, sent.key, answer));
   session.live?.tell({ kind: "own", id, told: { reaction: answer.reaction, counts: answer.counts } });
   for (const watcher of entry.watchers) watcher.saved(answer.reaction);
+}
+
+/**
+ * The service would not know it again any more. The bar says so: the user had seen it as given.
+ * @param {Session} session @param {string} id @param {Entry} entry
+ */
+function expire(session, id, entry) {
+  session.apply(entry, dropped(entry.state));
+  const error = new PlauditError("It could not be saved within a day.", { code: "wish_expired" });
+  for (const watcher of entry.watchers) watcher.refused(error);
+  session.refresh([id]);
 }
 
 /**
