@@ -151,6 +151,39 @@ def test_the_keyboard_reaches_everything(board: Open, target: str) -> None:
     one.wait(lambda: status.inner_text() == "You reacted with Love. 1 reaction.")
 
 
+@pytest.mark.parametrize("keys", ["Alt+ArrowLeft", "Control+ArrowDown", "Meta+ArrowRight", "Control+Home"])
+def test_keys_of_the_browser_are_the_browsers(board: Open, target: str, keys: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.page.evaluate(
+        "addEventListener('keydown', event => { globalThis.last = [event.key, event.defaultPrevented]; })"
+    )
+    one.main(target).focus()
+    one.page.keyboard.press(keys)
+    assert one.page.evaluate("last") == [keys.split("+")[1], False]
+    assert not picker(one, target).is_visible()
+    one.page.keyboard.press("ArrowDown")
+    picker(one, target).wait_for()
+    one.page.keyboard.press("ArrowRight")
+    one.page.keyboard.press(keys)
+    assert one.page.evaluate("last") == [keys.split("+")[1], False]
+    assert one.bar(target).evaluate(FOCUSED) == "Love"
+
+
+def test_a_picker_that_cannot_be_loaded_is_said(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.page.route("**/picker.js", lambda route: route.abort())
+    one.open([target], "alice")
+    more = one.bar(target).locator(".more")
+    more.click()
+    note = one.bar(target).locator(".note")
+    note.wait_for()
+    assert note.inner_text() == "That did not work."
+    assert more.get_attribute("aria-haspopup") is None, "what opens is a toolbar, and no menu"
+    one.main(target).click()
+    one.until(target, "like", 1)
+
+
 def test_arrows_follow_the_direction_of_reading(board: Open, target: str) -> None:
     one = board().open([target], "alice", lang="ar", direction="rtl").ready()
     one.page.keyboard.press("Tab")

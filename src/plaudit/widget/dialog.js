@@ -151,6 +151,7 @@ class Dialog {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const forward = this.box.matches(":dir(rtl)") ? "ArrowLeft" : "ArrowRight";
     const back = forward === "ArrowLeft" ? "ArrowRight" : "ArrowLeft";
     const { length } = this.#tabs;

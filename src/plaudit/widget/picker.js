@@ -231,6 +231,7 @@ export class Picker {
   /** @param {KeyboardEvent} event */
   #key(event) {
     this.#longPressed = false; // a pen may leave without a click
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's: Alt+Left goes back
     const { key } = event;
     const forward = this.split.matches(":dir(rtl)") ? "ArrowLeft" : "ArrowRight";
     const arrow = key.startsWith("Arrow");

@@ -63,7 +63,7 @@ export class PlauditBar extends HTMLElement {
   #emoji = emoji("");
   #label = make("span", { class: "label" });
   #react = button("react", { "aria-pressed": "false" }, this.#emoji, this.#label);
-  #more = button("more", { "aria-expanded": "false", "aria-haspopup": "true" });
+  #more = button("more", { "aria-expanded": "false" });
   #split = make("span", { class: "split" }, this.#react, this.#more);
   #emojis = make("span", { class: "stack" });
   #number = make("span", { class: "total" });
@@ -188,7 +188,8 @@ export class PlauditBar extends HTMLElement {
     if (this.#barred()) return;
     await (PickerClass ?? loadPicker());
     this.#makePicker();
-    this.#picker?.toggle(focus);
+    if (this.#picker) this.#picker.toggle(focus);
+    else this.#show("failed");
   }
 
   /** Open the list of those who reacted. */
@@ -197,7 +198,7 @@ export class PlauditBar extends HTMLElement {
     const session = this.#session, words = this.#words, { pictures = [] } = settings;
     if (!session || !words) return;
     if (dialog) dialog.openDialog(this.#bar, { session, target: this.#target, words, pictures });
-    else this.#show(words.say("failed"));
+    else this.#show("failed");
   }
 
   /** Ask the service for this target anew. */
@@ -234,8 +235,7 @@ export class PlauditBar extends HTMLElement {
 
   /** The service refused the newest wish. @param {import("./transport.js").PlauditError} error */
   refused(error) {
-    const code = error.code?.startsWith("target_") ? error.code : error.status === 401 ? "signedOut" : "failed";
-    this.#show(this.#words?.say(code) || error.message);
+    this.#show(error.status === 401 ? "signedOut" : `${error.code}`); // "failed" for what has no text of its own
     this.#dispatch("plaudit-refused", { code: error.code, message: error.message });
   }
 
@@ -284,7 +284,7 @@ export class PlauditBar extends HTMLElement {
     const { readOnly, nobody } = this.#session ?? {};
     if (!readOnly && !this.#entry?.closed) return false;
     const why = readOnly ? "signedOut" : "target_closed";
-    if (!readOnly || (nobody && this.#dispatch("plaudit-signin"))) this.#show(this.#words?.say(why) ?? "");
+    if (!readOnly || (nobody && this.#dispatch("plaudit-signin"))) this.#show(why);
     return true;
   }
 
@@ -380,8 +380,9 @@ export class PlauditBar extends HTMLElement {
     this.#sayTimer = setTimeout(() => this.#words && setText(this.#status, text(this.#words)), SAY_MS);
   }
 
-  /** To everybody, for a while. @param {string} text */
-  #show(text) {
+  /** Beside the buttons, for a while. @param {string} key of a text */
+  #show(key) {
+    const text = this.#words?.say(key) ?? "";
     setText(this.#note, text);
     this.#note.hidden = false;
     this.#say(() => text);
