@@ -246,6 +246,38 @@ def test_a_target_that_is_refused_does_not_take_the_others_away(
     assert one.shown(secret) is None
 
 
+@pytest.mark.parametrize("modules", ["all", "first"])
+def test_a_bar_that_is_moved_stays_as_it_is(board: Open, service: Service, target: str, modules: str) -> None:
+    service.tap("alice", target, "love")
+    one = board()
+    one.failures_expected = True
+    if modules == "first":
+        one.page.route("**/later.js", lambda route: None)
+    one.open([target], "alice").ready()
+    one.context.set_offline(True)
+    for _ in range(2):
+        assert one.page.evaluate(MOVED) == [False] * 6
+    one.until(target, "love", 1)
+    one.context.set_offline(False)
+    one.main(target).click()
+    one.until(target, None, 0)
+    assert len(one.sent("POST", "/reactions/feed")) == 1
+
+
+# To the end of the page and back; whether the bar was blank at once and in the frames after that.
+MOVED = """async () => {
+  const card = document.querySelector("article"), bar = card.querySelector("plaudit-bar");
+  const blank = () => !bar.counts || bar.shadowRoot.querySelector(".bar").hidden;
+  (card.parentNode === document.body ? document.querySelector("main") : document.body).append(card);
+  const found = [blank()];
+  for (let frames = 0; frames < 5; frames += 1) {
+    await new Promise(requestAnimationFrame);
+    found.push(blank());
+  }
+  return found;
+}"""
+
+
 @pytest.mark.parametrize("user", ["alice", None])
 def test_targets_that_are_refused_cost_one_more_request(
     board: Open, server: ServerProcess, target: str, user: str | None

@@ -83,7 +83,7 @@ export class Outbox {
         if (!some.length) return;
       } catch (/** @type {any} */ error) {
         if (session.over.aborted) return;
-        if (error.status === 401) return some.forEach(({ row }) => letGo(session, row.target));
+        if (error.status === 401) return some.forEach(({ row }) => session.forget(row.target));
         if (error.retry === false) { // one bad target must not take the comparison from the others
           const [bad] = parted(some.map(({ row }) => row.target), error);
           for (const one of some) if (bad.includes(one.row.target)) this.#settle(session, one, undefined);
@@ -107,7 +107,7 @@ export class Outbox {
       || (own !== undefined && row.from && !row.from.includes(own));
     if (stale) {
       this.remove(row.target);
-      return letGo(session, row.target);
+      return session.forget(row.target);
     }
     entry.wishedMs = row.atMs;
     session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction } });
@@ -143,12 +143,6 @@ export class Outbox {
     const go = () => done(action(this.database.transaction(STORE, "readwrite").objectStore(STORE)));
     this.#last = this.#last.then(go).catch(() => {});
   }
-}
-
-/** @param {Session} session @param {string} target */
-function letGo(session, target) {
-  const { watchers, state } = session.entry(target);
-  if (!watchers.size && !waiting(state)) session.entries.delete(target);
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */

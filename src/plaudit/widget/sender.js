@@ -47,7 +47,7 @@ export async function deliver(session, id, entry) {
   }
   entry.sending = entry.kept = false;
   session.outbox?.remove(id);
-  if (!entry.watchers.size) session.entries.delete(id);
+  session.forget(id);
 }
 
 /** @param {Session} session @param {string} id @param {Entry} entry @param {Sent} sent @returns {Promise<any>} */

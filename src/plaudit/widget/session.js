@@ -215,9 +215,14 @@ export class Session {
 
   /** @param {string} id @param {Watcher} watcher */
   unwatch(id, watcher) {
-    const entry = this.entries.get(id);
-    entry?.watchers.delete(watcher);
+    this.entries.get(id)?.watchers.delete(watcher);
     this.near(id, watcher, false);
+    setTimeout(() => this.forget(id)); // a bar that is moved is back by then
+  }
+
+  /** Nothing is known any more of a target that nobody shows, unless a wish waits. @param {string} id */
+  forget(id) {
+    const entry = this.entries.get(id);
     if (entry && !entry.watchers.size && !waiting(entry.state)) this.entries.delete(id);
     if (!this.live && !this.entries.size) this.end(); // later the counts' connection sees to it
   }
