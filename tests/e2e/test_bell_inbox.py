@@ -267,6 +267,20 @@ def test_rows_wait_for_the_first_messages(browser: Browser, server: ServerProces
     bell.close()
 
 
+def test_its_language_is_that_of_what_is_around_it(browser: Browser, server: ServerProcess) -> None:
+    bell = Bell(browser, server, "orla")
+    bell.label("Notifications")
+    label = """() => {
+      const around = Object.assign(document.createElement("div"), {lang: "de"});
+      const bell = document.querySelector("plaudit-bell");
+      around.attachShadow({mode: "open"}).append(bell);
+      document.body.append(around);
+      return bell.shadowRoot.querySelector(".bell").ariaLabel;
+    }"""
+    assert bell.page.evaluate(label) == "Benachrichtigungen"
+    bell.close()
+
+
 def test_escape_leaves_the_dialog_around_it_open(browser: Browser, server: ServerProcess) -> None:
     bell = Bell(browser, server, "olivia")
     bell.page.evaluate(IN_DIALOG)

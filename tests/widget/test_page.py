@@ -246,6 +246,25 @@ def test_a_target_that_is_refused_does_not_take_the_others_away(
     assert one.shown(secret) is None
 
 
+def test_the_language_is_that_of_what_is_around_it_out_of_shadow_roots(board: Open, target: str) -> None:
+    one = board().open([target], "alice").ready()
+    one.page.evaluate(IN_SHADOW)
+    one.page.wait_for_function(
+        "() => document.querySelector('#outer').shadowRoot.querySelector('#inner').shadowRoot"
+        ".querySelector('plaudit-bar').shadowRoot.querySelector('.label').textContent === 'Gefällt mir'"
+    )
+
+
+# The bar goes two shadow roots deep, below an element with a language.
+IN_SHADOW = """() => {
+  const [outer, inner] = ["outer", "inner"].map(id => Object.assign(document.createElement("div"), {id}));
+  outer.lang = "de";
+  inner.attachShadow({mode: "open"}).append(document.querySelector("plaudit-bar"));
+  outer.attachShadow({mode: "open"}).append(inner);
+  document.body.append(outer);
+}"""
+
+
 @pytest.mark.parametrize("modules", ["all", "first"])
 def test_a_bar_that_is_moved_stays_as_it_is(board: Open, service: Service, target: str, modules: str) -> None:
     service.tap("alice", target, "love")

@@ -29,6 +29,13 @@ export function emoji(text) {
   return make("span", { class: "emoji", "aria-hidden": "true" }, text);
 }
 
+/** The language of what is around an element, out of shadow roots too. @param {Element} element @returns {string} */
+export function languageOf(element) {
+  const around = element.closest("[lang]");
+  const { host } = /** @type {ShadowRoot} */ (element.getRootNode());
+  return around?.getAttribute("lang") || (host ? languageOf(host) : navigator.language);
+}
+
 /**
  * Sets what differs, so that screen readers, styles and selections are left alone.
  * @param {Element} element

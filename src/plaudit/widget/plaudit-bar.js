@@ -5,7 +5,7 @@
  * languages come later, or when they are needed.
  */
 
-import { button, emoji, make, setAttribute, setText } from "./dom.js";
+import { button, emoji, languageOf, make, setAttribute, setText } from "./dom.js";
 import { askAgain, isTarget, sessionOf } from "./session.js";
 import { shown, waiting } from "./state.js";
 import { barSheet, laterSheet } from "./styles.js";
@@ -263,8 +263,7 @@ export class PlauditBar extends HTMLElement {
   }
 
   #speak() {
-    const tag = /** @type {HTMLElement | null} */ (this.closest("[lang]"))?.lang || navigator.language;
-    void wordsOf(tag).then((words) => {
+    void wordsOf(languageOf(this)).then((words) => {
       this.#words = words;
       this.#stack = "";
       this.changed();

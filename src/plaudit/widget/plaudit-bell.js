@@ -15,7 +15,7 @@
 
 import { Lines, emojiOf } from "./bell-list.js";
 import { bellIcon, bellSheet, wordsOf } from "./bell-look.js";
-import { make, setText } from "./dom.js";
+import { languageOf, make, setText } from "./dom.js";
 import { originsOf } from "./faces.js";
 import { Transport, userOf } from "./transport.js";
 
@@ -205,7 +205,7 @@ export class PlauditBell extends HTMLElement {
   }
 
   get #locale() {
-    return this.getAttribute("lang") || this.closest("[lang]")?.getAttribute("lang") || navigator.language || "en";
+    return languageOf(this);
   }
 
   get #words() {
