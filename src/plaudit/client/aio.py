@@ -50,6 +50,7 @@ class AsyncClient:
         self._url = url.rstrip("/")
         self._token = token
         self._known: str | None = None
+        self._renewing: asyncio.Task[str | None] | None = None
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
         self._routes = Routes()
@@ -236,11 +237,11 @@ class AsyncClient:
         Raises `PlauditError` for what waiting does not help.
         """
         address = f"{self._url}{calls.STREAM}"
-        failures, renewed = 0, False
+        failures, renewed, token = 0, False, None
         while True:
             asked_s, renew = BACK_S, False
             try:
-                token = await self._get_token(renew=False)
+                token = await self._get_token()
                 async with self._http.stream(
                     "GET",
                     address,
@@ -264,7 +265,7 @@ class AsyncClient:
                 asked_s = 0.0 if renew else error.retry_after_s
             if renew:
                 renewed = True
-                await self._get_token(renew=True)
+                await self._get_token(token)
             await asyncio.sleep(self._retries.pause_s(failures or 1, asked_s))
 
     async def _do(self, call: Call[T]) -> T:
@@ -279,8 +280,8 @@ class AsyncClient:
         try:
             while True:
                 match talking.send(told):
-                    case AskToken(renew=renew):
-                        told = await self._get_token(renew=renew)
+                    case AskToken(refused=refused):
+                        told = await self._get_token(refused)
                     case Pause(seconds=seconds):
                         await asyncio.sleep(seconds)
                         told = None
@@ -303,13 +304,29 @@ class AsyncClient:
             return error
         return _answer(response, response.content)
 
-    async def _get_token(self, *, renew: bool) -> str | None:
+    async def _get_token(self, refused: str | None = None) -> str | None:
         if not callable(self._token):
             return self._token
-        if renew or self._known is None:
-            got = self._token(renew)
+        if self._known not in {None, refused}:
+            return self._known
+        if self._renewing is None:  # all who wait for it share one question
+            self._renewing = asyncio.create_task(self._renew(self._token, refused is not None))
+            self._renewing.add_done_callback(_retrieve)
+        return await asyncio.shield(self._renewing)
+
+    async def _renew(self, source: Callable[[bool], str | Awaitable[str]], renew: bool) -> str | None:
+        try:
+            got = source(renew)
             self._known = usable(await got if isawaitable(got) else got)
-        return self._known
+            return self._known
+        finally:
+            self._renewing = None
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """It may be that nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _answer(response: httpx.Response, body: bytes) -> Answer:

@@ -198,11 +198,11 @@ class Client:
         Raises `PlauditError` for what waiting does not help.
         """
         address = f"{self._url}{calls.STREAM}"
-        failures, renewed = 0, False
+        failures, renewed, token = 0, False, None
         while True:
             asked_s, renew = BACK_S, False
             try:
-                token = self._get_token(renew=False)
+                token = self._get_token()
                 with self._http.stream(
                     "GET",
                     address,
@@ -226,7 +226,7 @@ class Client:
                 asked_s = 0.0 if renew else error.retry_after_s
             if renew:
                 renewed = True
-                self._get_token(renew=True)
+                self._get_token(token)
             time.sleep(self._retries.pause_s(failures or 1, asked_s))
 
     def _do(self, call: Call[T]) -> T:
@@ -241,8 +241,8 @@ class Client:
         try:
             while True:
                 match talking.send(told):
-                    case AskToken(renew=renew):
-                        told = self._get_token(renew=renew)
+                    case AskToken(refused=refused):
+                        told = self._get_token(refused)
                     case Pause(seconds=seconds):
                         time.sleep(seconds)
                         told = None
@@ -265,11 +265,11 @@ class Client:
             return error
         return _answer(response, response.content)
 
-    def _get_token(self, *, renew: bool) -> str | None:
+    def _get_token(self, refused: str | None = None) -> str | None:
         if not callable(self._token):
             return self._token
-        if renew or self._known is None:
-            self._known = usable(self._token(renew))
+        if self._known in {None, refused}:
+            self._known = usable(self._token(refused is not None))
         return self._known
 
 

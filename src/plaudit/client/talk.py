@@ -23,6 +23,7 @@ T = TypeVar("T")
 # No answer of the service (whoever answered in its place), or a process that stores nothing now. Whatever else it says,
 # it is there, and others would only get in its way.
 ELSEWHERE = frozenset({None, "unavailable"})
+LONGEST_WAIT_S = 3600.0  # whatever an answer asks for
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750 section 2.1
 
 
@@ -48,9 +49,9 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class AskToken:
-    """Say which token to send; `renew` where the last one was refused. Answered with the token or None."""
+    """Say which token to send, and not the one that was refused. Answered with the token or None."""
 
-    renew: bool
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def talk(
 ) -> Generator[Do, Any, T]:
     """Bring a call to its end. Raises `PlauditError`."""
     until_s = now_s() + retries.within_s
-    token = yield AskToken(renew=False)
+    token = yield AskToken()
     renewed, failures = not renewable, 0
     while True:
         answer = yield Send(call.method, call.address, _headers(call, token, route), _body(call))
@@ -96,7 +97,7 @@ def talk(
         except PlauditError as error:
             if error.status == 401 and token is not None and not renewed:
                 renewed = True
-                token = yield AskToken(renew=True)
+                token = yield AskToken(token)
                 continue
             failures += 1
             if error.code in ELSEWHERE:
@@ -127,7 +128,7 @@ def usable(token: str | None) -> str | None:
 
 def problem(answer: Answer) -> PlauditError:
     """What a refusal says; whatever a proxy on the way says is told by its status alone."""
-    told: Any = {}
+    told: Any = None
     if answer.headers.get("content-type", "").startswith("application/problem+json"):
         try:
             told = json.loads(answer.body)
@@ -135,13 +136,18 @@ def problem(answer: Answer) -> PlauditError:
             pass
     waits = answer.headers.get("retry-after", "")
     return PlauditError(
-        str(told.get("detail") or f"The service answers {answer.status}."),
-        code=told.get("code"),
+        _member(told, "detail", str) or f"The service answers {answer.status}.",
+        code=_member(told, "code", str),
         status=answer.status,
-        errors=told.get("errors", ()),
-        targets=told.get("target_ids", ()),
-        retry_after_s=float(waits) if waits.isascii() and waits.isdigit() else 0.0,
+        errors=_member(told, "errors", list) or (),
+        targets=_member(told, "target_ids", list) or (),
+        retry_after_s=min(LONGEST_WAIT_S, float(waits)) if waits.isascii() and waits.isdigit() else 0.0,
     )
+
+
+def _member(told: Any, name: str, kind: type[T]) -> T | None:
+    found = told.get(name) if isinstance(told, dict) else None
+    return found if isinstance(found, kind) else None
 
 
 def _read(call: Call[T], answer: Answer | Exception) -> T:

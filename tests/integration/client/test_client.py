@@ -69,6 +69,40 @@ def test_a_stream_renews_its_token_also_after_other_failures(server: ServerProce
     assert asked.count(True) == 1
 
 
+async def test_calls_at_once_ask_once_for_a_token(server: ServerProcess) -> None:
+    asked = list[bool]()
+
+    async def token(renew: bool) -> str:
+        asked.append(renew)
+        await asyncio.sleep(0.05)
+        return server.token("ann") if renew else "a.b.c"
+
+    async with AsyncClient(server.url, token, retries=BRIEFLY) as client:
+        await asyncio.gather(*(client.mine([fresh("t")]) for _ in range(20)))
+        assert asked == [False, True]
+        await client.mine([fresh("t")])
+    assert asked == [False, True]
+
+
+async def test_who_stops_waiting_for_a_token_leaves_it_to_the_others(server: ServerProcess) -> None:
+    asked, free = list[bool](), asyncio.Event()
+
+    async def token(renew: bool) -> str:
+        asked.append(renew)
+        await free.wait()
+        return server.token("ann")
+
+    async with AsyncClient(server.url, token, retries=BRIEFLY) as client:
+        calls = [asyncio.create_task(client.mine([fresh("t")])) for _ in range(3)]
+        while not asked:
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        free.set()
+        found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in found] == [asyncio.CancelledError, dict, dict]
+    assert asked == [False]
+
+
 async def test_what_cannot_be_a_token_is_not_kept() -> None:
     """A page of errors does not go into a header, so that the service would never refuse it."""
 

@@ -10,7 +10,7 @@ from plaudit.client import Client, PlauditError, Retries
 from plaudit.client.aio import AsyncClient
 from plaudit.client.calls import Call, hundreds
 from plaudit.client.events import Events
-from plaudit.client.talk import Answer, AskToken, Pause, Send, talk
+from plaudit.client.talk import Answer, AskToken, Pause, Send, problem, talk
 
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503, 504, 0])
 
@@ -35,8 +35,8 @@ def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
             failed = error
             break
         match do:
-            case AskToken(renew=renew):
-                renewed += renew
+            case AskToken(refused=refused):
+                renewed += refused is not None
                 told = "t"
             case Send(headers=headers):
                 assert headers["idempotency-key"] == "k"
@@ -78,6 +78,30 @@ def test_the_time_is_up_before_the_attempts_are() -> None:
     assert isinstance(talking.send(None), Send)
     with pytest.raises(PlauditError):
         talking.send(OSError())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"7",
+        b'"text"',
+        b"null",
+        b'{"code": {}, "detail": [], "errors": 5, "target_ids": {"a": 1}}',
+        b"<h1>",
+    ],
+)
+def test_whatever_a_refusal_holds_it_is_an_error_with_its_status(body: bytes) -> None:
+    error = problem(Answer(404, {"content-type": "application/problem+json"}, body))
+    assert (error.status, error.code, error.errors, error.targets) == (404, None, (), ())
+    assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "waits_s"), [("7", 7), ("3601", 3600), ("9" * 400, 3600), ("-1", 0), ("²", 0)]
+)
+def test_no_answer_makes_anybody_wait_for_more_than_an_hour(said: str, waits_s: float) -> None:
+    assert problem(Answer(503, {"retry-after": said}, b"")).retry_after_s == waits_s
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=3), max_size=400))
