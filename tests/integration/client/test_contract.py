@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -214,10 +215,18 @@ def test_a_fault(kind: str, case: Json) -> None:
         asked.append(renew)
         return f"token-{len(asked)}"
 
+    from_s = time.monotonic()
     with Scripted(case["answers"]) as scripted:
         check(case, recorder, outcome_of(kind, scripted.url, token, case, recorder))
         assert scripted.answers == []
+    assert time.monotonic() - from_s >= case.get("waits_s", 0)
     assert asked == [False, *[True] * case.get("renews", 0)]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_every_call_of_the_clients_is_listed(kind: type) -> None:
+    calls = {name for name in vars(kind) if not name.startswith("_")}
+    assert calls - {"count"} == {*CONTRACT["calls"], "stream", "close"}
 
 
 def test_every_case_is_of_a_call_that_is_listed() -> None:
