@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,36 @@ def test_the_client_does_what_all_clients_do(node: str, tmp_path: Path) -> None:
         ended = run(node, "--test", "--test-reporter=tap", "client.test.js", **env)
     assert ended.returncode == 0, ended.stdout
     assert "# skipped 0" in ended.stdout
+
+
+SNIPPETS = WIDGET / "demo" / "snippets"
+BAR = re.compile(r"<plaudit-bar\s([^<]*?)/?>", re.DOTALL)
+NAME = re.compile(r"([:@]?[\w-]+)(?:\.prop)?=")
+
+
+@pytest.mark.parametrize("name", ["react", "vue"])
+def test_a_snippet_is_a_program(packages: Path, tmp_path: Path, name: str) -> None:
+    text = (SNIPPETS / f"{name}.txt").read_text(encoding="utf-8")
+    if name == "vue":
+        text = text.partition("<script setup>")[2].partition("</script>")[0]
+    (tmp_path / "snippet.jsx").write_text(text, encoding="utf-8")
+    tsc = packages / ".bin" / "tsc"
+    ended = run(tsc, "--ignoreConfig", "--noEmit", "--allowJs", "--jsx", "preserve", tmp_path / "snippet.jsx")
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("name", ["react", "vue", "django", "page"])
+def test_a_snippet_says_nothing_that_a_bar_does_not_know(name: str) -> None:
+    bar = (WIDGET / "plaudit-bar.js").read_text(encoding="utf-8")
+    (watched,) = re.findall(r"observedAttributes = \[([^\]]*)\]", bar)
+    known = {*re.findall(r"[\w-]+", watched), "sign-in", "compact", "ref"}
+    tags = BAR.findall((SNIPPETS / f"{name}.txt").read_text(encoding="utf-8"))
+    assert tags
+    for said in {said for tag in tags for said in NAME.findall(tag)}:
+        if said.startswith("@"):
+            assert f'"{said[1:]}"' in bar, said
+        else:
+            assert said.removeprefix(":") in known, said
 
 
 TEXTS = """
