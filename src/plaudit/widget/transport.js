@@ -230,7 +230,8 @@ export function newKey() {
 
 /**
  * A pause that grows with the failures, of random length so that clients do not come back together. What the service
- * asked for comes first, and then up to as much again: a whole crowd was told the same second.
+ * asked for comes first, and then at random up to as much again, or to the pause there would be without it if that is
+ * longer: a whole crowd was told the same second.
  * @param {number} failures @param {number} [waitMs] what the service asked for @param {number} [longestMs]
  */
 export function backoff(failures, waitMs = 0, longestMs = 30_000) {
