@@ -8,6 +8,7 @@ from playwright.sync_api import Route
 
 from tests.support.api import fresh
 from tests.widget.board import Board, Service
+from tests.widget.test_page import without_targets
 from tests.widget.test_taps import KEPT
 from tests.widget.test_users import configure, live
 from tests.widget.test_wishes import HOUR_MS, PUT
@@ -118,12 +119,17 @@ def test_what_cannot_be_sent_as_its_module_is_missing_is_kept_and_said(
     one.wait(lambda: kept(one) == [])
 
 
-def test_a_target_that_is_refused_takes_the_comparison_from_no_other(board: Open, service: Service) -> None:
+@pytest.mark.parametrize("said", [True, False])
+def test_a_target_that_is_refused_takes_the_comparison_from_no_other(
+    board: Open, service: Service, said: bool
+) -> None:
     changed, refused, same = fresh("post:"), fresh("granted:"), fresh("post:")
     service.call("PUT", f"/targets/{refused}", {"target_type": "message"})
     service.tap("alice", changed, "sad")  # on another device, since
     one = board()
     one.failures_expected = True
+    if not said:
+        one.page.route("**/reactions/feed", without_targets)
     one.open([], module=False)
     rows = [[target, "love", HOUR_MS, [None]] for target in (changed, refused, same)]
     one.page.evaluate(PUT, [f"{one.server.url}/ alice", rows])

@@ -331,6 +331,49 @@ def test_a_refusal_of_somebody_on_the_way_is_not_asked_into_pieces(board: Open) 
     assert len(one.sent("POST", "/reactions/feed")) == 1
 
 
+def test_a_question_too_long_for_somebody_on_the_way_is_asked_in_parts(board: Open) -> None:
+    targets = [f"{fresh('post:')}-".ljust(90, "x") for _ in range(100)]
+    one = board(viewport={"width": 800, "height": 24_000})
+    one.failures_expected = True
+
+    def proxy(route: Route) -> None:
+        if len(route.request.url) > 8_000:
+            route.fulfill(status=414, body="<h1>URI Too Long</h1>")
+        else:
+            route.continue_()
+
+    one.page.route("**/reactions/counts?**", proxy)
+    one.open(targets).ready()
+    assert [len(sent.url) > 8_000 for sent in one.sent("GET", "/reactions/counts")][:3] == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_a_service_of_before_does_not_say_which_target_it_refuses(
+    board: Open, server: ServerProcess, user: str | None
+) -> None:
+    secret, seen = fresh("dm:"), [fresh("post:") for _ in range(49)]
+    Service(server).call("PUT", f"/targets/{secret}", {"target_type": "message"})
+    one = board(viewport={"width": 800, "height": 12_000})
+    one.failures_expected = True
+    one.page.route("**/reactions/*", without_targets)
+    one.open([*seen, secret], user).ready(len(seen))
+    assert one.shown(secret) is None
+
+
+def without_targets(route: Route) -> None:
+    """Pass the service's answer on without the list of what is refused."""
+    if "/stream" in route.request.url:
+        return route.continue_()
+    answer = route.fetch()
+    body = answer.json()
+    body.pop("target_ids", None)
+    return route.fulfill(response=answer, json=body)
+
+
 SENTENCE = (
     "text => document.querySelector('plaudit-bar').shadowRoot.querySelector('.sentence').textContent === text"
 )

@@ -85,10 +85,12 @@ export class Outbox {
         if (session.over.aborted) return;
         if (error.status === 401) return some.forEach(({ row }) => session.forget(row.target));
         if (error.retry === false) { // one bad target must not take the comparison from the others
-          const [bad] = parted(some.map(({ row }) => row.target), error);
-          for (const one of some) if (bad.includes(one.row.target)) this.#settle(session, one, undefined);
-          some = some.filter(({ row }) => !bad.includes(row.target));
-          continue;
+          const [bad, ...parts] = parted(some.map(({ row }) => row.target), error);
+          /** @param {string[]} ids */
+          const among = (ids) => some.filter(({ row }) => ids.includes(row.target));
+          for (const one of among(bad)) this.#settle(session, one, undefined);
+          for (const part of parts) void this.#compare(session, among(part));
+          return;
         }
         waitMs = error.waitMs;
       }

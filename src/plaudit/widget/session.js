@@ -310,8 +310,8 @@ export class Session {
       }
       if (error.status === 401 && !this.readOnly) return this.signedOut(ids);
       // One bad target must not take the others away.
-      const [bad, good] = parted(ids, error);
-      this.refresh(good);
+      const [bad, ...parts] = parted(ids, error);
+      for (const part of parts) if (part.length) void this.#load(part);
       for (const id of bad) {
         const entry = this.entries.get(id);
         if (!entry) continue;

@@ -19,6 +19,8 @@ const CLAIM = "sub";
 const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const NOWHERE = new Set([429, 503]);
+/** Status and code of refusals because of some of the targets, or because of how many they are. */
+const PARTLY = /^(41[34]|431)|token_missing|target_not_granted/;
 const EARLY_MS = 30_000;
 const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
 
@@ -215,12 +217,15 @@ function list(told) {
 }
 
 /**
- * The targets because of which a call was refused, and the others: all and none where the refusal does not say.
- * @param {string[]} ids @param {PlauditError} error
+ * The targets because of which a call was refused, and what to ask for in its place: the others, or halves where the
+ * refusal does not say which. Most refusals are for all.
+ * @param {string[]} ids @param {PlauditError} error @returns {string[][]}
  */
-export function parted(ids, { targets }) {
+export function parted(ids, { code, status, targets }) {
   const good = ids.filter((id) => !targets.includes(id));
-  return good.length < ids.length ? [ids.filter((id) => targets.includes(id)), good] : [ids, []];
+  if (good.length < ids.length) return [ids.filter((id) => targets.includes(id)), good];
+  const half = ids.length >> 1;
+  return half && PARTLY.test(`${status} ${code}`) ? [[], ids.slice(0, half), ids.slice(half)] : [ids];
 }
 
 /** 128 random bits: the key of one wish. `crypto.randomUUID` is missing on pages without TLS. */
