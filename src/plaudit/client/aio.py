@@ -237,11 +237,12 @@ class AsyncClient:
         Raises `PlauditError` for what waiting does not help.
         """
         address = f"{self._url}{calls.STREAM}"
-        failures, renewed, token = 0, False, None
+        failures, renew, renewed, token = 0, False, False, None
         while True:
-            asked_s, renew = BACK_S, False
+            asked_s = BACK_S
             try:
-                token = await self._get_token()
+                token = await self._get_token(token if renew else None, renew)
+                renew = False
                 async with self._http.stream(
                     "GET",
                     address,
@@ -258,14 +259,12 @@ class AsyncClient:
             except httpx.TransportError:
                 failures += 1
             except PlauditError as error:
-                renew = error.status == 401 and callable(self._token) and not renewed
-                if not (error.temporary or renew):
+                if error.status == 401 and callable(self._token) and not renewed:
+                    renew = renewed = True
+                elif not error.temporary:
                     raise
                 failures += 1
                 asked_s = 0.0 if renew else error.retry_after_s
-            if renew:
-                renewed = True
-                await self._get_token(token)
             await asyncio.sleep(self._retries.pause_s(failures or 1, asked_s))
 
     async def _do(self, call: Call[T]) -> T:
@@ -281,7 +280,7 @@ class AsyncClient:
             while True:
                 match talking.send(told):
                     case AskToken(refused=refused):
-                        told = await self._get_token(refused)
+                        told = await self._get_token(refused, refused is not None)
                     case Pause(seconds=seconds):
                         await asyncio.sleep(seconds)
                         told = None
@@ -304,13 +303,13 @@ class AsyncClient:
             return error
         return _answer(response, response.content)
 
-    async def _get_token(self, refused: str | None = None) -> str | None:
+    async def _get_token(self, refused: str | None, renew: bool) -> str | None:
         if not callable(self._token):
             return self._token
         if self._known not in {None, refused}:
             return self._known
         if self._renewing is None:  # all who wait for it share one question
-            self._renewing = asyncio.create_task(self._renew(self._token, refused is not None))
+            self._renewing = asyncio.create_task(self._renew(self._token, renew))
             self._renewing.add_done_callback(_retrieve)
         return await asyncio.shield(self._renewing)
 

@@ -198,11 +198,12 @@ class Client:
         Raises `PlauditError` for what waiting does not help.
         """
         address = f"{self._url}{calls.STREAM}"
-        failures, renewed, token = 0, False, None
+        failures, renew, renewed, token = 0, False, False, None
         while True:
-            asked_s, renew = BACK_S, False
+            asked_s = BACK_S
             try:
-                token = self._get_token()
+                token = self._get_token(token if renew else None, renew)
+                renew = False
                 with self._http.stream(
                     "GET",
                     address,
@@ -219,14 +220,12 @@ class Client:
             except httpx.TransportError:
                 failures += 1
             except PlauditError as error:
-                renew = error.status == 401 and callable(self._token) and not renewed
-                if not (error.temporary or renew):
+                if error.status == 401 and callable(self._token) and not renewed:
+                    renew = renewed = True
+                elif not error.temporary:
                     raise
                 failures += 1
                 asked_s = 0.0 if renew else error.retry_after_s
-            if renew:
-                renewed = True
-                self._get_token(token)
             time.sleep(self._retries.pause_s(failures or 1, asked_s))
 
     def _do(self, call: Call[T]) -> T:
@@ -242,7 +241,7 @@ class Client:
             while True:
                 match talking.send(told):
                     case AskToken(refused=refused):
-                        told = self._get_token(refused)
+                        told = self._get_token(refused, refused is not None)
                     case Pause(seconds=seconds):
                         time.sleep(seconds)
                         told = None
@@ -265,11 +264,11 @@ class Client:
             return error
         return _answer(response, response.content)
 
-    def _get_token(self, refused: str | None = None) -> str | None:
+    def _get_token(self, refused: str | None, renew: bool) -> str | None:
         if not callable(self._token):
             return self._token
         if self._known in {None, refused}:
-            self._known = usable(self._token(refused is not None))
+            self._known = usable(self._token(renew))
         return self._known
 
 

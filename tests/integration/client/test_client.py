@@ -103,6 +103,33 @@ async def test_who_stops_waiting_for_a_token_leaves_it_to_the_others(server: Ser
     assert asked == [False]
 
 
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+async def test_a_stream_asks_for_a_new_token_also_where_there_was_none(
+    server: ServerProcess, kind: str
+) -> None:
+    asked: list[bool] = []
+
+    def token(renew: bool) -> str:
+        asked.append(renew)
+        return given.pop(0)  # type: ignore[return-value] # nobody yet
+
+    given = [None, "<html>", server.token("ann", grants=["*"])]
+    target = fresh("m")
+    with Client(server.url, server.token(None, service=True)) as host:
+        host.register_target(target, type="message")
+    if kind == "blocking":
+        with Client(server.url, token, retries=BRIEFLY) as client:
+            blocking = client.stream([target])
+            assert next(blocking)[target].total == 0
+            blocking.close()  # type: ignore[attr-defined] # a generator has it
+    else:
+        async with AsyncClient(server.url, token, retries=BRIEFLY) as waiting:
+            stream = waiting.stream([target])
+            assert (await anext(stream))[target].total == 0
+            await stream.aclose()  # type: ignore[attr-defined] # a generator has it
+    assert asked == [False, True, True]
+
+
 async def test_what_cannot_be_a_token_is_not_kept() -> None:
     """A page of errors does not go into a header, so that the service would never refuse it."""
 
