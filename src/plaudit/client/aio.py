@@ -35,7 +35,8 @@ AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
 class AsyncClient:
     """Plaudit at an address, for one token. Lives on one event loop.
 
-    `timeout_s` is for each attempt; `http` an httpx client of your own, which stays yours to close.
+    `timeout_s` is for each attempt, and for the token function; `http` an httpx client of your own, which stays yours to
+    close.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class AsyncClient:
         self._token = token
         self._known: str | None = None
         self._renewing: asyncio.Task[str | None] | None = None
+        self._awaiting = 0
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
         self._routes = Routes()
@@ -311,15 +313,26 @@ class AsyncClient:
         if self._renewing is None:  # all who wait for it share one question
             self._renewing = asyncio.create_task(self._renew(self._token, renew))
             self._renewing.add_done_callback(_retrieve)
-        return await asyncio.shield(self._renewing)
+        self._awaiting += 1
+        try:
+            return await asyncio.shield(self._renewing)
+        finally:
+            self._awaiting -= 1
+            if not self._awaiting and self._renewing is not None:  # nobody waits for it any more
+                self._renewing.cancel()
+                self._renewing = None
 
     async def _renew(self, source: Callable[[bool], str | Awaitable[str]], renew: bool) -> str | None:
         try:
-            got = source(renew)
-            self._known = usable(await got if isawaitable(got) else got)
+            async with asyncio.timeout(self._timeout_s):
+                got = source(renew)
+                self._known = usable(await got if isawaitable(got) else got)
             return self._known
+        except TimeoutError as error:
+            raise PlauditError("The function for tokens does not answer.") from error
         finally:
-            self._renewing = None
+            if self._renewing is asyncio.current_task():
+                self._renewing = None
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -103,6 +103,37 @@ async def test_who_stops_waiting_for_a_token_leaves_it_to_the_others(server: Ser
     assert asked == [False]
 
 
+async def test_a_question_for_a_token_that_hangs_ends() -> None:
+    asked, ended = 0, 0
+
+    async def token(_: bool) -> str:
+        nonlocal asked, ended
+        asked += 1
+        try:
+            if asked < 3:
+                await asyncio.Event().wait()
+        finally:
+            ended += 1
+        return "good"
+
+    answers = [{"status": 200, "body": {"counts": {}, "degraded": False}}]
+    with Scripted(answers) as scripted:
+        async with AsyncClient(scripted.url, token, retries=BRIEFLY, timeout_s=1) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.counts(["t"])
+            async with asyncio.timeout(0.5):  # nobody waits for it any more
+                while not ended:
+                    await asyncio.sleep(0)
+            with pytest.raises(PlauditError) as failed:
+                async with asyncio.timeout(5):
+                    await client.counts(["t"])
+            assert failed.value.temporary
+            async with asyncio.timeout(5):
+                assert await client.counts(["t"]) == {}
+    assert (asked, ended) == (3, 3)
+
+
 @pytest.mark.parametrize("kind", ["blocking", "asyncio"])
 async def test_a_stream_asks_for_a_new_token_also_where_there_was_none(
     server: ServerProcess, kind: str
