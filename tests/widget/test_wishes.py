@@ -132,3 +132,22 @@ def test_a_wish_is_as_old_as_when_the_user_had_it(board: Open, target: str) -> N
     assert one.bar(target).evaluate("bar => [bar.reaction, bar.pending]") == [None, False]
     assert one.page.evaluate("refusal.code") == "wish_expired"
     assert one.bar(target).locator(".note").inner_text() == "That did not work."
+
+
+def test_a_wish_that_another_tab_took_over_does_not_grow_old(board: Open, target: str) -> None:
+    one = board()
+    one.failures_expected = True
+    one.page.clock.install()
+    one.open([target], "alice").ready().live()
+    other = board(context=one.context).open([target], "alice").ready()
+    one.on_taps(lambda route: route.fulfill(status=503, headers={"retry-after": "3600"}))
+    one.page.evaluate("addEventListener('plaudit-refused', event => { globalThis.refusal = event.detail; })")
+    one.main(target).click()
+    one.wait(lambda: one.page.evaluate(KEPT) == [[target, "like"]])
+    other.pick(target, "Love")
+    one.until(target, "love", 1)
+    one.on_taps(lambda route: route.continue_())
+    one.page.clock.fast_forward(25 * HOUR_MS)
+    one.main(target).click()
+    one.until(target, None, 0)
+    assert one.page.evaluate("globalThis.refusal") is None

@@ -4,7 +4,7 @@
  */
 
 import { KEEP_MS, answered, dropped, failed, refused, sending } from "./settle.js";
-import { isCounts } from "./state.js";
+import { isCounts, waiting } from "./state.js";
 import { PlauditError, newKey } from "./transport.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -40,8 +40,8 @@ export async function deliver(session, id, entry) {
       entry.astray = error.elsewhere;
       session.keep(id, entry, failures);
       await session.rest(failures, error.waitMs);
-      // By the clock on the wall: others stand still while the device sleeps.
-      if (Date.now() - entry.wishedMs > KEEP_MS) expire(session, id, entry);
+      // By the clock on the wall: others stand still while the device sleeps. Another tab may have taken it over.
+      if (waiting(entry.state) && Date.now() - entry.wishedMs > KEEP_MS) expire(session, id, entry);
       failures += 1;
     }
   }
