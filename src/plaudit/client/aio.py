@@ -35,7 +35,7 @@ AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
 class AsyncClient:
     """Plaudit at an address, for one token. Lives on one event loop.
 
-    `timeout_s` is for each attempt, and for the token function; `http` an httpx client of your own, which stays yours to
+    `timeout_s`: for each attempt, and for the token function, `http` an httpx client of your own, which stays yours to
     close.
     """
 
