@@ -35,8 +35,8 @@ AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
 class AsyncClient:
     """Plaudit at an address, for one token. Lives on one event loop.
 
-    `timeout_s`: for each attempt, and for the token function, `http` an httpx client of your own, which stays yours to
-    close.
+    `timeout_s` is for each attempt, and for the token function. `http` is an httpx client of your own, which stays
+    yours to close.
     """
 
     def __init__(
