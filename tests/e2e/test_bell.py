@@ -112,11 +112,11 @@ def test_what_another_user_was_told_is_gone_at_once(browser: Browser, server: Se
 
 
 def test_null_is_nobodys_though_there_is_a_token_beside_it(browser: Browser, server: ServerProcess) -> None:
-    bell = Bell(browser, server, "otto")
-    bell.tell("Alice", target="post:otto", title="Only for Otto")
+    bell = Bell(browser, server, "odile")
+    bell.tell("Alice", target="post:odile", title="Only for Odile")
     bell.label("Notifications, 1 unread")
     of = "document.querySelector('plaudit-bell')"
-    bell.page.evaluate(f"token => {of}.setAttribute('token', token)", server.token("otto"))
+    bell.page.evaluate(f"token => {of}.setAttribute('token', token)", server.token("odile"))
     bell.page.evaluate(f"{of}.token = null")
     assert bell.page.evaluate(f"[{of}.token, {of}.unread]") == [None, 0]
     asked = len(bell.asked)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx
@@ -149,12 +150,16 @@ async def disagreements(running: Running, crowd: Crowd, explained: Explained) ->
 
 
 async def healed(
-    running: Running, crowd: Crowd, explained: Explained, within_s: float = 60.0
+    running: Running, crowd: Crowd, explained: Explained, within_s: float = 60.0, *, repair: bool = False
 ) -> tuple[float, list[str]]:
-    """Look until all agree; how long that took, and what still disagrees at the end."""
+    """Look until all agree; how long that took, and what still disagrees at the end. `repair`: audits go on meanwhile,
+    as the worker's do, because an event that was late for one still brings what a lost one would have taken away."""
     began_s = time.monotonic()
     while found := await disagreements(running, crowd, explained):
         if time.monotonic() > began_s + within_s:
             break
+        if repair:
+            with suppress(PlauditError):
+                await audit(running, crowd.targets, repair=True)
         await asyncio.sleep(POLL_S)
     return time.monotonic() - began_s, found

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 from tests.engines.running import Engines
 from tests.faults.check import audit, disagreements, healed, ledger, owed
-from tests.faults.distort import all_passed_on
 from tests.faults.in_hand import undone
 from tests.faults.load import TARGETS, USERS, Crowd, Load
 from tests.faults.page import HEAD, Result, page
@@ -27,7 +26,7 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
     crowd = crowd_of(running, fault, seed)
     path = running.processes.folder / f"{crowd.seed.replace(' ', '-')}.jsonl"
     with Record(path) as record:
-        async with fault.around(running, seed) as followers:
+        async with fault.around(running, seed):
             async with Load(crowd, record) as load:
                 await load.progress(timing.taps)
                 began_s = time.monotonic()
@@ -36,12 +35,8 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
                 ended_s = time.monotonic()
             lines = record.read()
             explained = explain(lines)
-            if fault.audited:
-                # An event that comes after the audit can still bring what a lost one would have taken away.
-                assert isinstance(followers, list)
-                await all_passed_on(followers)
             missing = [] if not fault.audited else await _mended(running, crowd, explained)
-            healed_s, problems = await healed(running, crowd, explained)
+            healed_s, problems = await healed(running, crowd, explained, repair=fault.audited)
             truth = await ledger(running, crowd, explained)
     gap = silence(lines, began_s, ended_s, load.away)
     if gap.s > timing.gap_s:

@@ -35,7 +35,6 @@ class Distorted:
         self._chance = random.Random(seed)
         self._seen: list[Committed] = []
         self._held: list[Committed] = []
-        self._passing = False
         self.handled = 0
 
     async def handle(self, events: Sequence[Committed]) -> None:
@@ -56,20 +55,13 @@ class Distorted:
         for event in now:
             await self._handler.handle([event])
 
-    @property
-    def holds(self) -> bool:
-        """Whether events are held back."""
-        return bool(self._held) or self._passing
-
     async def hold(self) -> None:
         """Now and then pass on all that is held back, for ever."""
         while True:
             await asyncio.sleep(HOLD_S)
             late, self._held = self._held, []
-            self._passing = bool(late)
             if late:
                 await self._handler.handle(late)
-            self._passing = False
 
     def _is_dropped(self, event: Committed) -> bool:
         """The same ones whenever they come; never one that repairs."""
@@ -96,17 +88,6 @@ class Follower(KafkaConsumer):
     def passed(self, ends: Mapping[int, int]) -> bool:
         """Whether everything before these positions was handled."""
         return all(self._done.get(partition, 0) >= end for partition, end in ends.items())
-
-
-async def all_passed_on(followers: Sequence[Follower]) -> None:
-    """Wait until everything that is in the log now has been handled, what was held back too."""
-    ends = [await follower.ends() for follower in followers]
-
-    def passed() -> bool:
-        pairs = zip(followers, ends, strict=True)
-        return all(follower.passed(end) and not follower.handler.holds for follower, end in pairs)
-
-    await until(passed, "all events to be passed on")
 
 
 @asynccontextmanager
