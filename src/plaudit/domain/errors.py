@@ -28,6 +28,10 @@ class OutcomeUnknown(PlauditError):
     """The write may or may not have been stored; the same idempotency key settles it."""
 
 
+AWAY = (Unavailable, OutcomeUnknown, Overloaded)
+"""Those that are over in a while: work that can be repeated waits, and goes on."""
+
+
 class Conflict(PlauditError):
     """Somebody else won: another writer holds the file, or a newer state is there."""
 

@@ -14,7 +14,7 @@ import msgspec
 from plaudit.domain import removal
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted, Header, Transition
-from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import AWAY, Corrupt, OutcomeUnknown, Unavailable
 from plaudit.domain.lanes import close, follows, lane_of, merge
 from plaudit.ports.cells import EVERYBODY, CellKey, CellRows, Cells, CellState, Proposal
 from plaudit.ports.clock import Clock
@@ -233,7 +233,7 @@ class CellRemovals:
         walk = self._walks.setdefault((user, job_id), _Walk())
         try:
             erased = await self._walk_on(user, limit, walk)
-        except (Unavailable, OutcomeUnknown, Overloaded):
+        except AWAY:
             raise
         except Exception:
             self._walks.pop((user, job_id), None)
@@ -292,7 +292,7 @@ class CellRemovals:
                         await self._take_off(user, entry)
                     else:
                         after[entry.key] = target
-            except (Unavailable, OutcomeUnknown, Overloaded) as error:
+            except AWAY as error:
                 away.append(error)
             except Exception as error:
                 log.error("a reaction to %s is not erased: %s: %s", entry.key, type(error).__name__, error)
@@ -322,7 +322,7 @@ class CellRemovals:
         for forget in self._forget:
             try:
                 await forget(user)
-            except (Unavailable, OutcomeUnknown, Overloaded):
+            except AWAY:
                 raise
             except Exception:
                 log.exception("something that is kept of an erased user cannot be forgotten")

@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from plaudit.domain.errors import OutcomeUnknown, Overloaded, PlauditError, Unavailable
+from plaudit.domain.errors import AWAY, OutcomeUnknown, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, Stays, new_job
@@ -26,7 +26,6 @@ RETRY_AT_MOST_S = 15.0
 AT_LEAST_S = 0.01
 RECEIPTS_AT_ONCE = 500
 SECOND = 1_000_000
-AWAY = (Unavailable, OutcomeUnknown, Overloaded)  # for now: a job goes on later
 LEASE_S = 60  # longer than a step and the longest pause together
 
 # Who saw a target before it was closed may tell its owner for another minute, and a push that was just made goes out

@@ -12,7 +12,7 @@ from plaudit.adapters.sqlite.inbox import FORGET_OWNER, forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
-from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import AWAY, Corrupt
 from plaudit.domain.events import committed
 from plaudit.domain.removal import begin_purge, erase, purge, told_before
 from plaudit.ports.clock import Clock
@@ -229,7 +229,7 @@ class SqliteRemovals:
             part = parts.pop()
             try:
                 erased |= await self._database.write(partial(self._erase_from, user, part, job_id))
-            except (Unavailable, OutcomeUnknown, Overloaded):
+            except AWAY:
                 if not erased:
                     raise
                 break  # the next step meets it again
