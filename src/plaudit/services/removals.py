@@ -203,9 +203,14 @@ class CellRemovals:
         return await self._count(job_id, "messages", taken_back)
 
     async def _count(self, job_id: str, what: str, count: int) -> int:
-        if count and job_id and (job := await self._jobs.get(job_id)):
-            removed = job.removed | {what: job.removed.get(what, 0) + count}
-            await self._jobs.save(msgspec.structs.replace(job, removed=removed))
+        """What is done is done, and told of whether it can be counted or not: a receipt says "at least"."""
+        if count and job_id:
+            try:
+                if job := await self._jobs.get(job_id):
+                    removed = job.removed | {what: job.removed.get(what, 0) + count}
+                    await self._jobs.save(msgspec.structs.replace(job, removed=removed))
+            except AWAY as error:
+                log.warning("job %s has removed %s %s more than it says: %s", job_id, count, what, error)
         return count
 
     async def mark_erased(self, user: str, job: Job) -> None:
