@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from plaudit.adapters.sqlite import Database, SqliteBatches, inspect, removals
-from plaudit.adapters.sqlite.deliveries import LOOK_AGAIN_S
+from plaudit.adapters.sqlite.damaged import FOR_S
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Deleted, Refused
 from plaudit.domain.errors import Corrupt
@@ -325,7 +325,7 @@ async def test_a_push_that_was_mended_goes_out_without_a_restart(tmp_path: Path)
         mend = sql.replace("1.5", "1")
         await database.write(lambda connection: connection.execute(mend).fetchall())
         assert await stores.deliveries.claim("fcm", 1000, 30, 100) == []
-        clock.advance(LOOK_AGAIN_S)
+        clock.advance(FOR_S)
         (bad,) = await stores.deliveries.claim("fcm", 1000, 30, 100)
         assert bad.notification.id == "bad"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from plaudit.adapters.sqlite.damaged import Damaged
 from plaudit.adapters.sqlite.database import Database
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.windows import UNSEEN, pack, unpack
@@ -77,7 +78,7 @@ class SqliteBatches:
         self._database = database
         self._clock = clock
         self._leases: dict[str, float] = {}  # target -> when it ends, in monotonic seconds
-        self._damaged: frozenset[int] = frozenset()  # numbers of targets whose watches cannot be read
+        self._damaged = Damaged(clock)  # by the numbers of their targets
 
     async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
         """Those that are stored."""
@@ -117,18 +118,18 @@ class SqliteBatches:
         return lost
 
     async def claim(self, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
-        """Watches whose windows have ended, but those that are claimed. Raises `Corrupt` once for damaged ones; from
-        then on they are left out."""
+        """Watches whose windows have ended, but those that are claimed. Raises `Corrupt` for damaged ones, which are
+        left out then; see `damaged`."""
         now_s = self._clock.monotonic_s()
         self._leases = {target: end for target, end in self._leases.items() if end > now_s}
         leased = frozenset(self._leases)
 
         def work(connection: apsw.Connection) -> list[tuple[str, Stored]]:
-            most, damaged = limit + len(leased), self._damaged
+            most, damaged = limit + len(leased), self._damaged.numbers()
             try:
                 found = _loaded.decode(connection.execute(_DUE, (until, most, _encode(damaged).decode())).get)
             except apsw.CorruptError:
-                self._damaged = damaged | _unreadable(connection, until, most + len(damaged))
+                self._damaged.add(_unreadable(connection, until, most + len(damaged)))
                 raise
             free = [line for line in found if line[0] not in leased][:limit]
             return [(id_, _stored(id_, version, state)) for id_, version, state in free]
@@ -140,7 +141,7 @@ class SqliteBatches:
 
     async def next_due(self) -> int | None:
         """When the window that ends first ends."""
-        damaged = _encode(self._damaged).decode()
+        damaged = _encode(self._damaged.numbers()).decode()
 
         def work(connection: apsw.Connection) -> int | None:
             found = connection.execute(_NEXT_DUE, (damaged,)).get
@@ -179,10 +180,7 @@ def _unreadable(connection: apsw.Connection, until: int, limit: int) -> set[int]
             connection.execute(_ONE, (no,)).fetchall()
         except apsw.CorruptError:
             found.add(no)
-            log.error(
-                "the watch of target no. %s cannot be read; its owner is not told until a backup is restored",
-                no,
-            )
+            log.error("the watch of target no. %s cannot be read; its owner is not told until it can", no)
     return found
 
 

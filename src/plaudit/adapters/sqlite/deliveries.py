@@ -10,6 +10,7 @@ import apsw
 import msgspec
 
 from plaudit.adapters.files import forbidden, trouble
+from plaudit.adapters.sqlite.damaged import Damaged
 from plaudit.adapters.sqlite.database import FILE_NAME, Database, check_ours, close, connect
 from plaudit.adapters.sqlite.inbox import Line, decode_devices, notifications, remove_devices
 from plaudit.domain.errors import Unavailable
@@ -22,34 +23,25 @@ _lines = msgspec.json.Decoder(list[tuple[int, Channel, str, int, int | None, int
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
-LOOK_AGAIN_S = 3600.0  # at pushes that could not be read, which somebody may have mended
-
 # Pushes whose message has gone come back with none, to be cleared away.
-_CLAIM = """
+_LINES = """
 SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.due, d.tries, d.reason,
     json((SELECT json_array(n.id, n.owner, n.at, n.target, n.type, n.title, n.total, json(n.split),
                             json(n.sample), n.read)
      FROM notification AS n WHERE n.id = d.message))))
-FROM (SELECT * FROM delivery WHERE no IN (
+FROM ($these) AS d
+"""
+
+_CLAIM = _LINES.replace(
+    "$these",
+    """SELECT * FROM delivery WHERE no IN (
     SELECT no FROM delivery WHERE channel = ?1 AND due <= ?2 AND no NOT IN (SELECT value FROM json_each(?4))
-    ORDER BY due LIMIT ?3) ORDER BY due) AS d
-"""
+    ORDER BY due LIMIT ?3) ORDER BY due""",
+)
 
-_DEAD = """
-SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.due, d.tries, d.reason,
-    json((SELECT json_array(n.id, n.owner, n.at, n.target, n.type, n.title, n.total, json(n.split),
-                            json(n.sample), n.read)
-     FROM notification AS n WHERE n.id = d.message))))
-FROM (SELECT * FROM delivery WHERE due IS NULL AND no > ?1 ORDER BY no LIMIT ?2) AS d
-"""
+_DEAD = _LINES.replace("$these", "SELECT * FROM delivery WHERE due IS NULL AND no > ?1 ORDER BY no LIMIT ?2")
 
-_ONE = """
-SELECT json_group_array(json_array(d.no, d.channel, d.device, d.created_at, d.due, d.tries, d.reason,
-    json((SELECT json_array(n.id, n.owner, n.at, n.target, n.type, n.title, n.total, json(n.split),
-                            json(n.sample), n.read)
-     FROM notification AS n WHERE n.id = d.message))))
-FROM delivery AS d WHERE d.no = ?1
-"""
+_ONE = _LINES.replace("$these", "SELECT * FROM delivery WHERE no = ?1")
 
 # Of the index alone.
 _DUE_NUMBERS = """
@@ -84,29 +76,24 @@ class SqliteDeliveries:
         self._database = database
         self._clock = clock
         self._leases: dict[int, float] = {}  # delivery -> when it ends, in monotonic seconds
-        self._damaged: frozenset[int] = frozenset()  # those that cannot be read
-        self._damaged_until_s = 0.0
+        self._damaged = Damaged(clock)
 
     async def claim(self, channel: Channel, now: int, lease_s: float, limit: int) -> list[Parcel]:
-        """Pushes that are due, but those that are claimed. Raises `Corrupt` once for damaged ones; for an hour from
-        then on they are left out."""
+        """Pushes that are due, but those that are claimed. Raises `Corrupt` for damaged ones, which are left out then;
+        see `damaged`."""
         now_s = self._clock.monotonic_s()
-        if now_s >= self._damaged_until_s:
-            self._damaged, self._damaged_until_s = frozenset(), now_s + LOOK_AGAIN_S
         self._leases = {no: end for no, end in self._leases.items() if end > now_s}
         held = {*self._leases}  # also what is settled while we read
         most = limit + len(held)
 
         def work(connection: apsw.Connection) -> tuple[list[Parcel], list[int]]:
-            damaged = self._damaged
+            damaged = self._damaged.numbers()
             values = (channel, now, most, _encode(damaged).decode())
             try:
                 return _parcels(connection, str(connection.execute(_CLAIM, values).get))
             except (apsw.CorruptError, msgspec.MsgspecError):
                 numbers = connection.execute(_DUE_NUMBERS, (channel, now, most + len(damaged))).fetchall()
-                self._damaged = damaged | _unreadable(
-                    connection, {int(str(no)) for (no,) in numbers} - damaged
-                )
+                self._damaged.add(_unreadable(connection, {int(str(no)) for (no,) in numbers} - damaged))
                 raise
 
         parcels, gone = await self._database.read(work)
