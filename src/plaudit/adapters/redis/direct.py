@@ -160,9 +160,7 @@ class Direct:
                 _, wire = await loop.create_connection(_Wire, host, port, ssl=self._entry.tls)
                 self._wires[address] = wire
                 answers = await wire.ask(list(map(_packed, self._entry.commands)))
-        except (
-            Exception
-        ) as error:  # of the network, of TLS, of a name that is none: nobody else waits for this one
+        except Exception as error:  # of network, TLS, a name that is none: the others do not wait for it
             why = f"{type(error).__name__}: {error}"
         else:
             if answers is not None and not any(isinstance(answer, hiredis.ReplyError) for answer in answers):
