@@ -33,8 +33,8 @@ BESIDE = (
     *(f"tests/e2e/test_{part}.py" for part in ("cli", "notifications", "readme", "snippets", "uvicorn")),
     *(f"tests/integration/{part}/" for part in ("openapi", "sqlite", "client", "http", "push", "nginx")),
     *(f"tests/e2e/test_{part}.py" for part in ("bell", "bell_inbox", "demo", "demo_calls")),
-    *(f"tests/widget/test_{part}.py" for part in ("dialog", "kept", "live", "page", "picker", "taps")),
-    *(f"tests/widget/test_{part}.py" for part in ("tokens", "users", "wishes")),
+    *(f"tests/widget/test_{part}.py" for part in ("dialog", "kept", "live", "page", "picker", "refused")),
+    *(f"tests/widget/test_{part}.py" for part in ("taps", "tokens", "users", "wishes")),
 )
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Route
 
 from tests.support.api import fresh
 from tests.widget.board import Board, Service
-from tests.widget.test_page import without_targets
+from tests.widget.test_refused import without_targets
 from tests.widget.test_taps import KEPT
 from tests.widget.test_users import configure, live
 from tests.widget.test_wishes import HOUR_MS, PUT

@@ -1,7 +1,7 @@
 """Pushes go on where a process dies or stops, a sender throws, a store fails, or a channel is at fault."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,22 @@ from tests.support.provider import Certificates
 from tests.support.providers import FcmServer
 from tests.support.stores import Stores, stores_on
 from tests.support.wait import until
+
+
+class Doing:
+    """A sender over one channel that does this with each push."""
+
+    channel: Channel = "webhook"
+    at_once = 4
+
+    def __init__(self, send: Callable[[Push], Awaitable[Verdict]]) -> None:
+        self._send = send
+
+    def provider(self, push: object) -> str:
+        return "webhook"
+
+    async def send(self, push: Push) -> Verdict:
+        return await self._send(push)
 
 
 async def test_killed_between_sending_and_settling_a_device_shows_one_entry(
@@ -49,21 +65,14 @@ async def test_killed_between_sending_and_settling_a_device_shows_one_entry(
 async def test_a_stop_waits_for_what_is_under_way(stores: Stores, clock: ManualClock) -> None:
     begun, sent = asyncio.Event(), list[str]()
 
-    class Slow:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            begun.set()
-            await asyncio.sleep(0.1)
-            sent.append(push.id)
-            return Verdict(reason="delivered")
+    async def slow(push: Push) -> Verdict:
+        begun.set()
+        await asyncio.sleep(0.1)
+        sent.append(push.id)
+        return Verdict(reason="delivered")
 
     await told(stores, clock, "webhook", 1)
-    async with delivering(stores, clock, Slow()):
+    async with delivering(stores, clock, Doing(slow)):
         await begun.wait()
     assert sent == ["m00000"]
     assert await stores.deliveries.waiting() == {"dead": 0}
@@ -74,16 +83,9 @@ async def test_pushes_go_on_while_others_are_settled(
 ) -> None:
     sent, lots, free = list[str](), list[int](), asyncio.Event()
 
-    class Quick:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            sent.append(push.id)
-            return Verdict(reason="delivered")
+    async def quick(push: Push) -> Verdict:
+        sent.append(push.id)
+        return Verdict(reason="delivered")
 
     settle = stores.deliveries.settle
 
@@ -94,7 +96,7 @@ async def test_pushes_go_on_while_others_are_settled(
 
     monkeypatch.setattr(stores.deliveries, "settle", slowly)
     await told(stores, clock, "webhook", 12)
-    async with delivering(stores, clock, Quick()):
+    async with delivering(stores, clock, Doing(quick)):
         await until(lambda: len(sent) >= 8, "as many more as may land meanwhile")
         assert len(lots) == 1
         free.set()
@@ -108,16 +110,9 @@ async def test_a_stop_settles_the_rest_where_one_lot_fails(
 ) -> None:
     sent, lots, settled_since = list[str](), list[int](), list[int]()
 
-    class Quick:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: Push) -> Verdict:
-            sent.append(push.id)
-            return Verdict(reason="delivered")
+    async def quick(push: Push) -> Verdict:
+        sent.append(push.id)
+        return Verdict(reason="delivered")
 
     settle = stores.deliveries.settle
     stopping = asyncio.Event()
@@ -133,25 +128,18 @@ async def test_a_stop_settles_the_rest_where_one_lot_fails(
 
     monkeypatch.setattr(stores.deliveries, "settle", failing_first)
     await told(stores, clock, "webhook", 8)
-    async with delivering(stores, clock, Quick()):
+    async with delivering(stores, clock, Doing(quick)):
         await until(lambda: len(sent) == 8, "all of them")
         stopping.set()
     assert settled_since == [8 - lots[0]]
 
 
 async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualClock) -> None:
-    class Broken:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: object) -> object:
-            raise ZeroDivisionError
+    async def broken(push: Push) -> Verdict:
+        raise ZeroDivisionError
 
     await told(stores, clock, "webhook", 2)
-    async with delivering(stores, clock, Broken()) as metrics:  # type: ignore[arg-type] # it is broken
+    async with delivering(stores, clock, Doing(broken)) as metrics:
         await settled(stores, dead=2)
     assert metrics.pushes == {"our_fault": 2}
 
@@ -159,15 +147,8 @@ async def test_what_a_sender_throws_is_our_fault(stores: Stores, clock: ManualCl
 async def test_an_error_nobody_foresaw_ends_no_channel(
     stores: Stores, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Fine:
-        channel: Channel = "webhook"
-        at_once = 4
-
-        def provider(self, push: object) -> str:
-            return "webhook"
-
-        async def send(self, push: object) -> Verdict:
-            return Verdict(reason="delivered")
+    async def fine(push: Push) -> Verdict:
+        return Verdict(reason="delivered")
 
     monkeypatch.setattr("plaudit.services.deliver.RETRY_S", 0.01)
     monkeypatch.setattr("plaudit.services.deliver.COUNT_EVERY_S", 0.0)
@@ -187,7 +168,7 @@ async def test_an_error_nobody_foresaw_ends_no_channel(
 
     monkeypatch.setattr(stores.deliveries, "claim", claimed)
     monkeypatch.setattr(stores.deliveries, "waiting", counted)
-    async with delivering(stores, clock, Fine()) as metrics:
+    async with delivering(stores, clock, Doing(fine)) as metrics:
         await until(lambda: not failures, "both errors")
         await told(stores, clock, "webhook", 2)
         await until(lambda: metrics.pushes == {"delivered": 2}, "the pushes")
