@@ -22,13 +22,11 @@ QUIET_S = 0.25  # nobody has asked for so long
 AT_MOST_S = 1.0
 ACCEPTED_WITHIN_S = 0.5
 POLL_S = 0.001
-_SO_ATTACH_FILTER = (
-    26  # socket(7); linux/filter.h has the program and its one instruction: keep nothing of a packet
-)
+# socket(7); linux/filter.h has the program and its one instruction: keep nothing of a packet.
+_SO_ATTACH_FILTER = 26
 _DROP = struct.pack("HBBI", 6, 0, 0, 0)
-_WAITING = struct.Struct(
-    "24xI"
-)  # tcp_info.tcpi_unacked (tcp(7)): of a listening socket, who waits to be accepted
+# tcp_info.tcpi_unacked (tcp(7)): of a listening socket, who waits to be accepted.
+_WAITING = struct.Struct("24xI")
 
 
 class Farewell:
