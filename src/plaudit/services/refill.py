@@ -38,6 +38,23 @@ _NOTHING = Target()
 _Outcome = dict[str, Target] | PlauditError | None  # None: whoever read has gone away
 
 
+class _Keeping:
+    """What is on its way to the totals, and `then` what was so next: who asked the totals before it was there finds it
+    here. Each is held only by those who asked before it ended."""
+
+    __slots__ = ("states", "then")
+
+    def __init__(self) -> None:
+        self.states: dict[str, Target] = {}
+        self.then: _Keeping | None = None
+
+    def get(self, id_: str) -> Target | None:
+        at: _Keeping | None = self
+        while at is not None and id_ not in at.states:
+            at = at.then
+        return at and at.states[id_]
+
+
 class Refill:
     """See the module, and `plaudit.ports.lists.Counters`, which it is. Use as an async context manager, on one loop.
 
@@ -60,7 +77,7 @@ class Refill:
         self._probed = Probed("counters", probe_every_s)
         self._reading: dict[str, asyncio.Future[_Outcome]] = {}
         self._unkept: dict[str, Target] = {}
-        self._keeping: dict[str, Target] = {}  # on its way to the totals
+        self._keeping = _Keeping()
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -90,10 +107,11 @@ class Refill:
         await ended(self._keeper)
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
+        since = self._keeping
         kept = await self._kept(ids)
         if not self.degraded:  # or it may be long on its way
             for id_ in ids:
-                if id_ not in kept and (state := self._unkept.get(id_) or self._keeping.get(id_)):
+                if id_ not in kept and (state := self._unkept.get(id_) or since.get(id_)):
                     kept[id_] = state
         missing = [id_ for id_ in ids if id_ not in kept]
         if missing:
@@ -162,8 +180,9 @@ class Refill:
     async def _keep_all(self) -> None:
         try:
             while self._unkept:
-                self._keeping, self._unkept = self._unkept, {}
-                await self._totals.put(self._keeping)
+                self._keeping.states, self._unkept = self._unkept, {}
+                await self._totals.put(self._keeping.states)
+                self._keeping.then = self._keeping = _Keeping()
         except Unavailable as error:
             self._unkept.clear()
             log.info("what was read from the ledger is not kept: %s", error)
@@ -172,4 +191,4 @@ class Refill:
             log.exception("keeping what was read failed in a way nobody foresaw")
         finally:
             self._keeper = None
-            self._keeping = {}
+            self._keeping.states = {}

@@ -1,7 +1,7 @@
 """Refill: the totals, then the ledger, never more; and what happens while one of them is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
@@ -106,6 +106,28 @@ async def test_what_is_on_its_way_to_be_kept_is_not_read_again_but_while_that_ma
     assert await world.refill.targets(["a"]) == {"a": state(2)}
     world.totals.error = None
     put.set()
+
+
+async def test_an_answer_from_before_what_was_kept_since_costs_no_second_read(world: World) -> None:
+    """Answers of the totals come over connections of their own, in no order with what was put."""
+    answers, get = asyncio.Event(), world.totals.get
+
+    async def late(ids: Sequence[str]) -> dict[str, Target]:
+        found = await get(ids)
+        await answers.wait()
+        return found
+
+    world.totals.get = late  # type: ignore[method-assign] # for this question alone
+    early = asyncio.create_task(world.refill.targets(["a", "b"]))
+    await until(lambda: bool(world.totals.reads), "it asks")
+    await asyncio.sleep(0)
+    world.totals.get = get  # type: ignore[method-assign]
+    for id_, seq in ("a", 1), ("b", 2):
+        assert await world.refill.targets([id_]) == {id_: state(seq)}
+        await until(lambda: world.refill._keeper is None, "it is kept")
+    answers.set()
+    assert await early == {"a": state(1), "b": state(2)}
+    assert world.ledger.reads == [["a"], ["b"]]
 
 
 async def test_a_ledger_that_fails_fails_all_who_wait_and_nobody_after(world: World) -> None:
