@@ -52,7 +52,7 @@ class _Keeping:
         at: _Keeping | None = self
         while at is not None and id_ not in at.states:
             at = at.then
-        return at and at.states[id_]
+        return None if at is None else at.states[id_]
 
 
 class Refill:
