@@ -121,7 +121,7 @@ async def test_an_answer_from_before_what_was_kept_since_costs_no_second_read(wo
     early = asyncio.create_task(world.refill.targets(["a", "b"]))
     await until(lambda: bool(world.totals.reads), "it asks")
     await asyncio.sleep(0)
-    world.totals.get = get  # type: ignore[method-assign]
+    world.totals.get = get  # type: ignore[method-assign] # and for all others again
     for id_, seq in ("a", 1), ("b", 2):
         assert await world.refill.targets([id_]) == {id_: state(seq)}
         await until(lambda: world.refill._keeper is None, "it is kept")
