@@ -42,13 +42,15 @@ async def test_a_fault_loses_nothing_and_doubles_nothing(running: Running, fault
     assert result.problems == []
 
 
-async def test_a_split_loses_nothing_and_doubles_nothing(running: Running) -> None:
-    result = await splits.run(running, split_table.SHORTENED, split_table.SHORT, SEED)
-    print(f"\n{splits.HEAD}\n{result.line()}")  # noqa: T201 - as above
+@pytest.mark.parametrize("case", split_table.SHORTENED, ids=lambda case: case.name)
+async def test_a_split_loses_nothing_and_doubles_nothing(running: Running, case: split_table.Case) -> None:
+    result = await splits.run(running, case, split_table.SHORT, SEED)
+    print(f"\n{splits.HEAD}\n{result.line()}\n{result.told()}")  # noqa: T201 - as above
     assert result.problems == []
 
 
 async def test_what_was_flushed_is_right(running: Running) -> None:
     targets = [name for fault in SHORTENED for name in crowd_of(running, fault, SEED).targets]
-    targets += splits.crowd_of(running, split_table.SHORTENED, SEED).targets
+    for case in split_table.SHORTENED:
+        targets += splits.crowd_of(running, case, SEED).targets
     assert await flushed(running, targets) == []

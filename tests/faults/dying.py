@@ -1,10 +1,12 @@
-"""`plaudit`, and a hand on it: a real process that splits a target when it is told to, and dies at a step of a commit.
+"""`plaudit`, and a hand on it: a real process that splits a target when it is told to, dies at a step of a commit, and
+has stores that take less than they would.
 
 `python -m tests.faults.dying ARGUMENTS` is `plaudit ARGUMENTS`. What it is to do stands in `DATA/orders`, a line each,
 read whenever a step is reached:
 
     split TARGET        the target is too hot, whatever its taps say
     die STEP TARGET     SIGKILL, from within, when a commit of this target is at that step
+    hold TARGET         no commit of a cell of it takes more than `HELD_TAPS`, and each takes `HELD_S` longer
 
 The steps of the commit that seals a root, and of the first one of a lane that takes somebody over from the root:
 `journalled`: it is in the journal and has not left; `sent`: it is on its way; `stored`: the store has it, and this
@@ -21,14 +23,17 @@ from typing import Literal
 from plaudit.adapters.cassandra import CassandraCells
 from plaudit.adapters.kafka import KafkaEvents
 from plaudit.cli import main
+from plaudit.domain.cell import Tap
 from plaudit.ports.cells import CellKey, Proposal
 from plaudit.services.heat import Heat
+from plaudit.services.propose import Lost, Open, Proposer, Sealed, Settled
 
 Step = Literal["journalled", "sent", "stored", "published"]
 STEPS: Sequence[Step] = ("journalled", "sent", "stored", "published")
 Commit = Literal["seal", "touch"]
 ORDERS = "orders"
 ON_ITS_WAY_S = 0.001
+HELD_TAPS, HELD_S = 4, 0.1
 
 
 def order(data: Path, *lines: str) -> None:
@@ -46,6 +51,11 @@ def split_now(target: str) -> str:
 def die_at(commit: Commit, step: Step, target: str) -> str:
     """A line of the orders."""
     return f"die {commit}.{step} {target}"
+
+
+def hold(target: str) -> str:
+    """A line of the orders."""
+    return f"hold {target}"
 
 
 def _ordered(line: str) -> bool:
@@ -70,10 +80,16 @@ def commit_of(key: CellKey, proposal: Proposal) -> Commit | None:
 def take_orders() -> None:
     """Put ourselves between the service and its stores."""
     stored: dict[CellKey, Commit] = {}  # and not published yet
-    propose, publish, committed = CassandraCells.propose, KafkaEvents.publish, Heat.committed
+    attempt, propose = Proposer.attempt, CassandraCells.propose
+    publish, committed = KafkaEvents.publish, Heat.committed
+
+    async def attempted(self: Proposer, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open | Sealed:
+        return await attempt(self, key, taps[:HELD_TAPS] if _ordered(hold(key.target)) else taps)
 
     async def proposed(self: CassandraCells, key: CellKey, proposal: Proposal) -> bool:
         commit = commit_of(key, proposal)
+        if _ordered(hold(key.target)):
+            await asyncio.sleep(HELD_S)
         _perhaps_die(commit, "journalled", key.target)
         sending = asyncio.ensure_future(propose(self, key, proposal))
         await asyncio.wait([sending], timeout=ON_ITS_WAY_S if commit else None)
@@ -92,6 +108,7 @@ def take_orders() -> None:
         really = committed(self, key, taps, full, waiting, rows, now_s)
         return really or _ordered(split_now(key.target))
 
+    Proposer.attempt = attempted  # type: ignore[method-assign] # that is the point
     CassandraCells.propose = proposed  # type: ignore[method-assign] # that is the point
     KafkaEvents.publish = published  # type: ignore[method-assign] # that is the point
     Heat.committed = hot  # type: ignore[method-assign] # that is the point

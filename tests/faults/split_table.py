@@ -13,14 +13,16 @@ from plaudit.domain.errors import Unavailable
 from plaudit.ports.cells import CellKey
 from tests.engines.node import Node
 from tests.faults.check import audit
-from tests.faults.dying import STEPS, Commit, Step, die_at, order, split_now
-from tests.faults.load import Load
+from tests.faults.dying import STEPS, Commit, Step, die_at, hold, order, split_now
+from tests.faults.load import PER_S, Load
 from tests.faults.running import Running
 from tests.faults.table import flush_redis
 from tests.support.cluster import START_WITHIN_S, environment
 from tests.support.server import PLAUDIT, ServerProcess
 
 WITHIN_S = 60.0
+FOUND_WITHIN_S = 20.0
+AROUND_S = 2.5  # what a split costs is looked for in this time, and compared with as much before it
 POLL_S = 0.02
 HELD_UP_S = 0.4  # for so long a process stands still while its target is split
 
@@ -61,10 +63,10 @@ class Seal:
                 self.seen_s, self.lanes = time.monotonic(), header.lanes if header is not None else 1
             await asyncio.sleep(POLL_S)
 
-    async def wait(self) -> None:
+    async def wait(self, within_s: float = WITHIN_S) -> None:
         """Return when it is."""
         assert self._watching is not None
-        await asyncio.wait_for(asyncio.shield(self._watching), WITHIN_S)
+        await asyncio.wait_for(asyncio.shield(self._watching), within_s)
 
 
 class Splitting(NamedTuple):
@@ -104,15 +106,32 @@ class Splitting(NamedTuple):
 
 class Case(NamedTuple):
     """`act` comes back when the target is split and everything is up again. `pause_s`: for how long no tap on it may be
-    acknowledged, at most."""
+    acknowledged, at most. `users` tap all the time, `per_s` times together, half of it on the one that is split."""
 
     name: str
     act: Callable[[Splitting], Awaitable[None]]
     pause_s: float = 5.0
+    users: int = 32
+    targets: int = 4
+    per_s: float = PER_S
 
 
 async def alone(split: Splitting) -> None:
     await split.by(split.running.processes.apis[0])
+
+
+async def too_hot(split: Splitting) -> None:
+    """Cells take less than they would: enough for each target but one, which is found by those who commit its taps."""
+    apis = split.running.processes.apis
+    for api in apis:
+        order(api.data, *map(hold, split.load.crowd.targets))
+    try:
+        await split.seal.wait(FOUND_WITHIN_S)
+        await asyncio.sleep(split.seal.seen_s + AROUND_S - time.monotonic())
+        await split.load.progress(split.timing.taps, WITHIN_S)
+    finally:
+        for api in apis:
+            order(api.data)
 
 
 async def by_command(split: Splitting) -> None:
@@ -233,5 +252,8 @@ CASES: Sequence[Case] = [
     Case("a Cassandra node frozen", node_frozen, 10.0),
     Case("a Cassandra node killed", node_killed, 10.0),
 ]
-# One for every run of the tests: the worst place to die at.
-SHORTENED = next(case for case in CASES if case.name == "killed at a first touch: stored")
+# For every run of the tests: the worst place to die at; and what the others are told to do, of itself.
+SHORTENED = [
+    next(case for case in CASES if case.name == "killed at a first touch: stored"),
+    Case("too hot, and found by itself", too_hot, users=64, targets=8, per_s=120.0),
+]

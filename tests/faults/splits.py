@@ -22,14 +22,20 @@ from tests.faults.cluster import flushed, say
 from tests.faults.load import REACTIONS, Crowd, Load
 from tests.faults.record import Explained, Line, Record, Tap, explain, longest_gap_s
 from tests.faults.running import LANES, Processes, Running, started, watched
-from tests.faults.split_table import CASES, LONG, WITHIN_S, Case, Seal, Splitting, Timing
+from tests.faults.split_table import (
+    AROUND_S,
+    CASES,
+    LONG,
+    SHORTENED,
+    WITHIN_S,
+    Case,
+    Seal,
+    Splitting,
+    Timing,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "split-faults.md"
-TARGETS = 4
-USERS = 32  # who tap all the time
 QUIET = 12  # who tap once before the split and repeat it after it; and as many who do so during it
-PER_S = 48.0
-AROUND_S = 2.5  # what a split costs is looked for in this time, and compared with as much before it
 
 TEXT = """# Faults of a split
 
@@ -76,10 +82,17 @@ class Result(NamedTuple):
     unknown: int
     lost: int
     doubled: int
+    split_s: float  # after it was begun
+    stored_per_s: tuple[float, float]  # on the target, in `AROUND_S` before the seal was seen and after it
     before_s: float
     pause_s: float
     healed_s: float
     problems: list[str]
+
+    def told(self) -> str:
+        """What the table does not say."""
+        before, after = self.stored_per_s
+        return f"split after {self.split_s:.1f} s; taps/s on it {before:.0f} before the seal, {after:.0f} after it"
 
     def line(self) -> str:
         """For the table."""
@@ -164,6 +177,8 @@ async def run(running: Running, case: Case, timing: Timing, seed: str) -> Result
         record.told["unknown"],
         len(truth.lost) + len(explained.lost),
         _doubled(explained, problems),
+        seal.seen_s - began_s,
+        (_per_s(on_target, seal.seen_s - AROUND_S), _per_s(on_target, seal.seen_s)),
         before_s,
         pause_s,
         healed_s,
@@ -175,16 +190,21 @@ def _doubled(explained: Explained, problems: Iterable[str]) -> int:
     return len(explained.doubled) + sum("store='ledger'" in problem for problem in problems)
 
 
+def _per_s(lines: Iterable[Line], begin_s: float) -> float:
+    """How many were acknowledged a second."""
+    return sum(line.told == "ok" and begin_s < line.at_s < begin_s + AROUND_S for line in lines) / AROUND_S
+
+
 def crowd_of(running: Running, case: Case, seed: str) -> Crowd:
     """Users and targets that only this split has."""
-    name = f"split-{CASES.index(case)}-{seed}"
+    name = f"split-{[*CASES, *SHORTENED].index(case)}-{seed}"
     apis = running.processes.apis
 
-    users = [f"{name}-user{n}" for n in range(USERS)]
+    users = [f"{name}-user{n}" for n in range(case.users)]
     quiet = [f"{name}-quiet{n}" for n in range(2 * QUIET)]
     tokens = {user: apis[0].token(user) for user in (*users, *quiet)}
-    targets = [f"{name}-{n}" for n in range(TARGETS)]
-    return Crowd([api.url for api in apis], tokens, targets, f"{case.name} {seed}", PER_S, quiet)
+    targets = [f"{name}-{n}" for n in range(case.targets)]
+    return Crowd([api.url for api in apis], tokens, targets, f"{case.name} {seed}", case.per_s, quiet)
 
 
 def unsaid(on_target: Iterable[Line], seen_s: float, lanes: int) -> Iterator[str]:
@@ -200,18 +220,20 @@ def unsaid(on_target: Iterable[Line], seen_s: float, lanes: int) -> Iterator[str
 
 
 async def _added_up(running: Running, crowd: Crowd, truth: Ledger, lanes: int) -> list[str]:
-    """Whether the headers of root and lanes are the rows, worked out here; and whether `lanes` is shown to all."""
+    """Whether the headers of root and lanes are the rows, worked out here; and whether everybody shows `lanes`, and no
+    other target is split."""
     target, wrong = crowd.targets[0], list[str]()
     whole = merge(*await headers(running.held.cells, target))
     counts = {NAMES[code]: number for code, number in enumerate(whole.counts, 1) if number}
     rows = Counter(state for (_, of), state in truth.states.items() if of == target and state is not None)
     if counts != rows:
         wrong.append(f"the headers say {counts}, the rows {rows}")
-    async with httpx.AsyncClient(timeout=15, params={"target_ids": target}) as http:
+    async with httpx.AsyncClient(timeout=15, params={"target_ids": ",".join(crowd.targets)}) as http:
         for url in crowd.urls:
-            shown = (await http.get(f"{url}/api/v1/reactions/counts")).json()["counts"][target]["lanes"]
-            if shown != lanes:
-                wrong.append(f"{url} says that it has {shown} lanes")
+            told = (await http.get(f"{url}/api/v1/reactions/counts")).json()["counts"]
+            shown = {of: told[of]["lanes"] for of in crowd.targets}
+            if shown != dict.fromkeys(crowd.targets, 1) | {target: lanes}:
+                wrong.append(f"{url} says that they have {shown} lanes")
     return wrong
 
 
@@ -253,9 +275,9 @@ def page(results: Sequence[Result], unflushed: Sequence[str] | None, seed: str) 
         told = "Afterwards the flusher was stopped,\nand the totals that it had written for every target "
         told += "\n".join(["did not equal the ledger:", *unflushed]) if unflushed else "equalled the ledger."
     return TEXT.format(
-        users=USERS,
-        targets=TARGETS,
-        per_s=PER_S,
+        users=CASES[0].users,
+        targets=CASES[0].targets,
+        per_s=CASES[0].per_s,
         lanes=LANES,
         quiet=QUIET,
         around_s=AROUND_S,
