@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import apsw
-import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database, close, connect
-from plaudit.adapters.sqlite.work import failure_of
+from plaudit.adapters.sqlite.work import DAMAGED, failure_of
 from plaudit.domain.errors import Corrupt, Overloaded
 from plaudit.ports.audit import Compared, Drift
 
@@ -59,7 +58,7 @@ class SqliteAudit:
                 close(connection)
         except apsw.InterruptError as error:
             raise Overloaded(f"the rows of {target} cannot be counted in {within_s:.0f} s") from error
-        except (apsw.Error, msgspec.MsgspecError) as error:
+        except (apsw.Error, *DAMAGED) as error:
             raise failure_of(error) from error
         return drifted[0] if drifted else None
 

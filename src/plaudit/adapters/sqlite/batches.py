@@ -9,6 +9,7 @@ import msgspec
 
 from plaudit.adapters.sqlite.damaged import Damaged
 from plaudit.adapters.sqlite.database import Database
+from plaudit.adapters.sqlite.work import DAMAGED
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.windows import UNSEEN, pack, unpack
 from plaudit.ports.batches import Change, Stored
@@ -128,7 +129,7 @@ class SqliteBatches:
             most, damaged = limit + len(leased), self._damaged.numbers()
             try:
                 found = _loaded.decode(connection.execute(_DUE, (until, most, _encode(damaged).decode())).get)
-            except apsw.CorruptError:
+            except DAMAGED:
                 self._damaged.add(_unreadable(connection, until, most + len(damaged)))
                 raise
             free = [line for line in found if line[0] not in leased][:limit]
@@ -178,7 +179,7 @@ def _unreadable(connection: apsw.Connection, until: int, limit: int) -> set[int]
     for (no,) in connection.execute(_DUE_NUMBERS, (until, limit)):
         try:
             connection.execute(_ONE, (no,)).fetchall()
-        except apsw.CorruptError:
+        except DAMAGED:
             found.add(no)
             log.error("the watch of target no. %s cannot be read; its owner is not told until it can", no)
     return found

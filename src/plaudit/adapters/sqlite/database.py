@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import apsw
-import msgspec
 
 from plaudit.adapters.files import give, trouble
-from plaudit.adapters.sqlite.work import Work, failure_of
+from plaudit.adapters.sqlite.work import DAMAGED, Work, failure_of
 from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
 T = TypeVar("T")
@@ -180,7 +179,7 @@ class Database:
                 self._local.connection = connection
                 self._read_connections.append(connection)
             return work(connection)
-        except (apsw.Error, msgspec.MsgspecError) as error:
+        except (apsw.Error, *DAMAGED) as error:
             raise failure_of(error) from error
 
     def _write_forever(self) -> None:
@@ -196,7 +195,7 @@ class Database:
             if self._fence:
                 self._writer.pragma("user_version", self._writer.pragma("user_version"))
             result = work(self._writer)
-        except (apsw.Error, msgspec.MsgspecError) as error:
+        except (apsw.Error, *DAMAGED) as error:
             failure = failure_of(error)
             if isinstance(failure, Corrupt) and self._writer is not None and self._writer.in_transaction:
                 self._roll_back()  # one place is damaged; the next transaction may go by others

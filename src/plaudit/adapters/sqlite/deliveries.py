@@ -13,6 +13,7 @@ from plaudit.adapters.files import forbidden, trouble
 from plaudit.adapters.sqlite.damaged import Damaged
 from plaudit.adapters.sqlite.database import FILE_NAME, Database, check_ours, close, connect
 from plaudit.adapters.sqlite.inbox import Line, decode_devices, notifications, remove_devices
+from plaudit.adapters.sqlite.work import DAMAGED, failure_of
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.clock import Clock
 from plaudit.ports.notifications import Channel, Parcel, Settled
@@ -91,7 +92,7 @@ class SqliteDeliveries:
             values = (channel, now, most, _encode(damaged).decode())
             try:
                 return _parcels(connection, str(connection.execute(_CLAIM, values).get))
-            except (apsw.CorruptError, msgspec.MsgspecError):
+            except DAMAGED:
                 numbers = connection.execute(_DUE_NUMBERS, (channel, now, most + len(damaged))).fetchall()
                 self._damaged.add(_unreadable(connection, {int(str(no)) for (no,) in numbers} - damaged))
                 raise
@@ -177,6 +178,8 @@ class SqliteDeadLetters:
                 return work(connection)
             finally:
                 close(connection)
+        except DAMAGED as error:
+            raise failure_of(error) from error
         except apsw.Error as error:
             raise Unavailable(f"{self._path} cannot be used: {trouble(self._path, error)}") from error
 
@@ -225,7 +228,7 @@ def _unreadable(connection: apsw.Connection, numbers: Iterable[int]) -> set[int]
     for no in numbers:
         try:
             _parcels(connection, str(connection.execute(_ONE, (no,)).get))
-        except (apsw.CorruptError, msgspec.MsgspecError) as error:
+        except DAMAGED as error:
             found.add(no)
             log.error("push no. %s cannot be read, and is not made: %s", no, error)
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import apsw
+import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
@@ -39,7 +40,7 @@ class Numbers:
     def _learn(self, connection: apsw.Connection) -> None:
         if self._generation != self._database.generation:
             self._last = connection.execute("SELECT coalesce(max(no), 0) FROM target").get
-            self._unseen = Header(connection.execute("SELECT floor FROM restored").get)
+            self._unseen = Header(msgspec.convert(connection.execute("SELECT floor FROM restored").get, int))
             self._generation = self._database.generation
 
 
@@ -62,7 +63,6 @@ class SqliteLedger:
         keys = dict.fromkeys((cell.target, tap.user) for cell in work for tap in cell.taps)
         stored, erased, known = sql.read_cells(connection, list(keys))
         now = self._clock.now_us()
-        unseen = self._numbers.unseen(connection)
         headers: list[tuple[int, str, Header]] = []
         changed: list[sql.WriteRow] = []
         events: list[bytes] = []
@@ -72,7 +72,15 @@ class SqliteLedger:
             no = line.no if line else 0
             header, registration = (line.header, line.registration) if line else (None, None)
             mine = {tap.user: row for tap in cell.taps if (row := known.get((cell.target, tap.user)))}
-            plan = fold(header or unseen, mine, cell.taps, now, self._rules, registration, erased)
+            plan = fold(
+                header or self._numbers.unseen(connection),
+                mine,
+                cell.taps,
+                now,
+                self._rules,
+                registration,
+                erased,
+            )
             if plan.changed:
                 no = no or self._numbers.next(connection)
                 header = plan.header

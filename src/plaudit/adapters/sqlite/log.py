@@ -8,6 +8,7 @@ import msgspec
 
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.rows import EVENTS_PER_LINE
+from plaudit.adapters.sqlite.work import DAMAGED
 
 _bodies = msgspec.msgpack.Decoder(list[bytes])
 
@@ -68,7 +69,7 @@ class SqliteLog:
                     found += [(at, body) for at, body in _events(no, bodies) if at > seen]
                     if len(found) >= limit:
                         break
-            except apsw.CorruptError:
+            except DAMAGED:
                 if not found:
                     self._goes_on[seen] = _beyond(connection, seen)
                     raise
@@ -117,7 +118,7 @@ def _events(no: int, bodies: bytes) -> list[tuple[int, bytes]]:
     first = no * EVENTS_PER_LINE
     try:
         return list(enumerate(_bodies.decode(bodies), first))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, TypeError):  # as a NULL or a number is damage, too
         return [(first + EVENTS_PER_LINE - 1, b"")]
 
 
@@ -129,6 +130,6 @@ def _beyond(connection: apsw.Connection, seen: int) -> int:
         try:
             found = connection.execute(_NEXT, (no,)).get
             return (no if found is None else int(found)) * EVENTS_PER_LINE - 1
-        except apsw.CorruptError:
+        except DAMAGED:
             no, step = no + step, 2 * step
     return newest * EVENTS_PER_LINE + EVENTS_PER_LINE - 1

@@ -10,6 +10,7 @@ from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.inbox import FORGET_OWNER, forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
+from plaudit.adapters.sqlite.work import DAMAGED
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
 from plaudit.domain.errors import AWAY, Corrupt
@@ -155,7 +156,7 @@ class SqliteRemovals:
         removed = connection.changes()
         try:
             more = connection.execute(_ANY_ROW, (line.no,)).get
-        except apsw.CorruptError:
+        except DAMAGED:
             more = True
         # The rows decide when it is over, even if the header had miscounted them.
         header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)

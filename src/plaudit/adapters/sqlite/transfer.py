@@ -15,6 +15,7 @@ from plaudit.adapters.sqlite.directory import REGISTER
 from plaudit.adapters.sqlite.inbox import forget_owner
 from plaudit.adapters.sqlite.ledger import ERASED, Numbers, write_line
 from plaudit.adapters.sqlite.removals import MARK, save_job
+from plaudit.adapters.sqlite.work import DAMAGED, failure_of
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import PlauditError, Unavailable
 from plaudit.domain.merge import Merged, Shown, Tally, merge, merge_users, shown
@@ -109,15 +110,12 @@ class SqlitePreview:
 
     async def store(self, batch: Batch, *, whole: bool) -> Stored:
         """What would become of the batch, with the file as it is now."""
-        try:
-            with reading(self._path) as connection:
-                tally = Tally()
-                *_, erased = _users(connection, batch, tally)
-                for _ in _merged(connection, batch, Header(), erased, tally):
-                    pass
-                return Stored(tally, stored=False)
-        except (apsw.Error, PermissionError) as error:
-            raise Unavailable(f"{self._path} cannot be read: {trouble(self._path, error)}") from error
+        with reading(self._path) as connection:
+            tally = Tally()
+            *_, erased = _users(connection, batch, tally)
+            for _ in _merged(connection, batch, Header(), erased, tally):
+                pass
+            return Stored(tally, stored=False)
 
 
 class SqliteSource:
@@ -129,29 +127,32 @@ class SqliteSource:
     @asynccontextmanager
     async def records(self) -> AsyncIterator[tuple[int, AsyncIterator[Sequence[Record]]]]:
         """Everything, as of one moment."""
-        try:
-            with reading(self._path) as connection:
-                yield int(connection.execute(_REACTIONS).get), _pages(_records(connection))
-        except (apsw.Error, PermissionError) as error:
-            raise Unavailable(f"{self._path} cannot be read: {trouble(self._path, error)}") from error
+        with reading(self._path) as connection:
+            yield int(connection.execute(_REACTIONS).get), _pages(_records(connection))
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[apsw.Connection]:
-    """One moment of the file, or of an empty one where there is none. Raises `Corrupt` for a file not ours."""
-    if path.exists():
-        connection = connect(path, apsw.SQLITE_OPEN_READONLY)
-    else:
-        connection = apsw.Connection(":memory:")
+    """One moment of the file, or of an empty one where there is none. Raises `Unavailable`, and `Corrupt` for a file
+    that is not ours or holds what cannot be read."""
     try:
         if path.exists():
-            check_ours(connection)
+            connection = connect(path, apsw.SQLITE_OPEN_READONLY)
         else:
-            migrate(connection)
-        connection.execute("BEGIN")
-        yield connection
-    finally:
-        close(connection)
+            connection = apsw.Connection(":memory:")
+        try:
+            if path.exists():
+                check_ours(connection)
+            else:
+                migrate(connection)
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            close(connection)
+    except DAMAGED as error:
+        raise failure_of(error) from error
+    except (apsw.Error, PermissionError) as error:
+        raise Unavailable(f"{path} cannot be read: {trouble(path, error)}") from error
 
 
 async def _pages(records: Iterator[Record]) -> AsyncIterator[list[Record]]:

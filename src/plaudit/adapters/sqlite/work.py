@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 log = logging.getLogger("plaudit.sqlite")
 
+# What damage looks like. SQLite keeps no sums of its pages, so of most of it, it knows nothing: what was a text in JSON
+# is none (an `SQLError`; statements are fixed, so it is not theirs), a number is a text, or a text is no UTF-8.
+DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, msgspec.MsgspecError, UnicodeDecodeError)
+
 
 class Work(Generic[T]):
     """One piece of work. Made on the event loop; called on a thread, once."""
@@ -74,8 +78,8 @@ class Work(Generic[T]):
             log.error("work on the file failed after its caller had gone", exc_info=error)
 
 
-def failure_of(error: apsw.Error | msgspec.MsgspecError) -> PlauditError:
-    """What an error means to whoever asked, where nothing was committed."""
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError | msgspec.MsgspecError):
+def failure_of(error: Exception) -> PlauditError:
+    """What an error of `DAMAGED`, or another one of SQLite's, means to whoever asked, where nothing was committed."""
+    if isinstance(error, DAMAGED):
         return Corrupt(f"the database is damaged, or holds what Plaudit does not write: {error}")
     return Unavailable(f"the database cannot be used: {error}")

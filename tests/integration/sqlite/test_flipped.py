@@ -1,0 +1,132 @@
+"""One flipped bit in a line of the file. SQLite keeps no sums of its pages, so to it the page is sound."""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from plaudit.adapters.sqlite import Database, SqliteDeadLetters
+from plaudit.domain.errors import Corrupt
+from plaudit.domain.quiet import Wishes
+from plaudit.ports.notifications import Address, Device, Parcel
+from plaudit.telemetry import Metrics
+from tests.integration.sqlite.test_damage import GOOD, fill, open_windows, put, told
+from tests.support.api import Api, open_api
+from tests.support.clock import ManualClock
+from tests.support.notifying import message, notifier, own, settle
+from tests.support.scraped import value
+from tests.support.stores import Stores, sqlite_stores, stores_on
+from tests.support.taps import LIKE, set_to
+
+# [ is 0x5b and { is 0x7b, A is 0x41, and 0xc1 in no UTF-8.
+NO_JSON = "'{' || substr(%s, 2)"
+NO_TEXT = "CAST(x'c1' AS TEXT)"
+
+
+def flip(folder: Path, statement: str) -> None:
+    with closing(apsw.Connection(str(folder / "plaudit.db"))) as file:
+        file.execute(statement)
+        assert file.changes() == 1
+
+
+async def damaged_reads(api: Api) -> float:
+    lines = (await api.call("GET", "/metrics")).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("plaudit_damaged_reads_total"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"counts = {NO_JSON % 'counts'}",
+        f"recent = {NO_JSON % 'recent'}",
+        f"registered = 1, title = {NO_TEXT}",
+        f"type = {NO_TEXT}",
+        "seq = 'a'",
+    ],
+)
+async def test_taps_on_other_targets_are_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    await fill(tmp_path, *GOOD[:15], "bad", *GOOD[15:])
+    flip(tmp_path, f"UPDATE target SET {change} WHERE id = 'bad'")
+    async with open_api(tmp_path) as api:
+        for _ in range(2):
+            await asyncio.gather(put(api, "bad", 500), *(put(api, target, 200) for target in GOOD))
+            assert (await api.call("GET", "/readyz")).text == "ready\n"
+        await api.call("GET", "/api/v1/reactions/counts?target_ids=bad", status=500)
+        assert await damaged_reads(api) >= 3
+    assert "taps on bad cannot be stored" in caplog.text
+    assert "taps are refused until it works again" not in caplog.text
+
+
+async def test_only_new_targets_need_to_know_where_versions_begin(tmp_path: Path) -> None:
+    await fill(tmp_path, *GOOD)
+    flip(tmp_path, "UPDATE restored SET floor = 'a'")
+    async with open_api(tmp_path) as api:
+        await asyncio.gather(put(api, "new", 500), *(put(api, target, 200) for target in GOOD))
+
+
+@pytest.mark.parametrize("table", ["target", "wish"])
+async def test_owners_of_other_targets_are_told(tmp_path: Path, table: str) -> None:
+    clock = await open_windows(tmp_path)
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await own(stores, "eves", owner="eve")
+        await stores.audience.put_wishes("eve", Wishes(muted=("other",)))
+        await stores.tap("eves", set_to("fan", LIKE))
+        await settle(notifier(stores, clock))
+    if table == "target":
+        flip(tmp_path, f"UPDATE target SET counts = {NO_JSON % 'counts'} WHERE id = 'eves'")
+    else:
+        flip(tmp_path, "UPDATE wish SET wishes = 'y' || substr(wishes, 2)")
+    clock.advance(31)
+    metrics = Metrics()
+    async with Database(tmp_path) as database:
+        database.found_damage = metrics.found_damage
+        stores = stores_on(database, clock)
+        await settle(notifier(stores, clock, metrics=metrics))
+        assert len(await told(stores)) == 60
+        assert await stores.inbox.page("eve", None, 10) == []
+    assert metrics.damaged_reads > 0
+    assert value(metrics, "plaudit_events_quarantined_total", role="notify") == 1
+
+
+@pytest.mark.parametrize("column", ["sample", "split", "title"])
+async def test_pushes_go_out_behind_it(tmp_path: Path, column: str) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        for n in range(20):
+            await stores.audience.put_device(Device(id=f"o{n}", owner=f"o{n}", kind="fcm", token="x"))
+            its = message(f"m{n:03}", f"o{n}", at=n)
+            await stores.inbox.put([its], [Address(its.id, "fcm", f"o{n}")], n)
+    what = NO_TEXT if column == "title" else NO_JSON % column
+    flip(tmp_path, f"UPDATE notification SET {column} = {what} WHERE id = 'm003'")
+    async with sqlite_stores(tmp_path, clock) as stores:
+
+        async def claim() -> list[Parcel]:
+            return await stores.deliveries.claim("fcm", 1000, 30, 100)
+
+        with pytest.raises(Corrupt):
+            await claim()
+        assert len(await claim()) == 19
+
+
+async def export(stores: Stores) -> None:
+    async with stores.source.records() as (_, pages):
+        async for _ in pages:
+            pass
+
+
+async def test_commands_beside_the_service_say_so(tmp_path: Path) -> None:
+    await fill(tmp_path, "a")
+    flip(tmp_path, f"UPDATE target SET counts = {NO_JSON % 'counts'}")
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        with pytest.raises(Corrupt):
+            await export(stores)
+        its = message("m")
+        await stores.inbox.put([its], [Address("m", "webhook", "")], 1)
+    flip(tmp_path, f"UPDATE notification SET sample = {NO_JSON % 'sample'}")
+    flip(tmp_path, "UPDATE delivery SET due = NULL")
+    with pytest.raises(Corrupt):
+        SqliteDeadLetters(tmp_path).dead(0, 10)
