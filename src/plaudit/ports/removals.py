@@ -61,7 +61,7 @@ def new_job(kind: JobKind, subject: str, now_us: int) -> Job:
 
 
 class Jobs(Protocol):
-    """Where jobs are kept."""
+    """Where jobs are kept. `get` raises `Corrupt` for one that cannot be read; who looks for many passes over it."""
 
     async def save(self, job: Job) -> None:
         """Replace the job with this id (or create it). Idempotent.

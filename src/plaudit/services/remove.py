@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from plaudit.domain.errors import AWAY, OutcomeUnknown, PlauditError
+from plaudit.domain.errors import AWAY, Corrupt, OutcomeUnknown, PlauditError
 from plaudit.ports.clock import Clock
 from plaudit.ports.leases import Leases
 from plaudit.ports.removals import RECEIPT_KEPT_S, Job, JobKind, Jobs, Removals, Stays, new_job
@@ -83,7 +83,10 @@ class Remove:
 
     async def __aenter__(self) -> Self:
         if self._leases is None or self._look_every_s is not None:
-            await self._look()
+            try:
+                await self._look()
+            except Corrupt as error:  # all else can be served; asking for a job again begins a new one
+                log.error("jobs that were left unfinished cannot be looked for: %s", error)
         self._tasks.append(asyncio.create_task(self._run()))
         if self._look_every_s is not None:
             self._tasks.append(asyncio.create_task(self._keep_looking(self._look_every_s)))

@@ -11,10 +11,12 @@ from plaudit.adapters.sqlite import Database, SqliteDeadLetters
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.quiet import Wishes
 from plaudit.ports.notifications import Address, Device, Parcel
+from plaudit.ports.removals import new_job
 from plaudit.telemetry import Metrics
 from tests.integration.sqlite.test_damage import GOOD, fill, open_windows, put, told
 from tests.support.api import Api, open_api
 from tests.support.clock import ManualClock
+from tests.support.damage import damage
 from tests.support.notifying import message, notifier, own, settle
 from tests.support.scraped import value
 from tests.support.stores import Stores, sqlite_stores, stores_on
@@ -130,3 +132,37 @@ async def test_commands_beside_the_service_say_so(tmp_path: Path) -> None:
     flip(tmp_path, "UPDATE delivery SET due = NULL")
     with pytest.raises(Corrupt):
         SqliteDeadLetters(tmp_path).dead(0, 10)
+
+
+@pytest.mark.parametrize(
+    "change", ["removed = 'y}'", f"note = {NO_TEXT}", "state = 'runnhng'", f"id = {NO_TEXT}"]
+)
+async def test_the_service_starts_with_a_job_that_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    await fill(tmp_path, "bad", "good")
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        for target in ("bad", "good"):
+            await stores.removals.begin_purge(target, new_job("delete_target", target, 1))
+    flip(
+        tmp_path, f"UPDATE job SET {change} WHERE subject = 'bad'"
+    )  # { is 0x7b and y 0x79, i is 0x69 and h 0x68
+    async with open_api(tmp_path) as api:
+        assert (await api.remove("/api/v1/targets/good"))["state"] == "done"
+        receipt = await api.remove("/api/v1/targets/bad")  # asked for again, it is done
+        assert (receipt["state"], receipt["removed"]) == ("done", {"rows": 200})
+        if "runnhng" not in change and "id" not in change:
+            assert "cannot be read, and is passed over" in caplog.text
+            assert await damaged_reads(api) > 0
+
+
+async def test_the_service_starts_where_nobody_can_look_for_jobs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        for n in range(200):
+            await stores.jobs.save(new_job("delete_target", f"t{n}", n))
+        first = (await stores.jobs.unfinished())[0]
+    damage(tmp_path / "plaudit.db", "job_running", first.id.encode())
+    async with open_api(tmp_path):
+        assert "jobs that were left unfinished cannot be looked for" in caplog.text

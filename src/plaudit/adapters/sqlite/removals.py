@@ -1,6 +1,7 @@
 """Deletion, erasure and their jobs in SQLite. One target or a few rows per transaction, so that taps go on between."""
 
 import logging
+from collections.abc import AsyncIterator
 from functools import partial
 
 import apsw
@@ -67,7 +68,13 @@ _FORGET = """
 DELETE FROM job WHERE id IN (SELECT id FROM job WHERE finished_at IS NOT NULL AND finished_at < ?1 LIMIT ?2)
 """
 
-_JOB = "SELECT id, kind, subject, state, created_at, finished_at, json(removed), note FROM job"
+# Ids come as bytes and go as bytes, for one may be no UTF-8 any more; these two go through an index alone.
+_RUNNING = "SELECT CAST(id AS BLOB) FROM job WHERE state = 'running' ORDER BY created_at"
+_LATEST = "SELECT CAST(id AS BLOB) FROM job WHERE kind = ? AND subject = ? ORDER BY created_at DESC"
+_FIELDS = ("id", "kind", "subject", "state", "created_at", "finished_at", "note")
+_JOB = """
+SELECT id, kind, subject, state, created_at, finished_at, note, removed FROM job WHERE id = CAST(?1 AS TEXT)
+"""
 
 
 class SqliteRemovals:
@@ -276,7 +283,10 @@ def _users_of(target: str, limit: int, connection: apsw.Connection) -> list[str]
 
 
 class SqliteJobs:
-    """See `plaudit.ports.removals.Jobs`."""
+    """See `plaudit.ports.removals.Jobs`.
+
+    A job that cannot be read holds up nobody: it is logged and passed over, and stays for whoever can read it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -287,18 +297,15 @@ class SqliteJobs:
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or None."""
-        found = await self._jobs(f"{_JOB} WHERE id = ?", (job_id,))
-        return found[0] if found else None
+        return await self._get(job_id.encode())
 
     async def unfinished(self) -> list[Job]:
         """Jobs that a stopped process left running, oldest first."""
-        return await self._jobs(f"{_JOB} WHERE state = 'running' ORDER BY created_at", ())
+        return [job async for job in self._readable(_RUNNING, ())]
 
     async def latest(self, kind: JobKind, subject: str) -> Job | None:
         """The newest job of this kind on this subject, or None."""
-        where = "WHERE kind = ? AND subject = ? ORDER BY created_at DESC LIMIT 1"
-        found = await self._jobs(f"{_JOB} {where}", (kind, subject))
-        return found[0] if found else None
+        return await anext(self._readable(_LATEST, (kind, subject)), None)
 
     async def forget(self, ended_before: int, limit: int) -> int:
         """Forget receipts; writes only if there are any."""
@@ -313,23 +320,27 @@ class SqliteJobs:
 
         return await self._database.write(work) if await self._database.read(look) else 0
 
-    async def _jobs(self, statement: str, values: tuple[str, ...]) -> list[Job]:
-        def work(connection: apsw.Connection) -> list[Job]:
-            return [
-                Job(
-                    id=id_,
-                    kind=kind,
-                    subject=subject,
-                    state=state,
-                    created_at=created_at,
-                    finished_at=finished_at,
-                    removed=msgspec.json.decode(removed),
-                    note=note,
+    async def _readable(self, statement: str, values: tuple[str, ...]) -> AsyncIterator[Job]:
+        """Jobs whose ids an index has, each read by itself."""
+        for (id_,) in await self._database.read(
+            lambda connection: list(connection.execute(statement, values))
+        ):
+            try:
+                job = await self._get(id_)
+            except Corrupt as error:
+                log.error(
+                    "job %s cannot be read, and is passed over: %s", id_.decode(errors="replace"), error
                 )
-                for id_, kind, subject, state, created_at, finished_at, removed, note in connection.execute(
-                    statement, values
-                )
-            ]
+                continue
+            if job is not None:
+                yield job
+
+    async def _get(self, job_id: bytes) -> Job | None:
+        def work(connection: apsw.Connection) -> Job | None:
+            for *fields, removed in connection.execute(_JOB, (job_id,)):
+                its = dict(zip(_FIELDS, fields, strict=True), removed=msgspec.json.decode(removed))
+                return msgspec.convert(its, Job)
+            return None
 
         return await self._database.read(work)
 
