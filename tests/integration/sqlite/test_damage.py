@@ -17,7 +17,7 @@ from plaudit.ports.removals import Job, Stays, new_job
 from plaudit.services import notify as service
 from plaudit.services.behind import Late
 from plaudit.services.near import NearCache
-from plaudit.services.remove import Remove
+from plaudit.services.remove import ROWS_PER_STEP, Remove
 from plaudit.telemetry import Metrics
 from tests.support.api import REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
@@ -184,7 +184,10 @@ async def test_events_behind_damaged_ones_are_told(
 
 async def taken(stores: Stores) -> bool:
     """Whether the notifier has acknowledged everything."""
-    return await stores.log.read("notify", 1) == []
+    try:
+        return await stores.log.read("notify", 1) == []
+    except Corrupt:  # told once, to us or to the notifier
+        return False
 
 
 @pytest.mark.parametrize("table", ["reaction_row", "target"])
@@ -249,7 +252,9 @@ async def test_an_erasure_gives_up_where_nothing_can_be_read(
         assert len(await stores.removals.erase_some("eve", 500)) == len(WATCHED), "once that is mended"
 
 
-@pytest.mark.parametrize("bad", [["u0700"], ["u0300", "u1200"]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "bad", [["u0700"], ["u0300", "u1200"], ["u0010"], ["u1490"]], ids=["one", "two", "first", "last"]
+)
 async def test_a_deletion_removes_all_but_damaged_pages_and_then_fails(
     tmp_path: Path, bad: list[str]
 ) -> None:
@@ -272,9 +277,29 @@ async def test_a_deletion_removes_all_but_damaged_pages_and_then_fails(
                 assert 0 < header.rows < 100 * len(bad), "what is on the pages"
                 assert receipt.state == "failed"
                 assert f"{header.rows} of its rows" in receipt.note
-        assert (await stores.tap("bad", toggle("u0001"))).answers == [Refused("target_deleted")]
-        assert await stores.own.mine("u0001", ["bad", "good"]) == {"good": LIKE}
-        assert await stores.own.mine("u1499", ["bad", "before"]) == {"before": LIKE}
+        assert (await stores.tap("bad", toggle("u0500"))).answers == [Refused("target_deleted")]
+        assert await stores.own.mine("u0500", ["bad", "good"]) == {"good": LIKE}
+        assert await stores.own.mine("u1000", ["bad", "before"]) == {"before": LIKE}
+
+
+async def test_a_deletion_goes_on_from_the_other_end(tmp_path: Path) -> None:
+    """Else an index would be read from its start for every few rows; here it cannot be read."""
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await stores.tap("before", toggle("u"))
+        for n in range(0, 3 * ROWS_PER_STEP, ROWS_PER_STEP):
+            await stores.tap("bad", *(toggle(f"u{m:04}") for m in range(n, n + ROWS_PER_STEP)))
+    damage_rows_of(tmp_path, "bad", "u0010")
+    damage(tmp_path / "plaudit.db", "reacted", b"u0010")
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await stores.removals.begin_purge("bad", new_job("delete_target", "bad", 1))
+        for _ in range(2):
+            assert await stores.removals.purge_some("bad", ROWS_PER_STEP) == ROWS_PER_STEP
+        with pytest.raises(Stays):
+            await stores.removals.purge_some("bad", ROWS_PER_STEP)
+        header = (await stores.target("bad")).header
+        assert header is not None
+        assert header.rows == ROWS_PER_STEP
 
 
 @pytest.mark.parametrize("table", ["notification", "device", "delivery"])

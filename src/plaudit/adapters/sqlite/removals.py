@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 
 import apsw
@@ -11,7 +12,6 @@ from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.inbox import FORGET_OWNER, forget_owner, take_back
 from plaudit.adapters.sqlite.ledger import Numbers, write_commit
-from plaudit.adapters.sqlite.work import DAMAGED
 from plaudit.domain.catalogue import DEFAULT_TYPE
 from plaudit.domain.cell import Deleted
 from plaudit.domain.errors import AWAY, Corrupt
@@ -31,13 +31,16 @@ WHERE target = ?1 AND user IN (SELECT user FROM reaction_row WHERE target = ?1 O
 """
 _PURGE_FROM_THE_END = _PURGE.replace("ORDER BY user", "ORDER BY user DESC")
 
-# Of one index alone, all of which is read: between damaged pages nothing else says who is there.
+# Of one index alone, all of which is read, so for few rows only: beside a damaged page nothing else says who is there.
 _USERS_OF = """
 SELECT json_group_array(user) FROM (SELECT user FROM reaction_row INDEXED BY reacted WHERE target = ?1 LIMIT ?2)
 """
 _PURGE_THESE = "DELETE FROM reaction_row WHERE target = ?1 AND user IN (SELECT value FROM json_each(?2))"
-
-_ANY_ROW = "SELECT EXISTS (SELECT 1 FROM reaction_row WHERE target = ?)"
+# Looked for where the rows were, for behind a damaged page that is met SQLite writes nothing more in a transaction.
+_ANY_LEFT = {
+    _PURGE: "SELECT min(user) IS NOT NULL FROM reaction_row WHERE target = ?",
+    _PURGE_FROM_THE_END: "SELECT max(user) IS NOT NULL FROM reaction_row WHERE target = ?",
+}
 
 MARK = """
 INSERT INTO user (id, erased_at) VALUES (?1, ?2)
@@ -109,27 +112,21 @@ class SqliteRemovals:
         return await self._database.write(work)
 
     async def purge_some(self, target: str, limit: int, job_id: str = "") -> int:
-        """Remove up to `limit` rows of a target that is being purged; beside a damaged page ever fewer, then from the
-        other end, and then those between two of them."""
+        """Remove up to `limit` rows of a target that is being purged; before a damaged page from the other end on, and
+        then those around it."""
         if target not in self._unpurged:
             for statement in (_PURGE, _PURGE_FROM_THE_END):
-                rows = limit
-                while rows:
-                    try:
-                        return await self._database.write(
-                            partial(self._purge, target, statement, rows, job_id)
-                        )
-                    except Corrupt:
-                        rows //= 2
-        if removed := await self._purge_between(target, limit, job_id):
+                with suppress(Corrupt):
+                    return await self._database.write(partial(self._purge, target, statement, limit, job_id))
+        if removed := await self._purge_around(target, limit, job_id):
             return removed
         del self._unpurged[target]  # asked again, all are tried again
+        with suppress(Corrupt):  # it may have been read wrong once
+            return await self._database.write(partial(self._purge, target, _PURGE, limit, job_id))
         stored = await self._database.read(lambda connection: sql.read_targets(connection, [target]))
-        if stored[target].header.deleted == Deleted.PURGED:
-            return 0
         raise Stays(f"{stored[target].rows:,} of its rows")
 
-    async def _purge_between(self, target: str, limit: int, job_id: str) -> int:
+    async def _purge_around(self, target: str, limit: int, job_id: str) -> int:
         """The same with rows of users whom one index knows, in ever smaller parts around those that cannot be read."""
         unreadable, removed = self._unpurged.setdefault(target, set()), 0
         try:
@@ -161,10 +158,8 @@ class SqliteRemovals:
             return 0
         connection.execute(statement, (line.no, which))
         removed = connection.changes()
-        try:
-            more = connection.execute(_ANY_ROW, (line.no,)).get
-        except DAMAGED:
-            more = True
+        look = _ANY_LEFT.get(statement)
+        more = look is None or connection.execute(look, (line.no,)).get
         # The rows decide when it is over, even if the header had miscounted them.
         header = purge(line.header, min(removed, line.rows - 1) if more else line.rows)
         write_commit(connection, line.no, target, header, "delete")
