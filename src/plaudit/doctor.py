@@ -125,6 +125,8 @@ def _database(found: Inspection) -> list[Finding]:
         ]
     behind = f", to be upgraded to {found.newest_schema}" if found.schema < found.newest_schema else ""
     size = f"{found.file_bytes / (1 << 20):,.1f} MiB, schema {found.schema}{behind}, quick_check ok"
+    if found.unread:
+        size += f", not every line was read within {COUNT_LARGE_WITHIN_S:.0f} s"
     long = found.log_bytes > LONG_LOG_BYTES
     log = f"{found.log_bytes / (1 << 20):,.1f} MiB"
     counts = f"{found.compared:,} targets compared with their rows"

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from plaudit.adapters.sqlite import Database, SqliteDeadLetters
+from plaudit.adapters.sqlite import Database, SqliteDeadLetters, inspect
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.quiet import Wishes
 from plaudit.ports.notifications import Address, Device, Parcel
@@ -17,7 +17,7 @@ from tests.integration.sqlite.test_damage import GOOD, fill, open_windows, put, 
 from tests.support.api import Api, open_api
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
-from tests.support.notifying import message, notifier, own, settle
+from tests.support.notifying import OWNER, message, notifier, own, settle
 from tests.support.scraped import value
 from tests.support.stores import Stores, sqlite_stores, stores_on
 from tests.support.taps import LIKE, set_to
@@ -166,3 +166,40 @@ async def test_the_service_starts_where_nobody_can_look_for_jobs(
     damage(tmp_path / "plaudit.db", "job_running", first.id.encode())
     async with open_api(tmp_path):
         assert "jobs that were left unfinished cannot be looked for" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("target", f"counts = {NO_JSON % 'counts'}"),
+        ("target", "counts = '{}'"),
+        ("target", f"type = {NO_TEXT}"),
+        ("user", f"name = {NO_TEXT}"),
+        ("job", "removed = 'y}'"),
+        ("notification", f"sample = {NO_JSON % 'sample'}"),
+        ("device", "more = 'y}'"),
+        ("wish", "wishes = '[]'"),
+        ("delivery", f"reason = {NO_TEXT}"),
+    ],
+)
+async def test_the_doctor_finds_it(tmp_path: Path, table: str, change: str) -> None:
+    clock = ManualClock()
+    async with sqlite_stores(tmp_path, clock) as stores:
+        await stores.tap("a", set_to("fan", LIKE))
+        await stores.removals.mark_erased("eve", new_job("erase_user", "eve", 1))
+        await stores.audience.put_wishes(OWNER, Wishes())
+        await stores.audience.put_device(Device(id="phone", owner=OWNER, kind="fcm", token="x"))
+        await stores.inbox.put([message("m")], [Address("m", "fcm", "phone")], 1)
+    whole = inspect(tmp_path, 10, 10, 10.0)
+    assert (whole.fault, whole.unread) == (None, False)
+    flip(tmp_path, f"UPDATE {table} SET {change}")
+    assert f"the table {table} cannot be read" in str(inspect(tmp_path, 10, 10, 10.0).fault)
+
+
+async def test_the_doctor_says_that_there_was_no_time_for_all_lines(tmp_path: Path) -> None:
+    numbers = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 50000)"
+    many = f"{numbers} INSERT INTO user (id) SELECT n FROM n"
+    async with Database(tmp_path) as database:
+        await database.write(lambda connection: connection.execute(many).fetchall())
+    found = inspect(tmp_path, 10, 10, 0.0)
+    assert (found.fault, found.unread) == (None, True)
