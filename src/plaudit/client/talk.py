@@ -43,7 +43,8 @@ class Retries:
 
     def pause_s(self, failures: int, asked_s: float) -> float:
         """How long to wait after so many failures."""
-        most: float = min(self.longest_s, self.first_s * 2 ** (failures - 1))
+        # A stream counts on for as long as an outage lasts, and no float is that large.
+        most: float = min(self.longest_s, self.first_s * 2 ** min(failures - 1, 30))
         return asked_s + random.random() * max(most, asked_s)  # noqa: S311 - jitter needs no secrecy
 
 

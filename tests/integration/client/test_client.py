@@ -181,6 +181,44 @@ async def test_what_cannot_be_a_token_is_not_kept() -> None:
             assert await waiting.counts(["t"]) == {}
 
 
+class LongEnough(Exception):
+    """The outage has lasted as long as it is to."""
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> httpx.MockTransport:
+    """Nobody answers for more than a thousand tries, between which no time passes."""
+    waits = iter(range(1100))
+
+    def wait(_: float) -> None:
+        if next(waits, None) is None:
+            raise LongEnough
+
+    async def wait_too(seconds: float) -> None:
+        wait(seconds)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody there", request=request)
+
+    monkeypatch.setattr("plaudit.client.blocking.time.sleep", wait)
+    monkeypatch.setattr("plaudit.client.aio.asyncio.sleep", wait_too)
+    return httpx.MockTransport(refuse)
+
+
+def test_a_stream_outlasts_any_outage(nobody: httpx.MockTransport) -> None:
+    with httpx.Client(transport=nobody) as http:
+        stream = Client("http://127.0.0.1:9", http=http).stream(["t"])
+        with pytest.raises(LongEnough):
+            next(stream)
+
+
+async def test_an_asyncio_stream_outlasts_any_outage(nobody: httpx.MockTransport) -> None:
+    async with httpx.AsyncClient(transport=nobody) as http:
+        stream = AsyncClient("http://127.0.0.1:9", http=http).stream(["t"])
+        with pytest.raises(LongEnough):
+            await anext(stream)
+
+
 def test_a_stream_that_is_refused_is_an_error(server: ServerProcess) -> None:
     with Client(server.url) as client, pytest.raises(PlauditError) as refused:
         next(client.stream(["a b"]))

@@ -86,6 +86,12 @@ def test_the_time_is_up_before_the_attempts_are() -> None:
         b"[]",
         b"7",
         b'"text"',
+def test_an_outage_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a stream is repeated its failures are counted."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    assert [Retries().pause_s(failures, 0) for failures in (1024, 1025, 10**6)] == [5.0] * 3
+
+
         b"null",
         b'{"code": {}, "detail": [], "errors": 5, "target_ids": {"a": 1}}',
         b"<h1>",
