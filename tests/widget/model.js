@@ -55,6 +55,9 @@ export class World {
   awaited = null;
   wanted = null;
   #keys = 0;
+  /** How often anything was sent, and which of these arrived. */
+  #tries = 0;
+  #arrived = new Set();
 
   /** @param {boolean} late whether a request may arrive after the client has given it up */
   constructor(late) {
@@ -74,13 +77,15 @@ export class World {
     if (!this.state.sent) return;
     this.awaited = this.state.sent.key;
     if (!this.late) this.requests = this.requests.filter(({ key }) => key === this.awaited);
-    this.requests.push(this.state.sent);
+    this.requests.push({ ...this.state.sent, turn: (this.#tries += 1) });
   }
 
   /** A request arrives; `again`: and a copy of it comes later. */
   arrive(at, again) {
     const [request] = again ? this.requests.slice(at, at + 1) : this.requests.splice(at, 1);
-    if (request) this.answers.push({ key: request.key, answer: this.service.carryOut(request) });
+    if (!request) return;
+    this.#arrived.add(request.turn);
+    this.answers.push({ key: request.key, answer: this.service.carryOut(request) });
   }
 
   answer(at, again) {
@@ -99,9 +104,10 @@ export class World {
     this.send();
   }
 
-  /** 503: the request never gets to the rules. */
+  /** 503: the request never gets to the rules. An earlier one with its key may have, or may yet. */
   notNow() {
-    if (!this.#bounce()) return;
+    if (!this.awaited || this.#arrived.has(this.#tries)) return;
+    this.requests = this.requests.filter(({ turn }) => turn !== this.#tries);
     this.state = rules.failed(this.state, this.awaited, true);
     this.awaited = null;
     this.send();

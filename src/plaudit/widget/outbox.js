@@ -112,7 +112,7 @@ export class Outbox {
       return session.forget(row.target);
     }
     entry.wishedMs = row.atMs;
-    session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction } });
+    session.apply(entry, { ...wished(entry.state, row.reaction), sent: { key: row.key, reaction: row.reaction, lost: true } });
     void session.send(row.target, entry);
   }
 

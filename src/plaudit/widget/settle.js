@@ -19,7 +19,7 @@ export const KEEP_MS = 864e5;
 export function sending(state, key) {
   const { wish, sent } = state;
   if (wish === undefined) return { ...state, sent: null };
-  if (sent?.reaction === wish) return { ...state, sent: { key: sent.key, reaction: wish } };
+  if (sent?.reaction === wish) return { ...state, sent: { ...sent, stored: undefined } };
   const unsure = state.unsure || (sent !== null && sent.stored !== false);
   if (wish === state.own && !unsure) return released({ ...state, wish: undefined, sent: null });
   return { ...state, sent: { key, reaction: wish }, unsure };
@@ -41,12 +41,15 @@ export function answered(state, key, answer) {
 }
 
 /**
- * No answer, or "later". @param {State} state @param {string} key
+ * No answer, or "later". That says nothing of an earlier request with this key.
+ * @param {State} state @param {string} key
  * @param {boolean} nowhere whether the service says that nothing was stored @returns {State}
  */
 export function failed(state, key, nowhere) {
-  if (state.sent?.key !== key || !nowhere) return state;
-  return released({ ...state, sent: { ...state.sent, stored: false } });
+  const { sent } = state;
+  if (sent?.key !== key) return state;
+  if (!nowhere || sent.lost) return { ...state, sent: { ...sent, lost: true } };
+  return released({ ...state, sent: { ...sent, stored: false } });
 }
 
 /**

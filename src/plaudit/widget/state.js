@@ -15,7 +15,7 @@
  * @typedef {{sample: User[], others: number}} Summary
  * @typedef {{counts: Counts, reaction?: string | null, summary?: Summary, route?: string, closed?: boolean}} FeedItem
  * @typedef {{reaction: string | null, counts: Counts}} Told
- * @typedef {{key: string, reaction: string | null, stored?: false}} Sent
+ * @typedef {{key: string, reaction: string | null, stored?: false, lost?: true}} Sent `lost`: a try was, and perhaps stored
  */
 
 /**
