@@ -99,6 +99,7 @@ async function run(client, sent, { before = [], call: [name, given], sends, retu
   });
   if (fails) {
     assert.ok(outcome.error instanceof PlauditError, String(outcome.error ?? "no error"));
+    assert.equal(outcome.error.key, [...keys][0], "who settles it needs the key that was sent");
     match({ ...outcome.error, stored: outcome.error.stored ?? null }, fails, "error");
   } else {
     assert.equal(outcome.error, undefined, outcome.error?.stack);
@@ -159,6 +160,27 @@ test("a page of errors in place of the token is not sent, and the call is made w
   const client = new PlauditClient({ endpoint: "http://localhost", token: () => said.shift(), fetch, pauseMs: 1 });
   await client.counts(["t"]);
   assert.deepEqual(sent, ["Bearer good"]);
+test("taps that get no token together keep a key each, and know that nothing was stored", async () => {
+  const token = async () => { throw new Error("no token now"); };
+  const client = new PlauditClient({ endpoint: "http://localhost", token, fetch: assert.fail, attempts: 1 });
+  const failed = await Promise.allSettled(["a", "b"].map((key) => client.set("t", "like", { key })));
+  assert.deepEqual(failed.map(({ reason }) => [reason.key, reason.stored, reason.retry]), [["a", false, true], ["b", false, true]]);
+  assert.match(String(failed[0].reason.cause), /no token now/);
+});
+
+test("without a new token a tap of unknown outcome keeps its key", async () => {
+  const keys = [], statuses = [504, 401];
+  const fetch = async (_, { headers }) => {
+    keys.push(headers["idempotency-key"]);
+    return new Response("", { status: statuses.shift() });
+  };
+  const token = ({ renew }) => renew ? "<html>" : "old";
+  const client = new PlauditClient({ endpoint: "http://localhost", token, fetch, attempts: 2, pauseMs: 1 });
+  const error = await client.toggle("t", "like").catch((reason) => reason);
+  assert.deepEqual([keys.length, error.stored], [2, undefined]);
+  assert.deepEqual(keys, [error.key, error.key]);
+});
+
 });
 
 test("of many routes the newest are remembered", async () => {

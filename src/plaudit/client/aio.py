@@ -35,8 +35,8 @@ AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
 class AsyncClient:
     """Plaudit at an address, for one token. Lives on one event loop.
 
-    `timeout_s` is for each attempt, and for the token function. `http` is an httpx client of your own, which stays
-    yours to close.
+    `timeout_s` is for each attempt, and for a token function that is awaited: nobody can interrupt one that blocks.
+    `http` is an httpx client of your own, which stays yours to close.
     """
 
     def __init__(
@@ -282,7 +282,10 @@ class AsyncClient:
             while True:
                 match talking.send(told):
                     case AskToken(refused=refused):
-                        told = await self._get_token(refused, refused is not None)
+                        try:
+                            told = await self._get_token(refused, refused is not None)
+                        except Exception as error:
+                            told = error
                     case Pause(seconds=seconds):
                         await asyncio.sleep(seconds)
                         told = None

@@ -33,7 +33,8 @@ Token = str | Callable[[bool], str] | None
 class Client:
     """Plaudit at an address, for one token. Safe to use from several threads, as httpx is.
 
-    `timeout_s` is for each attempt; `http` an httpx client of your own, which stays yours to close.
+    `timeout_s` is for each attempt, and not for the token function, which nobody can interrupt; `http` an httpx client
+    of your own, which stays yours to close.
     """
 
     def __init__(
@@ -241,7 +242,10 @@ class Client:
             while True:
                 match talking.send(told):
                     case AskToken(refused=refused):
-                        told = self._get_token(refused, refused is not None)
+                        try:
+                            told = self._get_token(refused, refused is not None)
+                        except Exception as error:
+                            told = error
                     case Pause(seconds=seconds):
                         time.sleep(seconds)
                         told = None

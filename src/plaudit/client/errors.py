@@ -11,8 +11,8 @@ class PlauditError(Exception):
 
     `code` is a stable error code of the API (docs/errors.md) with its HTTP `status`, or None where no answer of the API
     came. `errors` names the offending inputs as {"field", "message"}, `targets` all those because of which a call about
-    many was refused. `key` is that of a tap: where nobody knows
-    whether it was stored, the same call with the same key settles it.
+    many was refused. `stored`: False if no attempt was stored, None if nobody knows. Then the same call with the same
+    key settles it: `key` is that of a tap.
     """
 
     def __init__(
@@ -32,13 +32,9 @@ class PlauditError(Exception):
         self.targets = tuple(targets)
         self.retry_after_s = retry_after_s
         self.key: str | None = None
+        self.stored: bool | None = False if not self.temporary or status in NOT_STORED else None
 
     @property
     def temporary(self) -> bool:
         """Whether the same call may work later."""
         return self.status is None or self.status in LATER
-
-    @property
-    def stored(self) -> bool | None:
-        """False: nothing was stored. None: nobody knows."""
-        return False if not self.temporary or self.status in NOT_STORED else None

@@ -50,7 +50,10 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class AskToken:
-    """Say which token to send, and not the one that was refused. Answered with the token or None."""
+    """Say which token to send, and not the one that was refused.
+
+    Answered with the token or None, or with the exception that came instead.
+    """
 
     refused: str | None = None
 
@@ -89,7 +92,8 @@ def talk(
 ) -> Generator[Do, Any, T]:
     """Bring a call to its end. Raises `PlauditError`."""
     until_s = now_s() + retries.within_s
-    token = yield AskToken()
+    stored: bool | None = False  # None from the first request on of which nobody knows what became
+    token = _given(call, (yield AskToken()), stored)
     renewed, failures = not renewable, 0
     while True:
         answer = yield Send(call.method, call.address, _headers(call, token, route), _body(call))
@@ -98,8 +102,9 @@ def talk(
         except PlauditError as error:
             if error.status == 401 and token is not None and not renewed:
                 renewed = True
-                token = yield AskToken(token)
+                token = _given(call, (yield AskToken(token)), stored)
                 continue
+            stored = error.stored if stored is False else None
             failures += 1
             if error.code in ELSEWHERE:
                 route = None
@@ -110,7 +115,7 @@ def talk(
                 or failures >= retries.attempts
                 or now_s() + pause_s > until_s
             ):
-                error.key = call.key
+                error.key, error.stored = call.key, stored
                 raise
         yield Pause(pause_s)
 
@@ -144,6 +149,16 @@ def problem(answer: Answer) -> PlauditError:
         targets=_member(told, "target_ids", list) or (),
         retry_after_s=min(LONGEST_WAIT_S, float(waits)) if waits.isascii() and waits.isdigit() else 0.0,
     )
+
+
+def _given(call: Call[Any], token: str | Exception | None, stored: bool | None) -> str | None:
+    """The token. Where there was none to be had it raises an error of this call: others may share the failure."""
+    if not isinstance(token, Exception):
+        return token
+    said = str(token) if isinstance(token, PlauditError) else f"The function for tokens failed: {token!r}"
+    error = PlauditError(said)
+    error.key, error.stored = call.key, stored
+    raise error from token
 
 
 def _member(told: Any, name: str, kind: type[T]) -> T | None:

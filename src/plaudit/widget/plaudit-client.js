@@ -7,7 +7,8 @@
  *
  * What may work later is asked again, with growing pauses and as `Retry-After` says; a tap always with its key, so that
  * it counts once. A tap says by its route which process it goes to best, and is asked again without where that one is not
- * there. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`.
+ * there. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`; that of a tap
+ * has its `key`, and the same call with it settles what `stored` does not say.
  */
 
 import { changes } from "./sse.js";
@@ -247,7 +248,11 @@ export class PlauditClient {
         return await this.transport.call(method, path, extra);
       } catch (/** @type {any} */ error) {
         // What came with a 200 and cannot be read is somebody else's answer, and will be again.
-        if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) throw error;
+        if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) {
+          // One of its own: calls that get no token together are told by the same.
+          const own = new PlauditError(error.message, { ...error, cause: error.cause });
+          throw Object.assign(own, { stored, key: extra?.headers?.["idempotency-key"] });
+        }
         if (error.elsewhere) delete extra?.headers?.["plaudit-route"];
         await pause(backoff(failures, error.waitMs, this.pauseMs));
       }
@@ -261,10 +266,13 @@ export class PlauditClient {
  * @param {(ids: string[]) => Promise<any>} ask
  * @returns {Promise<any[]>}
  */
+    /** @type {false | undefined} */
+    let stored = false; // undefined from the first try on of which nobody knows what became
 async function batches(targets, ask) {
   const parts = [];
   for (let from = 0; from < targets.length; from += BATCH) parts.push(await ask(targets.slice(from, from + BATCH)));
   return parts;
+        if (error.stored === undefined) stored = undefined;
 }
 
 /** @param {number} ms @param {AbortSignal} [signal] @returns {Promise<void>} */

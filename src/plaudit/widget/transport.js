@@ -18,7 +18,6 @@
 const CLAIM = "sub";
 const TIMEOUT_MS = 10_000;
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
-const NOWHERE = new Set([429, 503]);
 /** Status and code of refusals because of some of the targets, or because of how many they are. */
 const PARTLY = /^(41[34]|431)|token_missing|target_not_granted/;
 const EARLY_MS = 30_000;
@@ -26,15 +25,19 @@ const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
 
 /**
  * The call failed. `code`: null without an answer of the service. `retry`: it may work later. `stored`: false if
- * nothing was stored, undefined if nobody knows.
+ * nothing was stored, undefined if nobody knows. `key`: that of a tap by `PlauditClient`.
  */
 export class PlauditError extends Error {
+  /** @type {string | undefined} */
+  key;
+
   /**
    * @param {string} message
    * @param {{code?: string | null, status?: number, waitMs?: number, errors?: {field: string, message: string}[],
-   *   targets?: string[], cause?: unknown}} [known] `targets`: all because of which a call about many was refused
+   *   targets?: string[], cause?: unknown, stored?: false}} [known] `targets`: all because of which a call about many
+   *   was refused
    */
-  constructor(message, { code = null, status = 0, waitMs = 0, errors = [], targets = [], cause } = {}) {
+  constructor(message, { code = null, status = 0, waitMs = 0, errors = [], targets = [], cause, stored } = {}) {
     super(message, { cause });
     this.name = "PlauditError";
     this.code = code;
@@ -45,7 +48,7 @@ export class PlauditError extends Error {
     this.retry = code === null || LATER.has(status);
     /** Whether another process may do better than the one that should have answered. */
     this.elsewhere = code === null || code === "unavailable" || code.startsWith("http_");
-    this.stored = !this.retry || NOWHERE.has(status) ? /** @type {const} */ (false) : undefined;
+    this.stored = this.retry && status !== 429 && status !== 503 ? stored : false;
   }
 }
 
@@ -143,7 +146,7 @@ export class Transport {
       // RFC 6750 section 2.1. A host app in trouble answers with a page.
       if (!/^\s*[\w.~+/=-]+\s*$/.test(/** @type {any} */ (token))) throw token;
     } catch (cause) {
-      if (turn === this.#turn) throw new PlauditError("There is no token now.", { cause });
+      if (turn === this.#turn) throw new PlauditError("There is no token now.", { cause, stored: false });
     } finally {
       if (turn === this.#turn) this.#asking = null;
     }

@@ -1,8 +1,10 @@
 """What the contract file does not hold: streams, batches, own connections, giving up."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -181,6 +183,55 @@ async def test_what_cannot_be_a_token_is_not_kept() -> None:
             assert await waiting.counts(["t"]) == {}
 
 
+UNKNOWN = {"status": 504, "body": {"code": "outcome_unknown"}}
+REFUSED = {"status": 401, "body": {"code": "token_expired"}}
+
+
+def broken(renew: bool) -> str:
+    """A function for tokens whose source is gone when it is asked again."""
+    if renew:
+        raise ConnectionError("no token now")
+    return "old"
+
+
+@pytest.mark.parametrize(
+    "token", [broken, lambda renew: "<html>" if renew else "old"], ids=["raises", "page"]
+)
+@pytest.mark.parametrize(
+    ("answers", "stored"), [([UNKNOWN, REFUSED], None), ([REFUSED], False)], ids=["unknown", "refused"]
+)
+async def test_without_a_new_token_a_tap_of_unknown_outcome_keeps_its_key(
+    token: Any, answers: list[Any], stored: bool | None
+) -> None:
+    """Whoever was told neither yes nor no can settle it."""
+    with (
+        Scripted([*answers, *answers]) as scripted,
+        Client(scripted.url, token, retries=BRIEFLY) as client,
+    ):
+        with pytest.raises(PlauditError) as failed:
+            client.toggle("t", "like")
+        assert failed.value.key is not None
+        assert (failed.value.temporary, failed.value.stored) == (True, stored)
+        async with AsyncClient(scripted.url, token, retries=BRIEFLY) as waiting:
+            with pytest.raises(PlauditError) as failed_too:
+                await waiting.toggle("t", "like")
+        assert failed_too.value.key not in {None, failed.value.key}
+        assert (failed_too.value.temporary, failed_too.value.stored) == (True, stored)
+        assert scripted.answers == []
+
+
+async def test_taps_that_get_no_token_together_keep_a_key_each() -> None:
+    async def token(_: bool) -> str:
+        await asyncio.sleep(0)
+        raise ConnectionError("no token now")
+
+    async with AsyncClient("http://127.0.0.1:9", token, retries=ONE) as client:
+        taps = (client.set(target, "like", key=target) for target in ("a", "b"))
+        failed = await asyncio.gather(*taps, return_exceptions=True)
+    assert [getattr(error, "key", None) for error in failed] == ["a", "b"]
+    assert [getattr(error, "stored", None) for error in failed] == [False, False]
+
+
 class LongEnough(Exception):
     """The outage has lasted as long as it is to."""
 
@@ -294,6 +345,14 @@ async def test_a_token_may_come_from_anywhere(server: ServerProcess) -> None:
     async with AsyncClient(server.url, token, retries=ONE) as client:
         assert (await client.toggle(target, "like")).outcome == "created"
         assert [each.target_id async for each in client.reacted()][:1] == [target]
+
+
+def test_the_programs_of_the_manual_run(server: ServerProcess) -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    assert programs
+    for program in programs:
+        exec(program.replace("http://127.0.0.1:8080", server.url).replace("…", server.token("ann")), {})  # noqa: S102 - it is ours
 
 
 def test_what_the_host_app_removes(server: ServerProcess) -> None:

@@ -126,6 +126,7 @@ def check(case: Json, recorder: Recorder, outcome: Any) -> None:
     if "fails" in case:
         assert isinstance(outcome, PlauditError), outcome
         assert {name: plain(getattr(outcome, name)) for name in case["fails"]} == case["fails"]
+        assert {outcome.key} - {None} == recorder.keys, "who settles it needs the key that was sent"
     else:
         if isinstance(outcome, PlauditError):
             raise outcome

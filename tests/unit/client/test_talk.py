@@ -15,14 +15,26 @@ from plaudit.client.talk import Answer, AskToken, Pause, Send, problem, talk
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503, 504, 0])
 
 
-@given(st.lists(STATUSES, min_size=1, max_size=12), st.integers(1, 6), st.booleans())
+TOKENS = st.sampled_from(["t", None, ValueError("away"), PlauditError("a page of errors")])
+UNKNOWN = {0, 500, 502, 504}
+
+
+@given(
+    st.lists(STATUSES, min_size=1, max_size=12),
+    st.integers(1, 6),
+    st.booleans(),
+    st.lists(TOKENS, min_size=2, max_size=2),
+)
 def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
-    statuses: list[int], attempts: int, renewable: bool
+    statuses: list[int], attempts: int, renewable: bool, tokens: list[object]
 ) -> None:
-    """Never more tries than allowed (one more for a new token), never a pause after the last, one key throughout."""
+    """Never more tries than allowed (one more for a new token), never a pause after the last, one key throughout.
+
+    Who fails knows that key, and that nothing was stored only where every attempt said so.
+    """
     call: Call[int] = Call("PUT", "/x", lambda json, _: int(json), body={}, key="k")
     talking = talk(call, Retries(attempts), lambda: 0.0, renewable=renewable)
-    sent, renewed, paused = 0, 0, 0
+    sent, renewed, paused, unknown = 0, 0, 0, False
     answers = iter([*statuses, *[200] * 20])
     told: object = None
     failed: PlauditError | None = None
@@ -37,11 +49,12 @@ def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
         match do:
             case AskToken(refused=refused):
                 renewed += refused is not None
-                told = "t"
+                told = tokens[refused is not None]
             case Send(headers=headers):
                 assert headers["idempotency-key"] == "k"
                 sent += 1
                 status = next(answers)
+                unknown = unknown or status in UNKNOWN
                 told = OSError("gone") if status == 0 else Answer(status, {}, b"1")
             case Pause(seconds=seconds):
                 assert 0 <= seconds <= 5
@@ -49,6 +62,11 @@ def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
                 told = None
     if failed is not None:
         assert failed.key == "k"
+        assert failed.stored is (None if unknown else False)
+        if isinstance(failed.__cause__, ValueError | PlauditError):  # no token
+            assert failed.temporary
+            assert paused == max(0, sent - 1)
+            return
         assert not failed.temporary or sent - renewed == attempts
     assert sent <= attempts + renewed
     assert renewed <= renewable
@@ -66,6 +84,12 @@ def test_pauses_are_random_and_grow_and_are_never_shorter_than_asked_for() -> No
         "a crowd comes back spread over as long as it waited"
     )
     assert max(retries.pause_s(8, 1) for _ in range(500)) > 5
+
+
+def test_an_outage_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a stream is repeated its failures are counted."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    assert [Retries().pause_s(failures, 0) for failures in (1024, 1025, 10**6)] == [5.0] * 3
 
 
 def test_the_time_is_up_before_the_attempts_are() -> None:
@@ -86,12 +110,6 @@ def test_the_time_is_up_before_the_attempts_are() -> None:
         b"[]",
         b"7",
         b'"text"',
-def test_an_outage_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as a stream is repeated its failures are counted."""
-    monkeypatch.setattr(random, "random", lambda: 1.0)
-    assert [Retries().pause_s(failures, 0) for failures in (1024, 1025, 10**6)] == [5.0] * 3
-
-
         b"null",
         b'{"code": {}, "detail": [], "errors": 5, "target_ids": {"a": 1}}',
         b"<h1>",
