@@ -16,25 +16,24 @@ const CALLS = {
   toggle: (client, { target, reaction, ...options }) => client.toggle(target, reaction, options),
   remove: (client, { target, ...options }) => client.remove(target, options),
   counts: (client, { targets }) => client.counts(targets),
-  feed: (client, { targets }) => client.feed(targets),
-  mine: (client, { targets }) => client.mine(targets),
+  feed: (client, { targets, ...options }) => client.feed(targets, options),
+  mine: (client, { targets, ...options }) => client.mine(targets, options),
   reactors: (client, { target, reaction, page_size: pageSize }) => all(client.reactors(target, { reaction, pageSize })),
-  reacted: (client, { page_size: pageSize }) => all(client.reacted({ pageSize })),
+  reacted: (client, { page_size: pageSize, ...options }) => all(client.reacted({ pageSize, ...options })),
   catalogue: (client) => client.catalogue(),
   register_target: (client, { target, ...about }) => client.registerTarget(target, about),
   registration: (client, { target }) => client.registration(target),
+  delete_target: (client, { target }) => client.deleteTarget(target),
   describe_user: (client, { user, ...about }) => client.describeUser(user, about),
+  erase_user: (client, { user }) => client.eraseUser(user),
+  job: (client, { job_id: jobId }) => client.job(jobId),
 };
 
-/** What the contract has and this library has not: the host app has a server for it. */
-const LEFT_OUT = ["delete_target", "erase_user", "job"];
-
-test("every call of this library is in the contract, and but for those left out the other way round", () => {
+test("every call of this library is in the contract, and the other way round", () => {
   const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
   const methods = Object.getOwnPropertyNames(PlauditClient.prototype).filter((name) => name !== "constructor");
-  const listed = calls.filter((name) => !LEFT_OUT.includes(name));
-  assert.deepEqual(methods.sort(), [...listed.map(camel), "stream"].sort());
-  assert.deepEqual(Object.keys(CALLS).sort(), listed.sort());
+  assert.deepEqual(methods.sort(), [...calls.map(camel), "stream"].sort());
+  assert.deepEqual(Object.keys(CALLS).sort(), [...calls].sort());
 });
 
 async function all(pages) {
@@ -99,8 +98,8 @@ async function run(client, sent, { before = [], call: [name, given], sends, retu
   });
   if (fails) {
     assert.ok(outcome.error instanceof PlauditError, String(outcome.error ?? "no error"));
-    assert.equal(outcome.error.key, [...keys][0], "who settles it needs the key that was sent");
     match({ ...outcome.error, stored: outcome.error.stored ?? null }, fails, "error");
+    assert.equal(outcome.error.key, [...keys][0], "who settles it needs the key that was sent");
   } else {
     assert.equal(outcome.error, undefined, outcome.error?.stack);
     match(outcome.value, returns, "answer");
@@ -108,7 +107,6 @@ async function run(client, sent, { before = [], call: [name, given], sends, retu
 }
 
 for (const [number, written] of cases.entries()) {
-  if (LEFT_OUT.includes(written.call[0])) continue;
   test(written.name, { skip: !url && "no server" }, async () => {
     const one = JSON.parse(JSON.stringify(written).replaceAll("{id}", `js-${number}`));
     for (const [as, method, path, body] of one.given) {
@@ -160,6 +158,8 @@ test("a page of errors in place of the token is not sent, and the call is made w
   const client = new PlauditClient({ endpoint: "http://localhost", token: () => said.shift(), fetch, pauseMs: 1 });
   await client.counts(["t"]);
   assert.deepEqual(sent, ["Bearer good"]);
+});
+
 test("taps that get no token together keep a key each, and know that nothing was stored", async () => {
   const token = async () => { throw new Error("no token now"); };
   const client = new PlauditClient({ endpoint: "http://localhost", token, fetch: assert.fail, attempts: 1 });
@@ -179,8 +179,6 @@ test("without a new token a tap of unknown outcome keeps its key", async () => {
   const error = await client.toggle("t", "like").catch((reason) => reason);
   assert.deepEqual([keys.length, error.stored], [2, undefined]);
   assert.deepEqual(keys, [error.key, error.key]);
-});
-
 });
 
 test("of many routes the newest are remembered", async () => {

@@ -34,6 +34,8 @@ const ID = /^[\w.:@~|=-]+$/;
 /**
  * @typedef {{type?: string, key?: string, route?: string, user?: string}} TapOptions `user`: for whom the host app acts
  */
+/** @typedef {{user?: string}} Reader `user`: for whom the host app reads */
+/** @typedef {{job_id: string, kind: string, subject: string, state: string, removed: Record<string, number>, note: string}} Job */
 /** @typedef {import("./transport.js").Extra} Extra */
 /** @typedef {import("./transport.js").Options & {attempts?: number, pauseMs?: number}} ClientOptions */
 
@@ -92,23 +94,27 @@ export class PlauditClient {
   /**
    * Counts, own reaction and newest reactors by target.
    * @param {string[]} targets
+   * @param {Reader} [options]
    * @returns {Promise<Record<string, FeedItem>>}
    */
-  async feed(targets) {
-    const parts = await batches(targets, (ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids } }));
+  async feed(targets, { user } = {}) {
+    const ask = (/** @type {string[]} */ ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids }, headers: by(user) });
+    const parts = await batches(targets, ask);
     /** @type {Record<string, FeedItem>} */
     const items = Object.assign({}, ...parts.map((part) => part.targets));
-    for (const [target, { route }] of Object.entries(items)) if (route) this.#learn(` ${target}`, route);
+    for (const [target, { route }] of Object.entries(items)) if (route) this.#learn(place(user, target), route);
     return items;
   }
 
   /**
    * The own reactions by target, null for none.
    * @param {string[]} targets
+   * @param {Reader} [options]
    * @returns {Promise<Record<string, string | null>>}
    */
-  async mine(targets) {
-    const parts = await batches(targets, (ids) => this.#call("POST", "reactions/mine", { body: { target_ids: ids } }));
+  async mine(targets, { user } = {}) {
+    const ask = (/** @type {string[]} */ ids) => this.#call("POST", "reactions/mine", { body: { target_ids: ids }, headers: by(user) });
+    const parts = await batches(targets, ask);
     return Object.assign({}, ...parts.map(({ reactions }) => reactions));
   }
 
@@ -125,11 +131,11 @@ export class PlauditClient {
 
   /**
    * What the user reacted to, newest first.
-   * @param {{pageSize?: number}} [wanted]
+   * @param {Reader & {pageSize?: number}} [wanted]
    * @returns {AsyncGenerator<Reacted, void>}
    */
-  async* reacted({ pageSize = PAGE } = {}) {
-    yield* this.#pages("me/reactions", "reactions", { limit: String(pageSize) });
+  async* reacted({ pageSize = PAGE, user } = {}) {
+    yield* this.#pages("me/reactions", "reactions", { limit: String(pageSize) }, by(user));
   }
 
   /**
@@ -188,6 +194,11 @@ export class PlauditClient {
     return this.#call("GET", `targets/${encodeURIComponent(target)}`);
   }
 
+  /** Host app: delete a target and its reactions. @param {string} target @returns {Promise<Job>} */
+  deleteTarget(target) {
+    return this.#call("DELETE", `targets/${encodeURIComponent(target)}`);
+  }
+
   /**
    * Host app: tell Plaudit how a user is shown.
    * @param {string} user
@@ -199,6 +210,16 @@ export class PlauditClient {
     return this.#call("PUT", `users/${encodeURIComponent(user)}`, { body });
   }
 
+  /** Host app: erase a user for good. @param {string} user @returns {Promise<Job>} */
+  eraseUser(user) {
+    return this.#call("DELETE", `users/${encodeURIComponent(user)}`);
+  }
+
+  /** Host app: how a deletion or erasure goes. @param {string} jobId @returns {Promise<Job>} */
+  job(jobId) {
+    return this.#call("GET", `jobs/${encodeURIComponent(jobId)}`);
+  }
+
   /** @param {string} target @param {string | null} reaction @param {string | undefined} type */
   #body(target, reaction, type) {
     return { target_id: target, reaction_type: reaction, ...(type && { target_type: type }) };
@@ -206,20 +227,17 @@ export class PlauditClient {
 
   /** @param {string} method @param {string} target @param {TapOptions & Extra} options @returns {Promise<Answer>} */
   async #tap(method, target, { key = newKey(), route, user, body, query }) {
-    const place = `${user ?? ""} ${target}`;
-    route ??= this.#routes.get(place) ?? (ID.test(target) ? target : undefined);
-    const headers = {
-      "idempotency-key": key, ...(route && { "plaudit-route": route }), ...(user && { "plaudit-user": user }),
-    };
+    route ??= this.#routes.get(place(user, target)) ?? (ID.test(target) ? target : undefined);
+    const headers = { "idempotency-key": key, ...(route && { "plaudit-route": route }), ...by(user) };
     const answer = await this.#call(method, "reactions", { body, query, headers });
-    if (answer.route) this.#learn(place, answer.route);
+    if (answer.route) this.#learn(place(user, target), answer.route);
     return answer;
   }
 
-  /** @param {string} place @param {string} route */
-  #learn(place, route) {
-    this.#routes.delete(place); // to the end of the line
-    this.#routes.set(place, route);
+  /** @param {string} where @param {string} route */
+  #learn(where, route) {
+    this.#routes.delete(where); // to the end of the line
+    this.#routes.set(where, route);
     for (const oldest of this.#routes.keys()) {
       if (this.#routes.size <= ROUTES) break;
       this.#routes.delete(oldest);
@@ -230,11 +248,12 @@ export class PlauditClient {
    * @param {string} path
    * @param {string} list
    * @param {Record<string, string>} query
+   * @param {Record<string, string>} [headers]
    * @returns {AsyncGenerator<any, void>}
    */
-  async* #pages(path, list, query) {
+  async* #pages(path, list, query, headers) {
     for (let cursor = ""; ;) {
-      const page = await this.#call("GET", path, { query: { ...query, ...(cursor && { cursor }) } });
+      const page = await this.#call("GET", path, { query: { ...query, ...(cursor && { cursor }) }, headers });
       yield* page[list];
       cursor = page.next_cursor;
       if (!cursor) return;
@@ -243,10 +262,13 @@ export class PlauditClient {
 
   /** @param {string} method @param {string} path @param {Extra} [extra] @returns {Promise<any>} */
   async #call(method, path, extra) {
+    /** @type {false | undefined} */
+    let stored = false; // undefined from the first try on of which nobody knows what became
     for (let failures = 0; ; failures += 1) {
       try {
         return await this.transport.call(method, path, extra);
       } catch (/** @type {any} */ error) {
+        if (error.stored === undefined) stored = undefined;
         // What came with a 200 and cannot be read is somebody else's answer, and will be again.
         if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) {
           // One of its own: calls that get no token together are told by the same.
@@ -260,19 +282,26 @@ export class PlauditClient {
   }
 }
 
+/** The header that says for whom the host app acts. @param {string | undefined} user @returns {Record<string, string>} */
+function by(user) {
+  return user ? { "plaudit-user": user } : {};
+}
+
+/** What a route is remembered by. @param {string | undefined} user @param {string} target */
+function place(user, target) {
+  return `${user ?? ""} ${target}`;
+}
+
 /**
  * Asks for at most 100 targets at once.
  * @param {string[]} targets
  * @param {(ids: string[]) => Promise<any>} ask
  * @returns {Promise<any[]>}
  */
-    /** @type {false | undefined} */
-    let stored = false; // undefined from the first try on of which nobody knows what became
 async function batches(targets, ask) {
   const parts = [];
   for (let from = 0; from < targets.length; from += BATCH) parts.push(await ask(targets.slice(from, from + BATCH)));
   return parts;
-        if (error.stored === undefined) stored = undefined;
 }
 
 /** @param {number} ms @param {AbortSignal} [signal] @returns {Promise<void>} */
