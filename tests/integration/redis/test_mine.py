@@ -227,6 +227,40 @@ async def test_a_key_that_ended_while_it_was_loaded_is_not_finished(
     assert await mine.finish(user, token, 0, {}) is None
 
 
+@pytest.mark.parametrize("value", ["x" * 18, "", "7", "+00000000000000101", "000000000000000199", "é" * 9])
+async def test_a_state_that_cannot_be_read_is_taken_out_and_the_ledger_is_asked(
+    mine: RedisMine, session: Session, clock: ManualClock, user: str, value: str
+) -> None:
+    """It is no reason to wait for the store, and silence means nothing for a target whose state is gone."""
+    now = clock.now_us()
+    states = {"t1": State(LIKE, now), "t2": State(LOVE, now)}
+    assert await mine.finish(user, await mine.begin(user), 0, states) == 0
+    await session.run([["HSET", key(user), "t1", value]])
+    assert await mine.recall(user, ["t1", "t2"]) == Recalled({"t2": State(LOVE, now)}, now)
+    assert await mine.recall(user, ["t1", "t2"]) == Recalled({"t2": State(LOVE, now)}, now)
+    await mine.note([Change(user, "t1", State(LIKE, now))], create=False)  # as the ledger says
+    assert (await mine.recall(user, ["t1", "t2"])).states == states
+
+
+@pytest.mark.parametrize("mark", ["*until", "*since", "*pruned"])
+async def test_a_mark_that_cannot_be_read_has_the_user_loaded_anew(
+    mine: RedisMine, session: Session, clock: ManualClock, user: str, mark: str
+) -> None:
+    now = clock.now_us()
+    assert await mine.finish(user, await mine.begin(user), 0, {"t1": State(LIKE, now)}) == 0
+    await session.run([["HSET", key(user), mark, "soon"]])
+    assert await mine.recall(user, ["t1", "t2"]) == Recalled({"t1": State(LIKE, now)}, None)
+    assert await mine.finish(user, await mine.begin(user), 0, {}) == now
+    assert await mine.recall(user, ["t1", "t2"]) == Recalled({"t1": State(LIKE, now)}, now)
+
+
+async def test_what_cannot_be_read_begins_no_key_that_has_ended(
+    mine: RedisMine, session: Session, user: str
+) -> None:
+    await mine._drop(user, None, ["t1"])
+    assert await fields(session, user) == 0
+
+
 async def test_many_users_are_told_together(mine: RedisMine) -> None:
     users = [f"u{next(_users)}" for _ in range(300)] + ["a{b}c", "}{", "{}"]
     await mine.note([Change(user, "t1", State(LIKE, 7)) for user in users], create=True)
@@ -245,6 +279,10 @@ async def test_the_lists_are_as_far_as_their_slowest_partition(session: Session)
     await indexed.reach({1: 40})
     assert await indexed.reached() == 30
     await indexed.reach({2: START_US})
+    assert await indexed.reached() == 40
+    await session.run([["HSET", RedisIndexed.KEY, "1", "x"]])
+    assert await indexed.reached() is None
+    await indexed.reach({1: 40})
     assert await indexed.reached() == 40
     await indexed.forget()
     assert await indexed.reached() is None

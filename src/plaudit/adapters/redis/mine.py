@@ -4,13 +4,16 @@ What is newer is decided in Redis, in a script, so any number of processes may w
 the callers' clocks'; keys end by Redis's own.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from secrets import token_hex
 
 from plaudit.adapters.redis.session import Command, Script, Session
-from plaudit.domain.errors import Unavailable
+from plaudit.domain.catalogue import MAX_CODE
 from plaudit.ports.clock import Clock
 from plaudit.ports.own import Change, Recalled, State
+
+log = logging.getLogger("plaudit.redis")
 
 HOUR_S = 3600
 TAP_S = 15 * 60
@@ -21,6 +24,7 @@ KEEP = 512
 _BOUNDS = (str(MOST), str(KEEP))
 _MARKS = ("*until", "*since", "*pruned")
 _NEVER = b"0" * 16
+_TIME, _STATE = 16, 18  # digits
 
 
 def key(user: str) -> str:
@@ -40,14 +44,27 @@ class RedisMine:
     async def recall(self, user: str, targets: Sequence[str]) -> Recalled:
         values = await self._session.hmget(key(user), [*_MARKS, *targets])
         until, since, pruned = values[:3]
-        states = {
-            target: _state(value)
-            for target, value in zip(targets, values[3:], strict=True)
-            if value is not None
-        }
+        states, unreadable = _read(targets, values[3:])
+        if not all(mark is None or _digits(mark, _TIME) for mark in values[:3]):
+            unreadable += _MARKS[:2]  # the third one is written anew
+            until = pruned = None
+        if unreadable:
+            pruned = await self._drop(user, pruned, unreadable)
         if until is None or since is None or int(until) <= self._clock.now_us():
             return Recalled(states, None)
         return Recalled(states, int(max(since, pruned or _NEVER)))
+
+    async def _drop(self, user: str, pruned: bytes | None, unreadable: Sequence[str]) -> bytes:
+        """Take out what cannot be read, as what is too much; returns up to when states may be missing now.
+
+        The ledger knows better, and to raise would say of Redis, to all users, that it is away.
+        """
+        log.warning(
+            "of what is kept of a user this cannot be read, and is dropped: %s", ", ".join(unreadable)
+        )
+        up_to = max(pruned or _NEVER, _time(self._clock.now_us()).encode())
+        await self._session.run([self._script.on(key(user), "drop", up_to, *unreadable)])
+        return up_to
 
     async def note(self, changes: Sequence[Change], *, create: bool) -> None:
         by_user: dict[str, list[str]] = {}
@@ -96,7 +113,8 @@ class RedisIndexed:
 
     async def reached(self) -> int | None:
         times = await self._session.hmget(self.KEY, [str(n) for n in range(self._partitions)])
-        return min(int(time) if time is not None else 0 for time in times) or None
+        # One that cannot be read is told anew before long.
+        return min(int(time) if time is not None and _digits(time, _TIME) else 0 for time in times) or None
 
     async def forget(self) -> None:
         await self._session.run([["UNLINK", self.KEY]])
@@ -110,8 +128,18 @@ def _text(state: State) -> str:
     return f"{state.at:016d}{state.reaction:02d}"
 
 
-def _state(value: bytes) -> State:
-    try:
-        return State(int(value[16:]), int(value[:16]))
-    except ValueError as error:
-        raise Unavailable(f"what is kept of a user cannot be read: {value!r}") from error
+def _digits(value: bytes, many: int) -> bool:
+    return len(value) == many and value.isdigit()
+
+
+def _read(targets: Sequence[str], values: Sequence[bytes | None]) -> tuple[dict[str, State], list[str]]:
+    """The states, and the targets whose state nobody can read."""
+    states, unreadable = dict[str, State](), list[str]()
+    for target, value in zip(targets, values, strict=True):
+        if value is None:
+            continue
+        if _digits(value, _STATE) and int(value[_TIME:]) <= MAX_CODE:
+            states[target] = State(int(value[_TIME:]), int(value[:_TIME]))
+        else:
+            unreadable.append(target)
+    return states, unreadable

@@ -7,6 +7,7 @@
 --   finish  2: the nonce; 3: until when; 4: since when silence means nothing; 5, 6: as 2, 3 of bound; 7 and on: states,
 --           as target, state, target, state ...
 --           Returns since when it does; false if the key is another one by now, and then nothing was changed.
+--   drop    2: a time up to which states may be missing after this; 3 and on: fields to take out, unless the key has ended
 --
 -- Fields: a target -> state = 16 digits of updated_at and 2 digits of the reaction's code. Times are microseconds UTC in
 -- 16 digits, so that text compares like the number. And, since no target begins with a star:
@@ -97,6 +98,13 @@ function act.finish()
     bound(tonumber(ARGV[5]), tonumber(ARGV[6]))
     local pruned = redis.call('HGET', key, '*pruned')
     return pruned and pruned > ARGV[4] and pruned or ARGV[4]
+end
+
+function act.drop()
+    if redis.call('EXISTS', key) == 1 then
+        redis.call('HSET', key, '*pruned', ARGV[2])
+        redis.call('HDEL', key, unpack(ARGV, 3))
+    end
 end
 
 return act[ARGV[1]]()
