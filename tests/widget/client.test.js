@@ -168,6 +168,16 @@ test("taps that get no token together keep a key each, and know that nothing was
   assert.match(String(failed[0].reason.cause), /no token now/);
 });
 
+test("a token callback that hangs has as long as an attempt", { timeout: 5_000 }, async () => {
+  const said = [new Promise(() => {}), "good"];
+  const fetch = async (_, { headers }) => Response.json({ counts: { t: headers.authorization } });
+  const options = { endpoint: "http://localhost", token: () => said.shift(), fetch, timeoutMs: 20, pauseMs: 1 };
+  const error = await new PlauditClient({ ...options, attempts: 1 }).set("t", "like", { key: "a" }).catch((reason) => reason);
+  assert.deepEqual([error.key, error.stored, error.retry], ["a", false, true]);
+  said.unshift(new Promise(() => {}));
+  assert.deepEqual(await new PlauditClient(options).counts(["t"]), { t: "Bearer good" });
+});
+
 test("without a new token a tap of unknown outcome keeps its key", async () => {
   const keys = [], statuses = [504, 401];
   const fetch = async (_, { headers }) => {

@@ -48,10 +48,11 @@ export class PlauditClient {
   #routes = new Map();
 
   /**
-   * @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for `Retry-After`
+   * @param {ClientOptions} [options] `attempts`: of one call, in all; `pauseMs`: the longest before another, but for
+   *   `Retry-After`; `timeoutMs`: for each attempt, and for the token callback
    */
-  constructor({ attempts = 4, pauseMs = 5_000, ...options } = {}) {
-    this.transport = new Transport(options);
+  constructor({ attempts = 4, pauseMs = 5_000, timeoutMs = 10_000, token, ...options } = {}) {
+    this.transport = new Transport({ ...options, timeoutMs, token: limited(token, timeoutMs) });
     if (!this.transport.root.startsWith("http")) throw new TypeError("endpoint: say where the service is");
     this.attempts = attempts;
     this.pauseMs = pauseMs;
@@ -280,6 +281,27 @@ export class PlauditClient {
       }
     }
   }
+}
+
+/**
+ * A token callback that fails when it has not answered in time. @param {import("./transport.js").Token} [token]
+ * @param {number} [ms]
+ * @returns {import("./transport.js").Token | undefined}
+ */
+function limited(token, ms) {
+  if (typeof token !== "function") return token;
+  return async (why) => {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error("The token callback does not answer.")), ms);
+    });
+    try {
+      return await Promise.race([token(why), /** @type {Promise<never>} */ (late)]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
 }
 
 /** The header that says for whom the host app acts. @param {string | undefined} user @returns {Record<string, string>} */
