@@ -10,7 +10,7 @@ import pytest
 
 from plaudit.adapters.redis import RedisBatches
 from plaudit.adapters.sqlite import SqliteBatches
-from plaudit.domain.windows import Watch, Window
+from plaudit.domain.watch import Watch, Window
 from plaudit.ports.batches import Change, Stored
 from tests.support.clock import ManualClock
 from tests.support.notifying import own

@@ -14,7 +14,7 @@ from plaudit.adapters.push.fcm import _error, _oauth_error
 from plaudit.adapters.push.webpush import encrypt, origin
 from plaudit.domain.errors import Corrupt, Invalid
 from plaudit.domain.quiet import clock_time
-from plaudit.domain.windows import pack, unpack
+from plaudit.domain.watch import pack, unpack
 from plaudit.services.owner import DeviceDescription, _checked_device
 from plaudit.services.wording import Wording
 from tests.support.clock import ManualClock

@@ -13,15 +13,14 @@ more than a minute ahead counts as made now, and no window that such a clock ope
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from plaudit.domain.cell import Transition, apply_to_counts
 from plaudit.domain.crowd import split_of_crowd
-from plaudit.domain.errors import Corrupt
 from plaudit.domain.events import Committed
+from plaudit.domain.watch import CellCounts, Seen, Watch, Window, summed
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -47,56 +46,6 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     busy_window_s: int = 300
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A user in an open window: the reaction at its opening, the reaction now, and since when (microseconds UTC)."""
-
-    before: int
-    now: int
-    at: int
-
-
-class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The counts of one cell when the window opened (None: it had no event since), and now; `seq` is of the last event
-    that was applied. What was nobody's news since then is in both, so the difference has none of it. Without a window
-    `counts` is that difference, of the last one."""
-
-    seq: int
-    opened: tuple[int, ...] | None
-    counts: tuple[int, ...]
-
-    @property
-    def grown(self) -> tuple[int, ...]:
-        """By how much they grew since the window opened."""
-        return _sum(self.counts, [-count for count in self.opened]) if self.opened is not None else ()
-
-
-class Window(msgspec.Struct, frozen=True, array_like=True):
-    """An open window. `taps` were made in its minute number `minute`; `more`: there are users beyond those `seen`."""
-
-    opened_at: int
-    closes_at: int
-    minute: int
-    taps: int
-    seen: dict[str, Seen]
-    more: bool
-
-
-class Watch(msgspec.Struct, frozen=True, array_like=True, tag_field="watch", tag="watch.v1"):
-    """What is remembered of a target: its cells, the open window, how many messages followed one another (`level`),
-    when the last one was due (0: never), and which users were told of when (seconds UTC, oldest first)."""
-
-    cells: dict[int, CellCounts] = {}
-    window: Window | None = None
-    level: int = 0
-    message_at: int = 0
-    told: dict[str, int] = {}
-
-    @property
-    def users(self) -> int:
-        """How many it knows by name: what its size goes by."""
-        return len(self.told) + (len(self.window.seen) if self.window is not None else 0)
-
-
 class Draft(msgspec.Struct, frozen=True):
     """A message as the window knows it: how many reacted, how many with which reaction, and the newest of them as
     (user, reaction). `window` is the time of opening, which names it."""
@@ -105,24 +54,6 @@ class Draft(msgspec.Struct, frozen=True):
     total: int
     split: dict[int, int]
     sample: tuple[tuple[str, int], ...]
-
-
-UNSEEN = Watch()
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Watch)
-
-
-def pack(watch: Watch) -> bytes:
-    """The stored form."""
-    return _encoder.encode(watch)
-
-
-def unpack(body: bytes) -> Watch:
-    """The watch in `body`. Raises `Corrupt` for anything else."""
-    try:
-        return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Corrupt(f"not a watch.v1: {error}") from error
 
 
 def follow(watch: Watch, events: Iterable[Committed], owner: str, now: int, pace: Pace) -> Watch:
@@ -220,7 +151,7 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
         known = cells.get(bucket, cell)
         opened = known.opened
         if opened is not None and window is not None and window.opened_at <= told.message_at:
-            opened = _sum(opened, cell.counts)  # of users beyond the known ones, that many were told of
+            opened = summed(opened, cell.counts)  # of users beyond the known ones, that many were told of
         cells[bucket] = CellCounts(max(known.seq, cell.seq), opened, known.counts)
     after = Watch(cells, window, told.level, told.message_at, dict(pairs[-TOLD:]))
     if window is None:
@@ -338,10 +269,6 @@ def _opened(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     level, closes_at = _begun(watch, opened_at, now, pace)
     window = Window(opened_at, closes_at, 0, 1, {tap.user: Seen(0, tap.after, tap.at)}, False)
     return Watch(watch.cells, window, level, watch.message_at, watch.told)
-
-
-def _sum(counts: Sequence[int], more: Sequence[int]) -> tuple[int, ...]:
-    return tuple(map(sum, zip_longest(counts, more, fillvalue=0)))
 
 
 def _by_now(at: int, now: int) -> int:

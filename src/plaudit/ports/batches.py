@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from plaudit.domain.windows import UNSEEN, Watch
+from plaudit.domain.watch import UNSEEN, Watch
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -19,10 +19,10 @@ from plaudit.domain.cell import Deleted
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.domain.quiet import Wishes, quiet_until
+from plaudit.domain.watch import Watch
 from plaudit.domain.windows import (
     Draft,
     Pace,
-    Watch,
     checked,
     close,
     collapse_id,

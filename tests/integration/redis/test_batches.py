@@ -7,7 +7,7 @@ import pytest
 
 from plaudit.adapters.redis import RedisBatches, Session
 from plaudit.adapters.redis.batches import SHARDS, shard_of, watch_key
-from plaudit.domain.windows import UNSEEN, Seen, Watch, Window
+from plaudit.domain.watch import UNSEEN, Seen, Watch, Window
 from plaudit.ports.batches import Change, Stored
 from tests.engines.redis import Redis
 from tests.support.clock import ManualClock

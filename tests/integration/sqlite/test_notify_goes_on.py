@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from plaudit.adapters.sqlite import Database
-from plaudit.domain.windows import Watch
+from plaudit.domain.watch import Watch
 from plaudit.ports.audit import Compared, Drift
 from plaudit.ports.batches import Change
 from plaudit.ports.directory import Profile

@@ -10,7 +10,8 @@ import pytest
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import Committed, committed
-from plaudit.domain.windows import Draft, Watch, close, follow, unpack
+from plaudit.domain.watch import Watch, unpack
+from plaudit.domain.windows import Draft, close, follow
 from plaudit.ports.batches import Change
 from plaudit.services import tell as service
 from tests.support.clock import ManualClock

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from plaudit.domain.events import Committed, decode
-from plaudit.domain.windows import Pace, Watch
+from plaudit.domain.watch import Watch
+from plaudit.domain.windows import Pace
 from plaudit.ports.notifications import Address, Inbox, Notification
 from plaudit.services.tell import Sources, Tell
 from plaudit.telemetry import Metrics

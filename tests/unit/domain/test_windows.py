@@ -3,18 +3,8 @@
 import msgspec
 import pytest
 
-from plaudit.domain.windows import (
-    KNOWN,
-    SAMPLE,
-    UNSEEN,
-    Draft,
-    Pace,
-    checked,
-    close,
-    follow,
-    pack,
-    postpone,
-)
+from plaudit.domain.watch import UNSEEN, pack
+from plaudit.domain.windows import KNOWN, SAMPLE, Draft, Pace, checked, close, follow, postpone
 from tests.support.taps import HAHA, LIKE, LOVE, set_to, toggle
 from tests.unit.domain.watching import DAY, HOUR, OWNER, SECOND, Watched, names
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from plaudit.domain.windows import AHEAD, UNSEEN, Pace, close, follow, latest_end, on_time, postpone
+from plaudit.domain.watch import UNSEEN
+from plaudit.domain.windows import AHEAD, Pace, close, follow, latest_end, on_time, postpone
 from tests.unit.domain.watching import DAY, HOUR, OWNER, SECOND, Watched
 
 

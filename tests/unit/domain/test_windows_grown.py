@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plaudit.domain import windows
-from plaudit.domain.windows import KNOWN, UNSEEN, Draft, Pace, Watch, close, retold
+from plaudit.domain.watch import UNSEEN, Watch
+from plaudit.domain.windows import KNOWN, Draft, Pace, close, retold
 from tests.support.taps import HAHA, LIKE, LOVE, set_to
 from tests.unit.domain.watching import OWNER, SECOND, Watched
 

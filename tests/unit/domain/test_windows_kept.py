@@ -5,18 +5,8 @@ import pytest
 
 from plaudit.domain import windows
 from plaudit.domain.errors import Corrupt
-from plaudit.domain.windows import (
-    GUARD,
-    LATE,
-    TOLD,
-    UNSEEN,
-    Watch,
-    collapse_id,
-    follow,
-    forget_at,
-    pack,
-    unpack,
-)
+from plaudit.domain.watch import UNSEEN, Watch, pack, unpack
+from plaudit.domain.windows import GUARD, LATE, TOLD, collapse_id, follow, forget_at
 from tests.support.taps import LIKE, LOVE, set_to
 from tests.unit.domain.watching import DAY, HOUR, OWNER, SECOND, Watched, names
 

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plaudit.domain.windows import SAMPLE, TOLD_FOR, UNSEEN, Pace, follow
+from plaudit.domain.watch import UNSEEN
+from plaudit.domain.windows import SAMPLE, TOLD_FOR, Pace, follow
 from tests.support.taps import set_to
 from tests.unit.domain.watching import OWNER, SECOND, Watched
 

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from plaudit.domain.windows import UNSEEN, Pace, Watch, close, follow, retold
+from plaudit.domain.watch import UNSEEN, Watch
+from plaudit.domain.windows import Pace, close, follow, retold
 from tests.unit.domain.watching import OWNER, SECOND, Watched
 
 

@@ -6,7 +6,8 @@ from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Header, Row, Rules, Tap, fold
 from plaudit.domain.events import Committed, committed, decode
 from plaudit.domain.removal import erase
-from plaudit.domain.windows import UNSEEN, Draft, Pace, Watch, close, follow, pack, unpack
+from plaudit.domain.watch import UNSEEN, Watch, pack, unpack
+from plaudit.domain.windows import Draft, Pace, close, follow
 from tests.support.clock import START_US
 from tests.support.taps import set_to
 

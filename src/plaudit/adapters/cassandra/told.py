@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import Corrupt
-from plaudit.domain.windows import Watch, pack, unpack
+from plaudit.domain.watch import Watch, pack, unpack
 
 log = logging.getLogger("plaudit.cassandra")
 

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from plaudit.adapters.redis.session import Command, Script, Session, Value
 from plaudit.domain.errors import Corrupt
-from plaudit.domain.windows import UNSEEN, pack, unpack
+from plaudit.domain.watch import UNSEEN, pack, unpack
 from plaudit.ports.batches import Change, Stored
 from plaudit.ports.clock import Clock
 

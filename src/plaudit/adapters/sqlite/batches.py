@@ -11,7 +11,7 @@ from plaudit.adapters.sqlite.damaged import Damaged
 from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.work import DAMAGED
 from plaudit.domain.errors import Corrupt
-from plaudit.domain.windows import UNSEEN, pack, unpack
+from plaudit.domain.watch import UNSEEN, pack, unpack
 from plaudit.ports.batches import Change, Stored
 from plaudit.ports.clock import Clock
 
