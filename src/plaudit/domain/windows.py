@@ -255,7 +255,7 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     if there is not None:
         if tap.at > there.at:
             seen[tap.user] = Seen(there.before, tap.after, tap.at)
-    elif not _is_past(watch, tap, now):
+    elif not _is_past(watch, tap, now) and (not before or tap.at >= window.opened_at):
         if len(seen) < KNOWN:
             seen[tap.user] = Seen(before, tap.after, tap.at)
         else:

@@ -144,6 +144,22 @@ def test_what_was_no_news_in_one_lane_is_none_after_a_message_about_another() ->
     assert target.watch.window is None
 
 
+def test_what_was_taken_back_before_a_window_of_another_lane_is_not_in_it_when_it_is_read_again() -> None:
+    """Else who gives it again in that window has had it all along."""
+    target = Watched()
+    target.react("ann")
+    target.react("ann", 0)
+    target.watch = UNSEEN
+    target.wait(60)
+    other = Watched()
+    other.now = target.now
+    other.react("bob")
+    target.see([msgspec.structs.replace(other.events[0], bucket=1), target.events[-1]])
+    target.react("ann")
+    [message] = target.wait(30)
+    assert sorted(names(message)) == ["ann", "bob"]
+
+
 def test_what_comes_a_day_late_is_nobodys_news_in_a_window_of_others_either() -> None:
     """It may have been told of: what a process that died had under way is published again by whoever adopts it."""
     target = Watched()
