@@ -10,7 +10,7 @@ import pytest
 
 from plaudit.adapters.redis import RedisBatches
 from plaudit.adapters.sqlite import SqliteBatches
-from plaudit.domain.watch import Watch, Window
+from plaudit.domain.watch import REACH, CellCounts, Watch, Window
 from plaudit.ports.batches import Change, Stored
 from tests.support.clock import ManualClock
 from tests.support.notifying import own
@@ -37,7 +37,8 @@ async def stores(
 
 def watch(level: int = 0, due: int | None = None) -> Watch:
     window = None if due is None else Window(due - 1, due, 0, 1, {}, False)
-    return Watch({}, window, level, 7, {"ann": 1})
+    missing = (1 << REACH) - 1  # as much as there can be
+    return Watch({3: CellCounts(1 << 53, (1,), (2,), missing, 0)}, window, level, 7, {"ann": 1})
 
 
 def change(

@@ -7,6 +7,9 @@ import msgspec
 
 from plaudit.domain.errors import Corrupt
 
+# Fewer later events of a cell may come before one that is taken all the same: what 64 bits hold (as RFC 4303, 3.4.3).
+REACH = 64
+
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A user in an open window: the reaction at its opening, the reaction now, and since when (microseconds UTC)."""
@@ -19,16 +22,27 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The counts of one cell when the window opened (None: it had no event since), and now; `seq` is of the last event
     that was applied. What was nobody's news since then is in both, so the difference has none of it. Without a window
-    `counts` is that difference, of the last one."""
+    `counts` is that difference, of the last one.
+
+    Bit n of `missing` says that the event of `seq - n` has not come. Of those that are `sure` or more behind, this is
+    not known: they may have come before the window opened, when there was nothing to remember.
+    """
 
     seq: int
     opened: tuple[int, ...] | None
     counts: tuple[int, ...]
+    missing: int = 0
+    sure: int = REACH
 
     @property
     def grown(self) -> tuple[int, ...]:
         """By how much they grew since the window opened."""
         return summed(self.counts, [-count for count in self.opened]) if self.opened is not None else ()
+
+    def missing_by(self, seq: int) -> int:
+        """What is missing of a cell that is at `seq`, no less than its own, where nothing has come since."""
+        by = min(seq - self.seq, REACH)
+        return (self.missing << by | (1 << by) - 1) & (1 << REACH) - 1
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +73,7 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag_field="watch", tag
 
 
 UNSEEN = Watch()
+UNSEEN_CELL = CellCounts(0, None, ())
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Watch)
 
@@ -74,6 +89,11 @@ def unpack(body: bytes) -> Watch:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Corrupt(f"not a watch.v1: {error}") from error
+
+
+def without_unsure(cell: CellCounts) -> CellCounts:
+    """The cell as if all had come of which that is not known."""
+    return msgspec.structs.replace(cell, missing=cell.missing & (1 << cell.sure) - 1)
 
 
 def summed(counts: Sequence[int], more: Sequence[int]) -> tuple[int, ...]:

@@ -4,8 +4,9 @@ A window opens with the first reaction that is news, and at its end becomes one 
 who had none, is not the owner, and was not told of lately. What counts is the difference between opening and end: a tap
 taken back in between was never there, a switch is no second reaction.
 
-`Watch` is what is remembered of one target between events. Events apply if newer by `seq` (and taps by their own time),
-so lost, doubled and replayed ones converge, and a window that is replayed has the same collapse id.
+`Watch` is what is remembered of one target between events. Events apply if newer by `seq`, or known to be missing (and
+taps by their own time), so lost, doubled, overtaken and replayed ones converge, and a window that is replayed has the
+same collapse id.
 
 Times of a target only grow: after a clock was ahead, its taps carry times of the future until that has come. What is
 more than a minute ahead counts as made now, and no window that such a clock opened is waited for.
@@ -17,10 +18,19 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from plaudit.domain.cell import Transition, apply_to_counts
-from plaudit.domain.crowd import split_of_crowd
+from plaudit.domain.cell import Transition
+from plaudit.domain.crowd import counted, reaction_before, split_of_crowd
 from plaudit.domain.events import Committed
-from plaudit.domain.watch import CellCounts, Seen, Watch, Window, summed
+from plaudit.domain.watch import (
+    REACH,
+    UNSEEN_CELL,
+    CellCounts,
+    Seen,
+    Watch,
+    Window,
+    summed,
+    without_unsure,
+)
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -62,10 +72,12 @@ def follow(watch: Watch, events: Iterable[Committed], owner: str, now: int, pace
     `owner` is who would be told, `now` microseconds UTC.
     """
     for event in events:
-        known = watch.cells.get(event.bucket)
+        known = watch.cells.get(event.bucket, UNSEEN_CELL)
         # What is republished has the number of the last commit, and users of one before it whose event was lost.
-        if known is None or event.seq > known.seq - (event.cause == "late"):
-            watch = _apply(watch, event, owner, now, pace)
+        if event.seq > known.seq - (event.cause == "late"):
+            watch = _apply(watch, known, event, owner, now, pace)
+        elif known.missing >> (known.seq - event.seq) & 1 and event.cause not in ("late", "delete"):
+            watch = _overtaken(watch, known, event, owner, now, pace)
     return watch
 
 
@@ -94,16 +106,22 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
     for _, user, _ in reversed(live):
         told.pop(user, None)
         told[user] = now // SECOND
-    told = dict(list(told.items())[-TOLD:])
+    after = _with_told(ended(watch), told)
     sample = tuple((user, code) for _, user, code in live[:SAMPLE])
-    after = msgspec.structs.replace(ended(watch), level=watch.level + 1, message_at=now, told=told)
+    after = msgspec.structs.replace(after, level=watch.level + 1, message_at=now)
     return Draft(window.opened_at, total, split, sample), after
 
 
 def ended(watch: Watch) -> Watch:
-    """The watch without its window. Of the cells stays what recognises repeated events, and by how much they grew."""
-    cells = {bucket: CellCounts(cell.seq, None, cell.grown) for bucket, cell in watch.cells.items()}
-    return Watch(cells, None, watch.level, watch.message_at, watch.told) if watch.window else watch
+    """The watch without its window. Of the cells stays what recognises repeated events, and by how much they grew: of a
+    crowd with those whose events are still missing, so those were told of."""
+    if watch.window is None:
+        return watch
+    cells = {
+        bucket: CellCounts(cell.seq, None, cell.grown, 0 if watch.window.more else cell.missing, cell.sure)
+        for bucket, cell in watch.cells.items()
+    }
+    return Watch(cells, None, watch.level, watch.message_at, watch.told)
 
 
 def checked(draft: Draft, current: Mapping[str, int]) -> Draft | None:
@@ -152,8 +170,11 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
         opened = known.opened
         if opened is not None and window is not None and window.opened_at <= told.message_at:
             opened = summed(opened, cell.counts)  # of users beyond the known ones, that many were told of
-        cells[bucket] = CellCounts(max(known.seq, cell.seq), opened, known.counts)
-    after = Watch(cells, window, told.level, told.message_at, dict(pairs[-TOLD:]))
+        seq = max(known.seq, cell.seq)
+        missing = known.missing_by(seq) & cell.missing_by(seq)
+        sure = min(REACH, known.sure + seq - known.seq, cell.sure + seq - cell.seq)
+        cells[bucket] = CellCounts(seq, opened, known.counts, missing, sure)
+    after = _with_told(Watch(cells, window, told.level, told.message_at), dict(pairs))
     if window is None:
         return after
     seen = {user: seen for user, seen in window.seen.items() if user not in told.told}
@@ -204,31 +225,71 @@ def collapse_id(target: str, owner: str, window: int) -> str:
     return base64.urlsafe_b64encode(digest).decode()[:COLLAPSE_ID_LENGTH]
 
 
-def _apply(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
+def _apply(watch: Watch, known: CellCounts, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
     given = watch
-    if event.cause == "delete":
-        watch = _anew(watch)
-    elif event.cause == "erase":
-        watch = without(watch, [transition.user for transition in event.transitions])
-    elif event.cause in _NOTIFY:
-        watch = _unshared(on_time(watch, now, pace))
-        for transition in event.transitions:
-            if transition.user != owner:
-                watch = _tap(watch, transition, now, pace)
+    watch = _anew(watch) if event.cause == "delete" else _taken(watch, event, owner, now, pace)
     if watch is given and watch.window is None:
         return watch  # so events that change nothing are not saved
     cell = CellCounts(event.seq, None, ())
     if (window := watch.window) is not None:
-        known = watch.cells.get(event.bucket)
-        opened = known.opened if known is not None else None
+        by, late = event.seq - known.seq, event.cause == "late"
+        opened, sure = known.opened, known.sure + by if known.sure + by < REACH else REACH
         if opened is None:
-            opened = apply_to_counts(event.counts, [_moved(tap, back=True) for tap in event.transitions])
-        apart = [_moved(tap) for tap in event.transitions if _is_apart(watch, window, tap, owner, now)]
-        # What is republished may come any number of times with the same number.
-        if apart and (known is None or event.seq > known.seq):
-            opened = apply_to_counts(opened, apart)
-        cell = CellCounts(event.seq, opened, event.counts)
-    cells = {**watch.cells, event.bucket: cell}
+            opened, sure = counted(event.counts, event.transitions, back=True), 1
+        # What is republished may come any number of times with the same number, and before the event of that.
+        if by and (apart := _apart(watch, window, event, owner, now)):
+            opened = counted(opened, apart)
+        missing = known.missing_by(event.seq) if known.missing or late or by > 1 else 0
+        cell = CellCounts(event.seq, opened, event.counts, missing if late else missing & ~1, sure)
+        # What was no news because its owner was told of this user is not to come again.
+        if event.cause == "erase":
+            cell = without_unsure(cell)
+    return _with(watch, event.bucket, cell)
+
+
+def _overtaken(watch: Watch, known: CellCounts, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
+    """The watch after an event that comes behind later ones of its cell. Of one from before the window only that is
+    taken which would have opened it; if it came before, that was all there was to remember."""
+    behind, opened = known.seq - event.seq, known.opened
+    unsure = behind >= known.sure
+    if event.cause in _NOTIFY and (unsure or opened is None):
+        taps = tuple(tap for tap in event.transitions if _would_open(watch, tap, owner, now))
+        event = msgspec.structs.replace(event, transitions=taps)
+    if unsure and not (event.cause in _NOTIFY and event.transitions):
+        return watch
+    watch = _taken(watch, event, owner, now, pace)
+    if opened is not None and (window := watch.window) is not None:
+        apart = _apart(watch, window, event, owner, now)
+        if unsure:  # they are in the counts at the opening
+            apart = [tap for tap in event.transitions if tap not in apart]
+        opened = counted(opened, apart, back=unsure)
+    cell = CellCounts(known.seq, opened, known.counts, known.missing & ~(1 << behind), known.sure)
+    return _with(watch, event.bucket, cell)
+
+
+def _taken(watch: Watch, event: Committed, owner: str, now: int, pace: Pace) -> Watch:
+    """The watch with what the event says of users."""
+    if event.cause == "erase":
+        return without(watch, [transition.user for transition in event.transitions])
+    if event.cause in _NOTIFY:
+        watch = _unshared(on_time(watch, now, pace))
+        for transition in event.transitions:
+            if transition.user != owner:
+                watch = _tap(watch, transition, now, pace)
+    return watch
+
+
+def _with_told(watch: Watch, told: dict[str, int]) -> Watch:
+    """The watch with the newest of them. What was no news because the owner was told of others is not to come again."""
+    cells = watch.cells
+    if len(told) > TOLD:
+        told = dict(list(told.items())[-TOLD:])
+        cells = {bucket: without_unsure(cell) for bucket, cell in cells.items()}
+    return Watch(cells, watch.window, watch.level, watch.message_at, told)
+
+
+def _with(watch: Watch, bucket: int, cell: CellCounts) -> Watch:
+    cells = {**watch.cells, bucket: cell}
     return Watch(cells, watch.window, watch.level, watch.message_at, watch.told)
 
 
@@ -242,7 +303,7 @@ def _unshared(watch: Watch) -> Watch:
 
 def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     """One user's change: it opens the window, is one more in it, or changes nothing. The watch is `_unshared`."""
-    window, before = watch.window, _before(tap)
+    window, before = watch.window, reaction_before(tap)
     if window is None:
         news = tap.after and not before and not _is_past(watch, tap, now)
         return _opened(watch, tap, now, pace) if news else watch
@@ -255,6 +316,8 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     if there is not None:
         if tap.at > there.at:
             seen[tap.user] = Seen(there.before, tap.after, tap.at)
+        elif there.before and tap.before == 0:  # it was overtaken by their next one
+            seen[tap.user] = Seen(0, there.now, there.at)
     elif not _is_past(watch, tap, now) and (not before or tap.at >= window.opened_at):
         if len(seen) < KNOWN:
             seen[tap.user] = Seen(before, tap.after, tap.at)
@@ -299,18 +362,16 @@ def _is_past(watch: Watch, tap: Transition, now: int) -> bool:
     return tap.at <= now - LATE or (told is not None and told * SECOND > _by_now(tap.at, now) - TOLD_FOR)
 
 
-def _before(tap: Transition) -> int:
-    """The reaction before. Of a republished state it is not known: news only if it is the user's first ever."""
-    if tap.before is not None:
-        return tap.before
-    return 0 if tap.created_at == tap.at else tap.after or 1
+def _would_open(watch: Watch, tap: Transition, owner: str, now: int) -> bool:
+    """Whether it would have opened the window, had it come in time, or is of somebody who would."""
+    if tap.user == owner or _is_past(watch, tap, now):
+        return False
+    there = watch.window.seen.get(tap.user) if watch.window is not None else None
+    return tap.before == 0 or (there is not None and tap.at > there.at)
 
 
-def _moved(tap: Transition, *, back: bool = False) -> Transition:
-    """What it did to the counts, or what undoes that. Of a republished state that is known of a first reaction."""
-    before = tap.before if tap.before is not None else _before(tap) and tap.after
-    before, after = (tap.after, before) if back else (before, tap.after)
-    return Transition(tap.user, before, after, tap.created_at, tap.at)
+def _apart(watch: Watch, window: Window, event: Committed, owner: str, now: int) -> list[Transition]:
+    return [tap for tap in event.transitions if _is_apart(watch, window, tap, owner, now)]
 
 
 def _is_apart(watch: Watch, window: Window, tap: Transition, owner: str, now: int) -> bool:
@@ -320,4 +381,4 @@ def _is_apart(watch: Watch, window: Window, tap: Transition, owner: str, now: in
         return there.before > 0
     if tap.user == owner or _is_past(watch, tap, now):
         return True
-    return _before(tap) > 0 and tap.after > 0 and tap.created_at < window.opened_at
+    return reaction_before(tap) > 0 and tap.after > 0 and tap.created_at < window.opened_at

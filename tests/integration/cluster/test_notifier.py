@@ -10,6 +10,7 @@ import pytest
 
 from plaudit.adapters.redis.batches import watch_key
 from plaudit.domain.errors import Unavailable
+from plaudit.domain.events import Committed
 from plaudit.domain.windows import collapse_id
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
@@ -232,6 +233,36 @@ async def test_two_notifiers_share_a_thousand_windows(all_: Shared, clock: Manua
     assert min(ones.notifications["told"], others.notifications["told"]) >= 200
     assert (await all_.notices.deliveries.waiting())["webhook"] == 1000
     assert len(await all_.inbox("owner")) == 500, "the newest"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_events_overtake_one_another_and_nobody_is_missed_or_told_twice(
+    all_: Shared, clock: ManualClock, seed: int
+) -> None:
+    """Of one target and many, to two notifiers, and all of it again."""
+    chance = random.Random(seed)
+    names = [f"t{n}" for n in range(8)]
+    for name in names:
+        await own(all_.stores, name, owner=f"owner of {name}")
+    ones, others = all_.notifier(), all_.notifier()
+    held: list[Committed] = []
+    for turn in range(12):
+        for n in range(20):
+            await all_.stores.tap(chance.choice(names), set_to(f"u{turn}-{n}", LIKE))
+        held += await all_.new_events()
+        chance.shuffle(held)
+        come, held = held[:20], held[20:]
+        for start in range(0, len(come), 7):
+            await chance.choice([ones, others]).handle(come[start : start + 7])
+        clock.advance(chance.choice([0.5, 9, 31]))
+        await drain(chance.choice([ones, others]))
+    await ones.handle(held)
+    await others.handle(all_.events)
+    for _ in range(10):
+        clock.advance(400)
+        await drain(ones)
+        await others.handle(all_.events[-40:])
+    assert sum([told(await all_.inbox(f"owner of {name}")) for name in names]) == 12 * 20
 
 
 async def test_windows_are_not_closed_while_old_events_come_again(all_: Shared, clock: ManualClock) -> None:

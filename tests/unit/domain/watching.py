@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from plaudit.domain.catalogue import Catalogue
 from plaudit.domain.cell import Header, Row, Rules, Tap, fold
 from plaudit.domain.events import Committed, committed, decode
@@ -73,6 +75,26 @@ class Watched:
         self.now = until
         self.messages += made
         return made
+
+
+class Held(Watched):
+    """A cell of a target whose events come to a watch when they are let go."""
+
+    def __init__(self, bucket: int = 0) -> None:
+        super().__init__()
+        self.bucket = bucket
+        self.under_way: list[Committed] = []
+
+    def _event(self, event: Committed) -> Committed:
+        event = msgspec.structs.replace(event, bucket=self.bucket)
+        self.events.append(event)
+        self.under_way.append(event)
+        return event
+
+    def come(self, *places: int) -> None:
+        """Events by their places among all there were, one after the other."""
+        for place in places:
+            self.see([self.events[place]])
 
 
 def names(draft: Draft) -> list[str]:
