@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import permutations
 from random import Random
+from zlib import crc32
 
 import msgspec
 import pytest
 
 from plaudit.adapters.cassandra import CassandraCells, CassandraIndex, CassandraLists, Session
+from plaudit.adapters.cassandra.index import LIST_BUCKETS
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Row, Transition
 from plaudit.domain.events import Committed
@@ -317,6 +319,29 @@ async def test_reactors_of_a_split_target_are_those_of_root_and_lanes_newest_fir
         before = page[-1].created_at, page[-1].key
     assert found == wanted
     assert [e.key for e in await lists.reactors(target, [LIKE], None, 2, split=True)] == ["r19", "r18"]
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9, 1.0])
+async def test_pages_of_a_split_target_leave_nobody_out_however_uneven_its_lists_are(
+    lists: CassandraLists, index: CassandraIndex, alike: float
+) -> None:
+    """`alike`: how many of a hundred are in one and the same of its lists, in runs that are longer than a page."""
+    target, random = fresh_target(), Random(alike)
+    same = [name for name in (f"s{n}" for n in range(2000)) if crc32(name.encode()) % LIST_BUCKETS == 3]
+    who = [same[at] if random.random() < alike else f"o{at}" for at in range(100)]
+    moved = [
+        Transition(one, NONE, LOVE if one.startswith("o") and at % 2 else LIKE, at, at)
+        for at, one in enumerate(who)
+    ]
+    await index.apply([lane_event(target, *moved)])
+    for limit in 1, 2, 7, 21, 101:
+        found: list[str] = []
+        before = None
+        while page := await lists.reactors(target, ALL, before, limit, split=True):
+            assert len(page) == min(limit, len(who) - len(found))
+            found += [entry.key for entry in page]
+            before = page[-1].created_at, page[-1].key
+        assert found == who[::-1]
 
 
 @pytest.mark.parametrize("before", [LIKE, None])

@@ -1,8 +1,8 @@
 """What is read from Cassandra without Redis: the ledger, and the lists that `index` derives from the events."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product, starmap
 
 from plaudit.adapters.cassandra.index import LIST_BUCKETS
 from plaudit.adapters.cassandra.packed import unpack_header, unpack_registration
@@ -21,6 +21,7 @@ HEADERS_AT_ONCE = (
 TENS_AT_ONCE = 10  # of headers: a feed of a hundred targets waits once
 USERS_OF_TEN = 20  # what is asked of ten targets together is asked of each for the users of all
 NEWEST = (2**63 - 1, "")
+SHARE = 3  # of a page at most is in one of the dozens of lists of a split target, mostly: so much is read of each first
 
 REACTORS = """
 SELECT user, created_at FROM $keyspace.reactors
@@ -68,16 +69,26 @@ class CassandraLists(Statements):
         *,
         split: bool = False,
     ) -> list[Entry]:
-        async def of(partition: tuple[int, int]) -> list[Entry]:
-            bucket, reaction = partition
-            lines = await self._rows(REACTORS, target, bucket, reaction, *(before or NEWEST), limit)
-            return [Entry(user, reaction, created_at) for user, created_at in lines]
+        async def read(lists: Iterable[tuple[int, int]], most: int) -> list[list[Entry]]:
+            async def of(bucket: int, reaction: int) -> list[Entry]:
+                lines = await self._rows(REACTORS, target, bucket, reaction, *(before or NEWEST), most)
+                return [Entry(user, reaction, created_at) for user, created_at in lines]
 
-        buckets = range(LIST_BUCKETS + 1 if split else 1)
-        pages = await all_of(map(of, product(buckets, dict.fromkeys(reactions))))
-        # Who is switching may stand in two lists for a moment, at the same place in both.
-        found = {(entry.created_at, entry.key): entry for page in pages for entry in page}
-        return [found[place] for place in sorted(found, reverse=True)[:limit]]
+            return await all_of(starmap(of, lists))
+
+        if not split:
+            return _newest(await read(product((0,), dict.fromkeys(reactions)), limit), limit)
+        lists = list(product(range(LIST_BUCKETS + 1), dict.fromkeys(reactions)))
+        most = limit // SHARE + 1
+        parts = await read(lists, most)
+        page = _newest(parts, limit)
+        # A list of which all that was read is on the page may have more of it.
+        on = [
+            its
+            for its, part in zip(lists, parts, strict=True)
+            if len(part) == most and _place(part[-1]) >= _place(page[-1])
+        ]
+        return _newest([page, *await read(on, limit)], limit) if on else page
 
     async def reacted(self, user: str, before: tuple[int, str] | None, limit: int) -> list[Entry]:
         lines = await self._rows(REACTED, user, *(before or NEWEST), limit)
@@ -200,6 +211,16 @@ class CassandraLists(Statements):
 
 def _target(seq: int | None, lanes: int | None, header: bytes | None, registration: bytes | None) -> Target:
     return Target(unpack_header(header or b"", seq or 0, lanes), unpack_registration(registration))
+
+
+def _place(entry: Entry) -> tuple[int, str]:
+    return entry.created_at, entry.key
+
+
+def _newest(parts: Iterable[list[Entry]], limit: int) -> list[Entry]:
+    """Of several lists, in one. Who is switching may stand in two for a moment, at the same place in both."""
+    found = {_place(entry): entry for part in parts for entry in part}
+    return [found[place] for place in sorted(found, reverse=True)[:limit]]
 
 
 def _groups(by_target: dict[str, list[str]]) -> Iterator[list[str]]:
