@@ -137,8 +137,9 @@ def errors() -> str:
         "src/plaudit/http/problems.py and src/plaudit/http/calls.py",
         "Every error is a problem detail (RFC 9457, `application/problem+json`) whose `code` is one of these. Codes "
         "are stable, texts are not. `errors` names the offending fields; where a call about targets is refused because "
-        "the asker may not see them, `target_ids` has all of those, and the call without them is answered. What each "
-        "means for a tap is in [delivery](delivery.md), the calls are in [the HTTP API](http-api.md).\n",
+        "the asker may not see them, `target_ids` has all of those, and the call without them is answered. So it is "
+        "where a read fails (`internal`) because of damaged ones. What each means for a tap is in "
+        "[delivery](delivery.md), the calls are in [the HTTP API](http-api.md).\n",
         table(("code", "status", "what it says", "worth repeating", "calls"), rows),
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from plaudit.domain.errors import PlauditError
+from plaudit.domain.errors import Corrupt, PlauditError
 from plaudit.domain.events import Committed
 from plaudit.ports.ledger import Target
 from plaudit.ports.totals import Totals
@@ -76,6 +76,7 @@ class SlowLedger:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: PlauditError | None = None
+        self.damaged: set[str] = set()
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         self.reads.append(list(ids))
@@ -87,6 +88,8 @@ class SlowLedger:
             self.under_way -= 1
         if self.error is not None:
             raise self.error
+        if self.damaged & {*ids}:
+            raise Corrupt("a header")
         return {id_: self.now[id_] for id_ in ids if id_ in self.now}
 
 

@@ -45,6 +45,28 @@ def test_a_target_that_is_refused_does_not_take_the_others_away(
     assert one.shown(secret) is None
 
 
+def test_a_target_that_cannot_be_read_does_not_take_the_others_away(board: Open) -> None:
+    bad, more = fresh("post:"), [fresh("post:") for _ in range(5)]
+    one = board()
+    one.failures_expected = True
+
+    def answer(route: Route) -> None:
+        if bad in route.request.url or bad in (route.request.post_data or ""):
+            told = {"code": "internal", "status": 500, "target_ids": [bad]}
+            route.fulfill(status=500, body=json.dumps(told), content_type="application/problem+json")
+        else:
+            route.continue_()
+
+    one.page.route("**/reactions/*", answer)
+    one.open([*more[:2], bad, *more[2:]], "alice")
+    for id_ in more:
+        one.page.wait_for_function("id => document.querySelector(`[target='${id}']`).counts", arg=id_)
+    assert one.shown(bad) is None
+    one.wait(lambda: len(streams(one)) >= 1)
+    assert all(bad not in stream for stream in streams(one)[-1:])
+    assert len(one.sent("POST", "/reactions/feed")) == 2
+
+
 @pytest.mark.parametrize("user", ["alice", None])
 def test_targets_that_are_refused_cost_one_more_request(
     board: Open, server: ServerProcess, target: str, user: str | None

@@ -37,7 +37,14 @@ class Conflict(PlauditError):
 
 
 class Corrupt(PlauditError):
-    """Stored bytes are not what this version of Plaudit writes or reads."""
+    """Stored bytes are not what this version of Plaudit writes or reads.
+
+    `targets` are all those because of which a question about many fails, where that is known.
+    """
+
+    def __init__(self, message: str, *, targets: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.targets = targets
 
 
 class Invalid(PlauditError):

@@ -151,7 +151,9 @@ def problem_of(error: PlauditError) -> Problem:
             return problem("unavailable", CODES["unavailable"].title, headers=_retry_after(1))
         case OutcomeUnknown():
             return problem("outcome_unknown", CODES["outcome_unknown"].title, headers=_retry_after(1))
-        case Corrupt() | _:
+        case Corrupt(targets=targets):
+            return problem("internal", CODES["internal"].title, targets=targets)
+        case _:
             return problem("internal", CODES["internal"].title)
 
 

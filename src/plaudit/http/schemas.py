@@ -374,7 +374,7 @@ def _problem() -> Json:
                 "target_ids": {
                     "type": "array",
                     "items": schema("TargetId"),
-                    "description": "All targets because of which a call about many was refused.",
+                    "description": "All targets because of which a call about many was refused, or failed.",
                 },
             },
             "What went wrong (RFC 9457).",

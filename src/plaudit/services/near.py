@@ -2,8 +2,8 @@
 
 Guarantees: an entry is never older than a commit this process has answered, and of two states the one with the higher
 `seq` stays. A tap's commit puts the new state in at once; everything else is read when asked for, once however many
-ask: what comes of that read, also its failure, is for all of them. Bounded: the target that was put in longest ago
-leaves first.
+ask: what comes of that read, also its failure, is for all of them. But a target that cannot be read fails only those
+who asked for it, and they are told which it is. Bounded: the target that was put in longest ago leaves first.
 """
 
 import asyncio
@@ -14,8 +14,10 @@ import msgspec
 
 from plaudit.domain.catalogue import DEFAULT_TYPE, MAX_CODE, Catalogue
 from plaudit.domain.cell import Header
+from plaudit.domain.errors import Corrupt
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
+from plaudit.services.readable import apart
 
 
 class Shown(msgspec.Struct, gc=False):
@@ -148,11 +150,16 @@ class NearCache:
         return found if len(found) == len(ids) else None
 
     async def load(self, ids: Sequence[str]) -> dict[str, Shown]:
-        """These targets, in this order; what is not here is read, in one read, once however many ask."""
+        """These targets, in this order; what is not here is read, in one read, once however many ask. Raises `Corrupt`,
+        which names those of them that cannot be read, and whatever else reading does."""
         found = {id_: self.get(id_) for id_ in ids}
         missing = [id_ for id_, shown in found.items() if shown is None]
         if missing:
-            found.update(await self._load(missing))
+            try:
+                found.update(await self._load(missing))
+            except Corrupt as error:  # one read may have been for several who asked: each hears of their own
+                damaged = [id_ for id_ in ids if id_ in error.targets]
+                raise Corrupt(str(error), targets=damaged) from error
         return found  # type: ignore[return-value] # every None was replaced
 
     async def _load(self, ids: list[str]) -> dict[str, Shown]:
@@ -164,7 +171,7 @@ class NearCache:
         left = []
         for id_, future in others.items():
             ended = await asyncio.shield(future)  # who goes away must not cancel what others wait for
-            if isinstance(ended, Exception):
+            if isinstance(ended, Exception) and not (isinstance(ended, Corrupt) and id_ not in ended.targets):
                 raise ended
             shown = self.get(id_) or self._seen(id_, ended)
             if shown is None:  # whoever read it has gone away, or nobody knows any more
@@ -175,18 +182,20 @@ class NearCache:
             result.update(await self._load(left))
         return result
 
-    def _seen(self, target_id: str, read_s: float | None) -> Shown | None:
+    def _seen(self, target_id: str, read_s: _Ended) -> Shown | None:
         """What a read that ended then has found, if that is still to be believed; it may be too old for others."""
         shown = self._shown.get(target_id)
-        return shown if shown is not None and read_s is not None and shown.seen_s >= read_s else None
+        if shown is None or read_s is None or isinstance(read_s, Exception):
+            return None
+        return shown if shown.seen_s >= read_s else None
 
     async def _read(self, ids: list[str]) -> dict[str, Shown]:
         done: asyncio.Future[_Ended] = asyncio.get_running_loop().create_future()
         self._loading.update(dict.fromkeys(ids, done))
         ended: _Ended = None
         try:
-            stored = await self._counters.targets(ids)
-            ended = self._time_s()
+            stored, damaged = await apart(self._counters, ids)
+            ended = Corrupt("targets cannot be read", targets=damaged) if damaged else self._time_s()
         except Exception as error:
             ended = error
             raise
@@ -195,8 +204,11 @@ class NearCache:
             for id_ in still:
                 del self._loading[id_]
             done.set_result(ended)
-        fresh = set(still)
-        return {id_: self._take(id_, stored.get(id_, _NOTHING), fresh=id_ in fresh) for id_ in ids}
+        fresh, good = set(still), [id_ for id_ in ids if id_ not in damaged]
+        taken = {id_: self._take(id_, stored.get(id_, _NOTHING), fresh=id_ in fresh) for id_ in good}
+        if isinstance(ended, Corrupt):
+            raise ended
+        return taken
 
     def _take(self, target_id: str, target: Target, *, fresh: bool) -> Shown:
         """What a read found. Not `fresh`: a commit since it began has put a newer state in."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from plaudit.domain.catalogue import NONE, Catalogue
-from plaudit.domain.errors import Invalid, Unavailable
+from plaudit.domain.errors import Corrupt, Invalid, Unavailable
 from plaudit.domain.lanes import lane_of, route
 from plaudit.domain.principal import Principal
 from plaudit.domain.summary import others, summary_text
@@ -151,7 +151,7 @@ class Read:
         """The user's reaction codes; None where nobody can tell now, for an absent reaction must not look like none."""
         try:
             return await self._own.mine(user, ids)
-        except Unavailable as error:
+        except (Unavailable, Corrupt) as error:
             log.warning("own state is left out of an answer: %s", error)
             return None
 

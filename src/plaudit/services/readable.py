@@ -1,4 +1,5 @@
-"""Readable: targets as the ledger has them, without those that cannot be read, which are named in the log.
+"""Readable: targets as the ledger has them, without those that cannot be read, which are named in the log; and which
+those are.
 
 For work on many targets that one of them is not to hold up.
 """
@@ -13,13 +14,21 @@ from plaudit.ports.lists import Counters
 log = logging.getLogger("plaudit.readable")
 
 
-async def readable(ledger: Counters, ids: Sequence[str]) -> dict[str, Target]:
-    """Those of the targets that exist and can be read. Raises `Unavailable`."""
+async def apart(counters: Counters, ids: Sequence[str]) -> tuple[dict[str, Target], list[str]]:
+    """Those of the targets that exist and can be read, and those that cannot. Raises `Unavailable` and `Overloaded`."""
     try:
-        return await ledger.targets(ids) if ids else {}
+        return await counters.targets(ids), []
     except Corrupt as error:
         if len(ids) == 1:
-            log.error("target %s cannot be read, and is passed over: %s", ids[0], error)
-            return {}
+            log.error("target %s cannot be read: %s", ids[0], error)
+            return {}, list(ids)
     middle = len(ids) // 2
-    return await readable(ledger, ids[:middle]) | await readable(ledger, ids[middle:])
+    found, damaged = await apart(counters, ids[:middle])
+    more, also = await apart(counters, ids[middle:])
+    return found | more, damaged + also
+
+
+async def readable(ledger: Counters, ids: Sequence[str]) -> dict[str, Target]:
+    """Those of the targets that exist and can be read. Raises `Unavailable`."""
+    found, _ = await apart(ledger, ids) if ids else ({}, [])
+    return found

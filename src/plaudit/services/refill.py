@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from plaudit.domain.errors import Overloaded, PlauditError, Unavailable
+from plaudit.domain.errors import Corrupt, Overloaded, PlauditError, Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.ports.lists import Counters
 from plaudit.ports.totals import Totals
@@ -139,9 +139,9 @@ class Refill:
         left = []
         for id_, future in under_way.items():
             outcome = await asyncio.shield(future)  # who goes away must not cancel what others wait for
-            if isinstance(outcome, PlauditError):
+            if isinstance(outcome, PlauditError) and not isinstance(outcome, Corrupt):
                 raise outcome
-            if outcome is None:
+            if outcome is None or isinstance(outcome, Corrupt):  # which may be for another one
                 left.append(id_)
             else:
                 found[id_] = outcome[id_]

@@ -45,7 +45,8 @@ export class PlauditError extends Error {
     this.waitMs = waitMs;
     this.errors = errors;
     this.targets = targets;
-    this.retry = code === null || LATER.has(status);
+    /** What cannot be read of some targets never can; the others can be asked for. */
+    this.retry = !targets.length && (code === null || LATER.has(status));
     /** Whether another process may do better than the one that should have answered. */
     this.elsewhere = code === null || code === "unavailable" || code.startsWith("http_");
     this.stored = this.retry && status !== 429 && status !== 503 ? stored : false;

@@ -14,7 +14,7 @@ from plaudit.ports.notifications import Address, Device, Parcel
 from plaudit.ports.removals import new_job
 from plaudit.telemetry import Metrics
 from tests.integration.sqlite.test_damage import GOOD, fill, open_windows, put, told
-from tests.support.api import Api, open_api
+from tests.support.api import COUNTS, FEED, MINE, REACTIONS, Api, assert_problem, open_api
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
 from tests.support.notifying import OWNER, message, notifier, own, settle
@@ -61,6 +61,25 @@ async def test_taps_on_other_targets_are_stored(
         assert await damaged_reads(api) >= 3
     assert "taps on bad cannot be stored" in caplog.text
     assert "taps are refused until it works again" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["a line", "a page"])
+async def test_reads_name_the_damaged_targets_because_of_which_they_fail(tmp_path: Path, how: str) -> None:
+    await fill(tmp_path, *GOOD, *(f"{'x' * 120}{n}" for n in range(40)), "bad")
+    if how == "a page":
+        damage(tmp_path / "plaudit.db", "target", b"bad")
+    else:
+        flip(tmp_path, f"UPDATE target SET counts = {NO_JSON % 'counts'} WHERE id = 'bad'")
+    async with open_api(tmp_path) as api:
+        user = api.bearer("good1-u200")
+        for path in (COUNTS, FEED, MINE, f"{REACTIONS}/stream"):
+            asked = f"{path}?target_ids={','.join([*GOOD[:9], 'bad', *GOOD[9:]])}"
+            failed = await api.call("GET", asked, headers=user, status=500)
+            assert_problem(failed, "internal")
+            assert failed.json()["target_ids"] == ["bad"]
+        feed = await api.call("POST", FEED, headers=user, json={"target_ids": GOOD})
+        assert {item["counts"]["total"] for item in feed.json()["targets"].values()} == {200}
+        assert feed.json()["targets"]["good1"]["reaction"] == "like"
 
 
 async def test_only_new_targets_need_to_know_where_versions_begin(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from plaudit.domain.catalogue import Catalogue, Registration
 from plaudit.domain.cell import Header
-from plaudit.domain.errors import Unavailable
+from plaudit.domain.errors import Corrupt, Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.services.near import NearCache
 
@@ -27,11 +27,14 @@ class SlowStore:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.damaged: set[str] = set()
 
     async def targets(self, ids: Sequence[str]) -> dict[str, Target]:
         self.reads.append(list(ids))
         seen = {id_: self.targets_now[id_] for id_ in ids if id_ in self.targets_now}
         await self.gate.wait()
+        if self.damaged & {*ids}:
+            raise Corrupt("a header")
         if self.error is not None:
             raise self.error
         return seen
@@ -180,3 +183,39 @@ async def test_a_reader_never_goes_back_whatever_the_order_of_reads_and_commits(
     store.gate.set()
     assert max(await asyncio.gather(*asking)) <= seq
     assert await ask() == seq
+
+
+async def damaged_of(near: NearCache, *ids: str) -> list[str]:
+    with pytest.raises(Corrupt) as failed:
+        await near.load(ids)
+    return list(failed.value.targets)
+
+
+async def test_damaged_targets_are_named_and_the_others_are_known_then() -> None:
+    names = [f"t{n}" for n in range(20)]
+    store = SlowStore(**{name: state(1) for name in names})
+    store.damaged = {"t3", "t17"}
+    near = cache(store)
+    assert await damaged_of(near, *names) == ["t3", "t17"]
+    store.reads.clear()
+    assert len(await near.load([name for name in names if name not in store.damaged])) == 18
+    assert store.reads == []
+    assert await damaged_of(near, *names) == ["t3", "t17"]
+    assert {name for read in store.reads for name in read} == store.damaged
+
+
+async def test_a_damaged_target_fails_only_those_who_ask_for_it() -> None:
+    store = SlowStore(a=state(1), b=state(1), bad=state(1))
+    store.damaged = {"bad", "worse"}
+    near = cache(store)
+    store.gate.clear()
+    first = asyncio.create_task(damaged_of(near, "a", "bad", "worse"))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(near.load(ids)) for ids in (["a"], ["b", "a"])]
+    also = asyncio.create_task(damaged_of(near, "b", "bad"))
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert await first == ["bad", "worse"]
+    assert [[*found] for found in await asyncio.gather(*others)] == [["a"], ["b", "a"]]
+    assert await also == ["bad"], "nobody is told of what others asked for"
+    assert store.reads.count(["a"]) + store.reads.count(["b"]) <= 2, "each once"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from plaudit.domain.errors import Overloaded, Unavailable
+from plaudit.domain.errors import Corrupt, Overloaded, Unavailable
 from plaudit.ports.ledger import Target
 from plaudit.services.probed import FAILURES
 from plaudit.services.refill import Gate, Refill
@@ -141,6 +141,19 @@ async def test_a_ledger_that_fails_fails_all_who_wait_and_nobody_after(world: Wo
     assert len(world.ledger.reads) == 1
     world.ledger.error = None
     assert await world.refill.targets(["a"]) == {"a": state(1)}
+
+
+async def test_a_damaged_target_fails_only_those_who_ask_for_it(world: World) -> None:
+    world.ledger.gate.clear()
+    world.ledger.damaged = {"b"}
+    asked = (["a", "b"], ["a"], ["b"])
+    asking = [asyncio.create_task(world.refill.targets(ids)) for ids in asked]
+    await until(lambda: len(world.totals.reads) == len(asked), "all have asked")
+    world.ledger.gate.set()
+    both, good, bad = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(both, Corrupt)
+    assert isinstance(bad, Corrupt)
+    assert good == {"a": state(1)}
 
 
 async def test_the_ledger_is_behind_a_gate(world: World) -> None:
