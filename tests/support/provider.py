@@ -4,6 +4,8 @@ in `tests.support.providers`."""
 import asyncio
 import socket
 import ssl
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 
 from plaudit.ports.clock import Clock
+
+HERE = "127.0.0.1"
+OUTSIDE = "127.0.0.2"  # which tests may say is no private address
 
 
 class Answer(NamedTuple):
@@ -34,6 +39,7 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     body: bytes
     http: str
+    port: int  # of who asked: one for each connection
 
 
 class Certificates:
@@ -51,8 +57,8 @@ class Certificates:
         return self.authority.cert_pem.bytes()
 
     def server(self) -> tuple[str, str]:
-        """Certificate and key files for localhost."""
-        made = self.authority.issue_cert("localhost", "127.0.0.1")
+        """Certificate and key files for where providers are."""
+        made = self.authority.issue_cert("localhost", HERE, OUTSIDE)
         chain, key = self._folder / "chain.pem", self._folder / "key.pem"
         made.private_key_pem.write_to_path(str(key))
         chain.write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
@@ -70,8 +76,12 @@ class Provider:
         self.asked: list[Asked] = []
         self.answers: list[Answer] = []
         self.always: Answer | None = None
+        self.to: dict[str, Answer] = {}  # of these devices or targets, before all others
         self.problems: list[str] = []
-        self.seen: dict[str, str] = {}  # (device) -> what it shows by collapse id
+        self.seen: dict[
+            str, str
+        ] = {}  # what is shown, by entry: device and collapse id, or the id for a receiver
+        self.times = Counter[str]()  # how often each of these came
         self.changed = asyncio.Event()
         self.ending = (
             asyncio.Event()
@@ -86,6 +96,24 @@ class Provider:
     def check(self, asked: Asked) -> Answer:
         """Look at one request."""
         raise NotImplementedError
+
+    def show(self, entry: str, text: str) -> None:
+        """Take a push."""
+        self.seen[entry] = text
+        self.times[entry] += 1
+
+    @property
+    def again(self) -> int:
+        """How many pushes came once more."""
+        return self.times.total() - len(self.times)
+
+    def entries(self) -> dict[str, set[str]]:
+        """The collapse ids of what each device shows."""
+        found: dict[str, set[str]] = {}
+        for entry in self.seen:
+            device, _, id_ = entry.rpartition(" ")
+            found.setdefault(device, set()).add(id_)
+        return found
 
     def count(self, path: str = "") -> int:
         """How many requests there were for a path that starts so."""
@@ -105,8 +133,9 @@ class Provider:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        self.connections.add(scope["client"][1])
-        asked = Asked(scope["path"], headers, body, scope["http_version"])
+        port = scope["client"][1]
+        self.connections.add(port)
+        asked = Asked(scope["path"], headers, body, scope["http_version"], port)
         self.want(scope["method"] == "POST", f"{scope['method']} {asked.path}")
         self.want(asked.http == self.http, f"HTTP/{asked.http} {asked.path}")
         try:
@@ -127,8 +156,10 @@ class Provider:
             await send({"type": "http.response.body", "body": answer.body, "more_body": True})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def scripted(self) -> Answer | None:
-        """What the test wants said now."""
+    def scripted(self, whose: str = "") -> Answer | None:
+        """What the test wants said now, of this device or target."""
+        if whose in self.to:
+            return self.to[whose]
         return self.answers.pop(0) if self.answers else self.always
 
     async def until(self, true: Callable[[], bool], what: str, within_s: float = 20) -> None:
@@ -140,6 +171,11 @@ class Provider:
                     await self.changed.wait()
         except TimeoutError:
             raise AssertionError(f"{what}: not within {within_s} s; {self.problems}") from None
+
+
+def url_of(host: str, port: int) -> str:
+    """Where a provider is."""
+    return f"https://{'localhost' if host == HERE else host}:{port}"
 
 
 async def _close(self: TCPServer) -> None:
@@ -155,9 +191,11 @@ TCPServer._close = _close  # type: ignore[method-assign] # as said above
 
 
 @asynccontextmanager
-async def served(provider: Provider, certificates: Certificates, port: int = 0) -> AsyncIterator[None]:
+async def served(
+    provider: Provider, certificates: Certificates, port: int = 0, host: str = HERE
+) -> AsyncIterator[None]:
     """The provider on a port of this machine, with TLS."""
-    listening = socket.create_server(("127.0.0.1", port))
+    listening = socket.create_server((host, port))
     config = Config()
     bound = int(listening.getsockname()[1])
     config.bind = [f"fd://{listening.detach()}"]  # hypercorn closes it
@@ -166,7 +204,9 @@ async def served(provider: Provider, certificates: Certificates, port: int = 0) 
     config.graceful_timeout = config.shutdown_timeout = 0.2
     config.errorlog = None
     config.h2_max_concurrent_streams = 1000
-    provider.url = f"https://localhost:{bound}"
+    # Else hypercorn ends a connection after so many requests, with all that is under way. No provider does that.
+    config.keep_alive_max_requests = sys.maxsize
+    provider.url = url_of(host, bound)
     provider.ending.clear()
     stop = asyncio.Event()
     task = asyncio.create_task(hypercorn.asyncio.serve(provider, config, shutdown_trigger=stop.wait))

@@ -3,23 +3,20 @@
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 
-from plaudit.adapters.system import SystemClock
-from tests.support.provider import Certificates, served
+from tests.support.channels import Channels
+from tests.support.cluster import environment
+from tests.support.provider import Provider
 from tests.support.providers import FcmServer, WebhookReceiver
 from tests.support.server import ServerProcess
 
-KEY = b"k" * 32
-SECRET = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
 OWNERS = 12
 WITHIN_S = 60.0
 
@@ -32,6 +29,11 @@ class Told:
     webhook: WebhookReceiver
     fcm: FcmServer
     reactors: dict[str, set[str]] = field(default_factory=dict)  # target -> users who have reacted
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Both."""
+        return self.webhook, self.fcm
 
     async def call(self, method: str, path: str, token: str, body: Any = None) -> Any:
         """One call, repeated while the server is away."""
@@ -79,7 +81,7 @@ class Told:
             found = await self.inboxes()
             told = {target: sum(m["total"] for m in messages) for target, messages in found.items()}
             ids = {m["id"] for messages in found.values() for m in messages}
-            phones = {entry.split(" ")[1] for entry in self.fcm.seen}
+            phones = {id_ for ids in self.fcm.entries().values() for id_ in ids}
             wanted = {target: len(self.reactors.get(target, ())) for target in told}
             if told == wanted and ids == self.webhook.seen.keys() == phones:
                 return found
@@ -90,30 +92,14 @@ class Told:
 @asynccontextmanager
 async def told(data: Path) -> AsyncIterator[Told]:
     """All of it, on a folder."""
-    clock = SystemClock()
-    folder = data.with_name("certificates")
-    folder.mkdir(parents=True)
-    certificates = Certificates(folder)
-    webhook, fcm = WebhookReceiver(clock, KEY), FcmServer(clock)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(served(webhook, certificates))
-        await stack.enter_async_context(served(fcm, certificates))
-        credentials = folder / "account.json"
-        credentials.write_bytes(fcm.account())
-        env = {
-            "PLAUDIT_RATE_LIMIT_PER_S": "0",
-            "PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]",
-            "PLAUDIT_WEBHOOK_URL": f"{webhook.url}/hook",
-            "PLAUDIT_WEBHOOK_SECRETS": msgspec.json.encode([SECRET]).decode(),
-            "PLAUDIT_FCM_CREDENTIALS": str(credentials),
-            "PLAUDIT_FCM_URL": fcm.url,
-            "PLAUDIT_PUSH_CA": str(certificates.file),
-            "PLAUDIT_PUSH_PRIVATE_ADDRESSES": "true",
-        }
+    channels = Channels(data.with_name("certificates"))
+    async with channels.served():
+        settings = channels.settings | {"push_private_addresses": True}
+        env = environment({"rate_limit_per_s": 0, "notification_windows_s": [1]} | settings)
         server = ServerProcess(data, env=env)
         await asyncio.to_thread(server.start)
         try:
-            found = Told(server, webhook, fcm)
+            found = Told(server, channels.webhook, channels.fcm)
             await found.prepare()
             yield found
         finally:
@@ -138,11 +124,11 @@ async def kill_while_telling(data: Path, kills: int) -> list[str]:
             await asyncio.sleep(
                 moment.uniform(0.2, 2.2)
             )  # a window is 1 s long: before, at and after its end
-            told_, pushed = len(all_.webhook.seen), len(all_.webhook.events) + all_.fcm.count("/v1")
+            told_, pushed = len(all_.webhook.seen), sum(p.times.total() for p in all_.providers)
             await asyncio.to_thread(all_.server.kill)
             started = time.monotonic()
             await asyncio.to_thread(all_.server.start)
-            again = sum(count - 1 for count in repeats(all_).values()) - pushed_again
+            again = sum(p.again for p in all_.providers) - pushed_again
             pushed_again += again
             table.append(
                 f"{number:>4} {told_:>11,} {pushed:>13,} {again:>12} {time.monotonic() - started:>9.2f} s"
@@ -152,31 +138,14 @@ async def kill_while_telling(data: Path, kills: int) -> list[str]:
     return table
 
 
-def repeats(all_: Told) -> Counter[str]:
-    """How often each message reached each provider."""
-    hooks = Counter(event["data"]["id"] for event in all_.webhook.events)
-    return hooks + Counter(f"{sent['token']} {sent['data']['notification_id']}" for sent in pushed(all_))
-
-
-def pushed(all_: Told) -> list[Any]:
-    """Every message that FCM was given, also the repeated ones."""
-    return [
-        msgspec.json.decode(asked.body)["message"] for asked in all_.fcm.asked if asked.path.startswith("/v1")
-    ]
-
-
 def check(all_: Told, found: dict[str, list[Any]]) -> None:
     """Everybody once in an inbox, one entry for each message on each device, and no provider has a complaint."""
-    entries: dict[str, set[tuple[str, str]]] = {}
-    for sent in pushed(all_):
-        tag = sent["android"]["notification"]["tag"]
-        entries.setdefault(sent["data"]["notification_id"], set()).add((sent["token"], tag))
+    entries = all_.fcm.entries()
     for target, messages in found.items():
         named = [person["id"] for message in messages for person in message["sample"]]
         assert len(named) == len(set(named)), f"somebody is told twice on {target}"
         assert set(named) <= all_.reactors[target]
         phone = f"phone-of-owner{target.removeprefix('post:')}"
-        for message in messages:
-            assert entries.pop(message["id"]) == {(phone, message["id"])}, "one entry on the one phone"
+        assert entries.pop(phone, set()) == {message["id"] for message in messages}, "one entry for each"
     assert not entries, "no phone shows what is in no inbox"
     assert all_.webhook.problems == all_.fcm.problems == []
