@@ -13,7 +13,8 @@ from tests.faults import split_table, splits
 from tests.faults.cluster import crowd_of, flushed, run
 from tests.faults.page import HEAD
 from tests.faults.running import Processes, Running, started, watched
-from tests.faults.table import SHORT, SHORTENED, Fault
+from tests.faults.table import SHORTENED, Fault
+from tests.faults.under import SHORT
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.three_nodes]
 
@@ -38,7 +39,7 @@ async def running(processes: Processes, anyio_backend: str) -> AsyncIterator[Run
 @pytest.mark.parametrize("fault", SHORTENED, ids=lambda fault: fault.name)
 async def test_a_fault_loses_nothing_and_doubles_nothing(running: Running, fault: Fault) -> None:
     result = await run(running, fault, SHORT, SEED)
-    print(f"\n{HEAD}\n{result.line()}")  # noqa: T201 - the figures, for whoever runs it with -s
+    print("\n".join(["", HEAD, *result.lines()]))  # noqa: T201 - the figures, for whoever runs it with -s
     assert result.problems == []
 
 

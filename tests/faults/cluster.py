@@ -14,7 +14,8 @@ from tests.faults.load import TARGETS, USERS, Crowd, Load
 from tests.faults.page import HEAD, Result, page
 from tests.faults.record import Explained, Record, explain, silence
 from tests.faults.running import Processes, Running, started, watched
-from tests.faults.table import FAULTS, LONG, Fault, Timing, Under
+from tests.faults.table import FAULTS, Fault
+from tests.faults.under import LONG, Timing, Under
 
 DOCS = Path(__file__).parents[2] / "docs" / "cluster-faults.md"
 AUDITS = 10
@@ -24,13 +25,14 @@ AUDIT_AGAIN_S = 2.0  # events are held back for a second
 async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Result:
     """Let a fault happen under load, and look until all agree again."""
     crowd = crowd_of(running, fault, seed)
+    notes, wrong = list[str](), list[str]()
     path = running.processes.folder / f"{crowd.seed.replace(' ', '-')}.jsonl"
     with Record(path) as record:
         async with fault.around(running, seed):
             async with Load(crowd, record) as load:
                 await load.progress(timing.taps)
                 began_s = time.monotonic()
-                await fault.act(Under(running, load, timing, seed))
+                await fault.act(Under(running, load, timing, seed, notes, wrong))
                 await load.progress(timing.taps)
                 ended_s = time.monotonic()
             lines = record.read()
@@ -46,11 +48,11 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
         problems += [f"{line.tap}: {line.why}" for line in lines if line.told == "unknown"]
     if timing.patient:
         problems += await undone(running)
-    problems += [*missing, *explained.lost, *explained.doubled, *explained.wrong]
+    problems += [*wrong, *missing, *explained.lost, *explained.doubled, *explained.wrong]
     lost = len(truth.lost) + len(explained.lost)
     doubled = len(explained.doubled) + sum("store='ledger'" in problem for problem in problems)
     return Result(
-        fault, told["ok"], told["refused"], told["unknown"], lost, doubled, gap.s, healed_s, problems
+        fault, told["ok"], told["refused"], told["unknown"], lost, doubled, gap.s, healed_s, problems, notes
     )
 
 
@@ -90,7 +92,7 @@ async def run_all(running: Running, faults: Sequence[Fault], timing: Timing, see
     say(HEAD)
     for fault in faults:
         results.append(await run(running, fault, timing, seed))
-        say("\n    ".join([results[-1].line(), *results[-1].problems]))
+        say("\n".join(results[-1].lines()))
     return results
 
 

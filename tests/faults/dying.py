@@ -58,7 +58,8 @@ def hold(target: str) -> str:
     return f"hold {target}"
 
 
-def _ordered(line: str) -> bool:
+def ordered(line: str) -> bool:
+    """Whether this line is among the orders of this process."""
     try:
         return line in (Path(os.environ["PLAUDIT_DATA"]) / ORDERS).read_text().splitlines()
     except FileNotFoundError:
@@ -66,7 +67,7 @@ def _ordered(line: str) -> bool:
 
 
 def _perhaps_die(commit: Commit | None, step: Step, target: str) -> None:
-    if commit is not None and _ordered(die_at(commit, step, target)):
+    if commit is not None and ordered(die_at(commit, step, target)):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -84,11 +85,11 @@ def take_orders() -> None:
     publish, committed = KafkaEvents.publish, Heat.committed
 
     async def attempted(self: Proposer, key: CellKey, taps: Sequence[Tap]) -> Settled | Lost | Open | Sealed:
-        return await attempt(self, key, taps[:HELD_TAPS] if _ordered(hold(key.target)) else taps)
+        return await attempt(self, key, taps[:HELD_TAPS] if ordered(hold(key.target)) else taps)
 
     async def proposed(self: CassandraCells, key: CellKey, proposal: Proposal) -> bool:
         commit = commit_of(key, proposal)
-        if _ordered(hold(key.target)):
+        if ordered(hold(key.target)):
             await asyncio.sleep(HELD_S)
         _perhaps_die(commit, "journalled", key.target)
         sending = asyncio.ensure_future(propose(self, key, proposal))
@@ -106,7 +107,7 @@ def take_orders() -> None:
 
     def hot(self: Heat, key: CellKey, taps: int, full: bool, waiting: int, rows: int, now_s: float) -> bool:
         really = committed(self, key, taps, full, waiting, rows, now_s)
-        return really or _ordered(split_now(key.target))
+        return really or ordered(split_now(key.target))
 
     Proposer.attempt = attempted  # type: ignore[method-assign] # that is the point
     CassandraCells.propose = proposed  # type: ignore[method-assign] # that is the point

@@ -5,10 +5,8 @@ Nothing of the crowd's load is for them: it has no owners, and Kafka is there. S
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-import httpx
 import msgspec
 
 from plaudit.adapters.system import SystemClock
@@ -17,8 +15,11 @@ from plaudit.ports.cells import CellKey, Proposal
 from plaudit.ports.events import SHARDS
 from plaudit.ports.removals import new_job
 from tests.faults.check import audit
+from tests.faults.dying import order
+from tests.faults.owned import Owned
 from tests.faults.running import Running
-from tests.support.wait import happens
+from tests.faults.telling import Step, die_at
+from tests.support.wait import happens, until
 
 OWNED = 12  # targets with an owner, a reaction of each fan on every one
 FANS = 5
@@ -28,7 +29,14 @@ ROWS = 100  # of the target that is to be deleted
 LIKE = 1
 
 
-class InHand(Protocol):
+class Undone(Protocol):
+    """Something that is to be done at last, whatever happens meanwhile."""
+
+    async def undone(self) -> list[str]:
+        """What is not as it should be."""
+
+
+class InHand(Undone, Protocol):
     """Work of one worker."""
 
     async def begin(self) -> None:
@@ -37,63 +45,26 @@ class InHand(Protocol):
     async def left(self) -> None:
         """To be called when it is dead. Raises `AssertionError` if it had done nothing, or everything."""
 
-    async def undone(self) -> list[str]:
-        """What is not as it should be, a while after it was started again."""
 
+class Windows(Owned):
+    """For the notifier: owned targets whose windows are open when it dies, at a step of the message about one of them.
+    Each fan is to be told of once."""
 
-class Windows:
-    """For the notifier: owned targets whose windows are open. Each fan is to be told of once."""
-
-    def __init__(self, running: Running, seed: str) -> None:
-        self._api = running.processes.apis[0]
-        self._owner, self._seed = f"owner{seed}", seed
-        self._targets = [f"owned{seed}-{n}" for n in range(OWNED)]
-        self._fans = [f"fan{seed}-{n}" for n in range(FANS)]
+    def __init__(self, running: Running, seed: str, step: Step) -> None:
+        super().__init__(running, f"{step}{seed}", OWNED)
+        self._worker, self._step = running.processes.workers["notify"], step
 
     async def begin(self) -> None:
-        host = self._api.token(None, service=True)
-        await asyncio.gather(
-            *(
-                self._call("PUT", f"targets/{target}", host, {"owner_id": self._owner})
-                for target in self._targets
-            )
-        )
-        tokens = [self._api.token(fan) for fan in self._fans]
-        for target in self._targets:
-            tap = {"target_id": target, "reaction_type": "love"}
-            await asyncio.gather(*(self._call("PUT", "reactions", token, tap) for token in tokens))
+        await self.register()
+        order(self._worker.data, die_at(self._step, list(self.targets)[OWNED // 3]))
+        for target in self.targets:
+            await self.react([f"fan{n}-{self.name}" for n in range(FANS)], [target])
             await asyncio.sleep(APART_S)
-        await happens(self._somebody_was_told, "the first message")
+        await until(lambda: not self._worker.running, f"a message to be {self._step}", within_s=60)
+        order(self._worker.data)
 
     async def left(self) -> None:
-        told = len({message["target_id"] for message in await self._inbox()})
-        assert 0 < told < OWNED, f"{told} windows were told of, of {OWNED}: this proves nothing"
-
-    async def undone(self) -> list[str]:
-        inbox = await self._inbox()
-        wrong = []
-        for target in self._targets:
-            messages = [message for message in inbox if message["target_id"] == target]
-            named = sorted(user["id"] for message in messages for user in message["sample"])
-            total = sum(message["total"] for message in messages)
-            if total != FANS or len(set(named)) != len(named) or not set(named) <= set(self._fans):
-                wrong.append(f"the owner of {target} was told of {total} reactions, of {named}")
-        return wrong
-
-    async def _somebody_was_told(self) -> bool:
-        return bool(await self._inbox())
-
-    async def _inbox(self) -> list[Mapping[str, Any]]:
-        found = await self._call("GET", "me/notifications?limit=100", self._api.token(self._owner))
-        messages: list[Mapping[str, Any]] = found["notifications"]
-        return messages
-
-    async def _call(self, method: str, path: str, token: str, body: Mapping[str, str] | None = None) -> Any:
-        headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(timeout=15, headers=headers) as http:
-            answer = await http.request(method, f"{self._api.url}/api/v1/{path}", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        assert await self.undone(), "everything was told and shown: this proves nothing"
 
 
 class Debts:

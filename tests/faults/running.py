@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +20,14 @@ from tests.engines.cassandra import Cassandra
 from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.cassandra import open_session
+from tests.support.cassandra_notices import Notices, notices
+from tests.support.channels import Channels
 from tests.support.cluster import ROLES, START_WITHIN_S, environment, settings_of
-from tests.support.server import ServerProcess
+from tests.support.provider import OUTSIDE
+from tests.support.server import PLAUDIT, ServerProcess
 
 if TYPE_CHECKING:
-    from tests.faults.in_hand import InHand
+    from tests.faults.in_hand import Undone
 
 APIS = 2
 LANES = 32
@@ -32,6 +35,8 @@ SETTINGS = {"split": "auto", "lanes": LANES, "notification_windows_s": [2]}
 ROOT = Path(__file__).parents[2]
 # The service itself, which splits a target and dies when the tests say so.
 DYING = (sys.executable, "-m", "tests.faults.dying")
+# The notifier itself, which dies at a step of a message when the tests say so.
+TELLING = (sys.executable, "-m", "tests.faults.telling")
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,17 @@ class Processes:
     settings: dict[str, Any]
     apis: list[ServerProcess]
     workers: dict[str, ServerProcess]
+    channels: Channels
     folder: Path
 
     @property
     def all(self) -> list[ServerProcess]:
         """Plaudit's own."""
         return [*self.apis, *self.workers.values()]
+
+    def worker(self, role: str, place: str) -> ServerProcess:
+        """One more of a role."""
+        return _worker(self.settings, self.folder / place, role)
 
     def masters(self) -> list[int]:
         """Which nodes of Redis are masters now, by their places."""
@@ -66,13 +76,14 @@ class Running:
 
     processes: Processes
     held: Engines
+    notices: Notices
     sweep: CassandraSweep
     counts: CassandraCounts
     chance: random.Random
     coming_back: list[Callable[[], None]] = field(
         default_factory=list
     )  # each waits for nodes that were killed
-    in_hand: "list[InHand]" = field(
+    in_hand: "list[Undone]" = field(
         default_factory=list
     )  # what workers had when they were killed, to be looked at
 
@@ -83,15 +94,25 @@ class Running:
             del self.coming_back[0]
 
 
+def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    return environment(settings) | {"PYTHONPATH": str(ROOT)}
+
+
+def _worker(settings: Mapping[str, Any], data: Path, role: str) -> ServerProcess:
+    program = TELLING if role == "notify" else (str(PLAUDIT),)
+    return ServerProcess(data, env=_environment(settings), worker=role, program=program)
+
+
 @contextmanager
 def started(cassandra: Cassandra, kafka: Kafka, redis: Redis, folder: Path) -> Iterator[Processes]:
     """API processes and a worker of each role. To be called by the thread that lives longest: engines end with it."""
-    settings = settings_of(cassandra, kafka, redis) | SETTINGS
-    env = environment(settings) | {"PYTHONPATH": str(ROOT)}
+    channels = Channels(folder / "channels", OUTSIDE)
+    settings = settings_of(cassandra, kafka, redis) | SETTINGS | channels.settings
     asyncio.run(_migrated(cassandra, Settings(**settings)))
+    env = _environment(settings)
     apis = [ServerProcess(folder / f"api{n}", env=env, program=DYING) for n in range(APIS)]
-    workers = {role: ServerProcess(folder / role, env=env, worker=role) for role in ROLES}
-    running = Processes(cassandra, kafka, redis, settings, apis, workers, folder)
+    workers = {role: _worker(settings, folder / role, role) for role in ROLES}
+    running = Processes(cassandra, kafka, redis, settings, apis, workers, channels, folder)
     with ThreadPoolExecutor(len(running.all)) as threads:
         try:
             list(threads.map(partial(ServerProcess.start, within_s=START_WITHIN_S), running.all))
@@ -115,11 +136,13 @@ def _end(process: ServerProcess) -> None:
 
 @asynccontextmanager
 async def watched(running: Processes, seed: str) -> AsyncIterator[Running]:
-    """With an eye on every store."""
+    """With an eye on every store, and providers for pushes."""
     settings = Settings(**running.settings)
     async with (
         engines(settings, SystemClock()) as held,
+        notices(held.session, SystemClock()) as opened,
+        running.channels.served(),
         CassandraSweep(held.session) as sweep,
         CassandraCounts(held.session) as counts,
     ):
-        yield Running(running, held, sweep, counts, random.Random(seed))
+        yield Running(running, held, opened, sweep, counts, random.Random(seed))

@@ -8,41 +8,15 @@ from typing import NamedTuple
 
 from tests.engines.node import Node
 from tests.faults.distort import Kind, consuming
-from tests.faults.in_hand import Debts, InHand, Windows
-from tests.faults.load import Load
+from tests.faults.in_hand import FANS, OWNED, Debts, InHand, Windows
+from tests.faults.owned import Owned
+from tests.faults.pushing import mean_no_good, provider_away
 from tests.faults.running import Running
-from tests.support.cluster import ROLES, START_WITHIN_S, environment
+from tests.faults.telling import STEPS, Step
+from tests.faults.under import Under
+from tests.support.cluster import ROLES, START_WITHIN_S
 from tests.support.server import ServerProcess
 from tests.support.wait import happens
-
-
-class Timing(NamedTuple):
-    """How long things last, in seconds; and how many taps have to get through in between. `patient`: load and check
-    wait until a node that was killed is back; else the next fault of an engine does. `gap_s`: for how long those who
-    tap on one target, or at one API process that is there, may wait without any acknowledgement; where other tests take
-    the processors at the same time it is more than it would be."""
-
-    freeze_s: float
-    away_s: float
-    change_every_s: float
-    changes: int
-    taps: int
-    patient: bool
-    gap_s: float
-
-
-LONG = Timing(freeze_s=15, away_s=20, change_every_s=5, changes=4, taps=150, patient=True, gap_s=5)
-SHORT = Timing(freeze_s=5, away_s=5, change_every_s=2, changes=2, taps=40, patient=False, gap_s=10)
-
-
-class Under(NamedTuple):
-    """A cluster under load."""
-
-    running: Running
-    load: Load
-    timing: Timing
-    seed: str
-
 
 Around = Callable[[Running, str], AbstractAsyncContextManager[object]]
 
@@ -113,9 +87,12 @@ async def kafka_away(under: Under) -> None:
 
 
 async def kill_redis_master(under: Under) -> None:
-    """It comes back when a replica has its slots, and then follows it."""
+    """It goes while windows are open; it comes back when a replica has its slots, and then follows it."""
     processes = under.running.processes
     await under.running.settled()
+    windows = Owned(under.running, f"failover{under.seed}", OWNED)
+    await windows.register()
+    await windows.react([f"fan{n}-{windows.name}" for n in range(FANS)], windows.targets)
     before = processes.masters()
     master = under.running.chance.choice(before)
     processes.redis.nodes[master].kill()
@@ -124,6 +101,7 @@ async def kill_redis_master(under: Under) -> None:
         return bool(set(await asyncio.to_thread(processes.masters)) - set(before))
 
     await happens(promoted, "a replica to be promoted")
+    under.running.in_hand.append(windows)
     await under.load.progress(under.timing.taps)
     processes.redis.nodes[master].start()  # from this thread: it would end with another
     under.running.coming_back.append(processes.redis.wait)
@@ -167,18 +145,20 @@ async def _without_an_api(under: Under, end: Callable[[ServerProcess], None]) ->
         await under.load.progress(under.timing.taps)
 
 
-IN_HAND: dict[str, Callable[[Running, str], InHand]] = {"notify": Windows, "repair": Debts}
-
-
-async def kill_workers(under: Under, roles: Sequence[str]) -> None:
-    """Each in the middle of its work; some have none of the crowd, and are given some."""
+async def kill_workers(under: Under, roles: Sequence[str], step: Step = "sent") -> None:
+    """Each in the middle of its work; some have none of the crowd, and are given some. The notifier dies at a step of
+    a message."""
     workers = under.running.processes.workers
+    in_hand: dict[str, Callable[[], InHand]] = {
+        "notify": lambda: Windows(under.running, under.seed, step),
+        "repair": lambda: Debts(under.running, under.seed),
+    }
 
     async def kill(role: str) -> None:
-        if role not in IN_HAND:
+        if role not in in_hand:
             workers[role].kill()
             return
-        work = IN_HAND[role](under.running, under.seed)
+        work = in_hand[role]()
         await work.begin()
         workers[role].kill()
         await work.left()
@@ -190,6 +170,26 @@ async def kill_workers(under: Under, roles: Sequence[str]) -> None:
 
 
 async def join_and_leave(under: Under) -> None:
+    await asyncio.gather(_consumers_join(under), _notifiers_join(under))
+
+
+async def _notifiers_join(under: Under) -> None:
+    """While windows are open."""
+    windows = Owned(under.running, f"joined{under.seed}", OWNED)
+    await windows.register()
+    another = under.running.processes.worker("notify", "another")
+    try:
+        for change in range(under.timing.changes // 2):
+            await windows.react([f"fan{change}-before-{windows.name}"], windows.targets)
+            await _start(another)
+            await windows.react([f"fan{change}-after-{windows.name}"], windows.targets)
+            await asyncio.to_thread(another.stop)
+    finally:
+        another.kill()
+    under.running.in_hand.append(windows)
+
+
+async def _consumers_join(under: Under) -> None:
     for _ in range(under.timing.changes):
         async with consuming(under.running, under.seed):
             await asyncio.sleep(under.timing.change_every_s)
@@ -209,6 +209,11 @@ async def replay(under: Under) -> None:
         for one, end in zip(followers, ends, strict=True):
             assert one.handler.handled >= sum(end.values()), "it did not begin at the first event"
         await under.load.progress(under.timing.taps)
+
+
+async def providers_trouble(under: Under) -> None:
+    """Both at once, while the crowd taps: only FCM is away, and the other channels have the rest."""
+    await asyncio.gather(provider_away(under), mean_no_good(under), tap_along(under))
 
 
 async def tap_along(under: Under) -> None:
@@ -240,8 +245,7 @@ def distorted(kinds: Sequence[Kind]) -> Around:
 async def audited_meanwhile(running: Running, _: str) -> AsyncIterator[object]:
     """The auditor as a worker, and only here: it would mend what others should."""
     processes = running.processes
-    env = environment(processes.settings)
-    auditor = processes.workers["audit"] = ServerProcess(processes.folder / "audit", env=env, worker="audit")
+    auditor = processes.workers["audit"] = processes.worker("audit", "audit")
     try:
         await asyncio.to_thread(auditor.start, within_s=START_WITHIN_S)
         yield auditor
@@ -262,11 +266,21 @@ FREEZE_BROKER = Fault("a broker frozen", freeze_broker)
 KAFKA_AWAY = Fault("Kafka away", kafka_away)
 FREEZE_CASSANDRA = Fault("a Cassandra node frozen", freeze_cassandra)
 KILL_CASSANDRA = Fault("a Cassandra node killed", kill_cassandra)
+PROVIDER_AWAY = Fault("a provider of pushes away", provider_away)
+MEAN_NO_GOOD = Fault("tokens and receivers mean no good", mean_no_good)
 
 FAULTS = [
     KILL_API,
     STOP_API,
-    *(Fault(f"the worker {role} killed", partial(kill_workers, roles=[role])) for role in ROLES),
+    *(
+        Fault(f"the worker {role} killed", partial(kill_workers, roles=[role]))
+        for role in ROLES
+        if role != "notify"
+    ),
+    *(
+        Fault(f"notify killed, a message {step}", partial(kill_workers, roles=["notify"], step=step))
+        for step in STEPS
+    ),
     Fault("the worker audit killed", partial(kill_workers, roles=["audit"]), around=audited_meanwhile),
     KILL_REDIS,
     FLUSH_REDIS,
@@ -280,6 +294,8 @@ FAULTS = [
     KAFKA_AWAY,
     FREEZE_CASSANDRA,
     KILL_CASSANDRA,
+    MEAN_NO_GOOD,
+    PROVIDER_AWAY,
 ]
 # The same for every run of the tests. What was killed comes back while the next faults happen.
 SHORTENED = [
@@ -294,8 +310,8 @@ SHORTENED = [
     KILL_REDIS,
     KAFKA_AWAY,
     Fault(
-        "events dropped, doubled and shuffled",
-        tap_along,
+        "events distorted, providers away",
+        providers_trouble,
         around=distorted(["dropped", "doubled", "shuffled"]),
         audited=True,
     ),

@@ -1,0 +1,89 @@
+"""`plaudit`, and a hand on its notifier: a real process that dies at a step of a message when it is told to.
+
+`python -m tests.faults.telling ARGUMENTS` is `plaudit ARGUMENTS`. What it is to do stands in `DATA/orders`, as for
+`tests.faults.dying`:
+
+    die STEP TARGET     SIGKILL, from within, when a message about this target is at that step
+
+The steps: `claimed`: its window has ended and is this notifier's; `rendered`: it is made, and nobody has it; `told`: it
+is in the inbox and its pushes are there, and the window is still open; `sent`: a provider has said yes, and nobody has
+written that down; `acknowledged`: that is written down.
+
+All that providers are at is private here but one address, which stands for the world outside.
+"""
+
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from plaudit.adapters.cassandra import CassandraDeliveries, CassandraInbox
+from plaudit.adapters.push import Apns, Fcm, Webhook, WebPush, client
+from plaudit.adapters.redis import RedisBatches
+from plaudit.cli import main
+from plaudit.ports.batches import Stored
+from plaudit.ports.notifications import Address, Notification, Settled
+from plaudit.ports.push import Push, Verdict
+from tests.faults.dying import ordered
+from tests.support.provider import OUTSIDE
+
+Step = Literal["claimed", "rendered", "told", "sent", "acknowledged"]
+STEPS: Sequence[Step] = ("claimed", "rendered", "told", "sent", "acknowledged")
+
+
+def die_at(step: Step, target: str) -> str:
+    """A line of the orders."""
+    return f"die {step} {target}"
+
+
+def _perhaps_die(step: Step, targets: Iterable[str]) -> None:
+    if any(ordered(die_at(step, target)) for target in targets):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def take_orders() -> None:
+    """Put ourselves between the notifier and its stores and providers."""
+    claim, put, settle = RedisBatches.claim, CassandraInbox.put, CassandraDeliveries.settle
+
+    async def claimed(self: RedisBatches, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
+        found = await claim(self, until, lease_s, limit)
+        _perhaps_die("claimed", [target for target, _ in found])
+        return found
+
+    async def told(
+        self: CassandraInbox, messages: Sequence[Notification], addresses: Sequence[Address], now: int
+    ) -> None:
+        targets = [message.target for message in messages]
+        _perhaps_die("rendered", targets)
+        await put(self, messages, addresses, now)
+        _perhaps_die("told", targets)
+
+    async def settled(self: CassandraDeliveries, results: Sequence[Settled]) -> None:
+        await settle(self, results)
+        delivered = [its.parcel.notification.target for its in results if its.reason == "delivered"]
+        _perhaps_die("acknowledged", delivered)
+
+    RedisBatches.claim = claimed  # type: ignore[method-assign] # that is the point
+    CassandraInbox.put = told  # type: ignore[method-assign] # that is the point
+    CassandraDeliveries.settle = settled  # type: ignore[method-assign] # that is the point
+    for sender in (Webhook, Fcm, Apns, WebPush):
+        _die_when_sent(sender)
+    is_public = client.is_public
+    client.is_public = lambda text: text == OUTSIDE or is_public(text)
+
+
+def _die_when_sent(sender: Any) -> None:
+    send = sender.send
+
+    async def sent(self: object, push: Push) -> Verdict:
+        verdict: Verdict = await send(self, push)
+        if verdict.reason == "delivered":
+            _perhaps_die("sent", [push.target])
+        return verdict
+
+    sender.send = sent
+
+
+if __name__ == "__main__":
+    take_orders()
+    main()
