@@ -86,6 +86,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0
+        self._failed_s = 0.0  # when the last of them was counted
         self._until_s = 0.0
         self.answers = False  # the last time it was asked
 
@@ -102,12 +103,19 @@ class Breaker:
         """It answered as it should."""
         self._failures, self._until_s, self.answers = 0, 0.0, True
 
-    def unwell(self, now_s: float, retry_after_s: float | None) -> None:
-        """It did not, and perhaps said for how long."""
-        self._failures += 1
+    def unwell(self, began_s: float, now_s: float, retry_after_s: float | None) -> None:
+        """It did not, and perhaps said for how long.
+
+        Once it has tripped, what was asked before the last failure is no failure of its own: a hundred pushes may have
+        been under way over a connection that broke.
+        """
+        counts = not self.tripped or began_s >= self._failed_s
         self.answers = False
         wait_s = retry_after_s
-        if wait_s is None and self.tripped:
+        if counts:
+            self._failures += 1
+            self._failed_s = now_s
+        if wait_s is None and self.tripped and counts:
             wait_s = min(MAX_OPEN_S, OPEN_S * 2.0 ** min(10, self._failures - TRIPS_AT))
         if wait_s is not None:
             self._until_s = max(self._until_s, now_s + wait_s)
@@ -290,7 +298,7 @@ class Deliver:
         if POLICY[verdict.reason].well or verdict.only_device:
             breaker.well()
         else:
-            breaker.unwell(self._clock.monotonic_s(), verdict.retry_after_s)
+            breaker.unwell(now_s, self._clock.monotonic_s(), verdict.retry_after_s)
         return self._settled(parcel, verdict, sent_at)
 
     def _shares(self, sender: Sender, provider: str, owner: str) -> dict[tuple[str, str, str], int]:

@@ -182,18 +182,30 @@ async def test_an_error_nobody_foresaw_ends_no_channel(
 def test_a_breaker_trips_probes_and_recovers() -> None:
     breaker = Breaker()
     for _ in range(TRIPS_AT - 1):
-        breaker.unwell(0, None)
+        breaker.unwell(0, 0, None)
     assert (breaker.tripped, breaker.wait_s(0)) == (False, 0)
     waits = []
     for _ in range(8):
-        breaker.unwell(0, None)
+        breaker.unwell(0, 0, None)
         waits.append(breaker.wait_s(0))
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
     assert breaker.wait_s(31) == 0
     breaker.well()
     assert (breaker.tripped, breaker.wait_s(0)) == (False, 0)
-    breaker.unwell(0, 7)
+    breaker.unwell(0, 0, 7)
     assert breaker.wait_s(0) == 7
+
+
+def test_pushes_that_fail_together_are_waited_for_once() -> None:
+    breaker = Breaker()
+    for at_s in range(100):
+        breaker.unwell(0, 10 + at_s / 100, None)
+    assert breaker.tripped
+    assert 0 < breaker.wait_s(11) <= 1, "and not as long as after a hundred tries"
+    breaker.unwell(12, 13, None)
+    assert breaker.wait_s(13) == 2
+    breaker.unwell(0, 13, 7)
+    assert breaker.wait_s(13) == 7, "what the provider says is heard"
 
 
 def test_the_policy_has_a_row_for_every_reason() -> None:
