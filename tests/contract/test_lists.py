@@ -249,3 +249,17 @@ async def test_the_reactions_of_many_are_read_by_target_and_user(stores: Stores)
     assert await stores.reactions.reactions(pairs) == wanted
     assert await stores.reactions.reactions([*pairs, *pairs]) == wanted
     assert await stores.reactions.reactions([]) == {}
+
+
+async def test_targets_are_seen_with_reactions_of_some_of_their_users(stores: Stores) -> None:
+    names = [f"seen{n}" for n in range(25)]
+    for n, name in enumerate(names):
+        await stores.tap(name, set_to("ann", LIKE), *(set_to(f"u{n}-{m}", LOVE) for m in range(n % 4)))
+    await stores.tap("seen3", set_to("ann", NONE))
+    users = {name: ["ann", "nobody", *(f"u{n}-{m}" for m in range(2))] for n, name in enumerate(names)}
+    targets, reactions = await stores.reactions.seen({**users, "unknown": ["ann"], "seen0": []})
+    assert targets == await stores.counters.targets(names)
+    pairs = [(name, user) for name in names[1:] for user in users[name]]
+    assert reactions == await stores.reactions.reactions(pairs)
+    assert ("seen3", "ann") not in reactions
+    assert await stores.reactions.seen({}) == ({}, {})

@@ -163,3 +163,8 @@ async def test_what_readers_see_without_redis_is_of_all_cells(
             **{(target, f"u{n}"): LIKE for n in (1, 2)},
             **{(target, f"u{n}"): LOVE for n in range(3, 9)},
         }
+        users = {target: [user for _, user in pairs], other: ["u0", "u1"]}
+        assert await lists.seen(users) == (
+            await lists.targets([target, other]),
+            await lists.reactions([*pairs, (other, "u0")]),
+        )

@@ -14,13 +14,14 @@ All that providers are at is private here but one address, which stands for the 
 
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from plaudit.adapters.cassandra import CassandraDeliveries, CassandraInbox
 from plaudit.adapters.push import Apns, Fcm, Webhook, WebPush, client
 from plaudit.adapters.redis import RedisBatches
 from plaudit.cli import main
+from plaudit.domain.watch import Watch
 from plaudit.ports.batches import Stored
 from plaudit.ports.notifications import Address, Notification, Settled
 from plaudit.ports.push import Push, Verdict
@@ -28,6 +29,7 @@ from tests.faults.dying import ordered
 from tests.support.provider import OUTSIDE
 
 Step = Literal["claimed", "rendered", "told", "sent", "acknowledged"]
+_NOTHING: Mapping[str, Watch] = {}
 STEPS: Sequence[Step] = ("claimed", "rendered", "told", "sent", "acknowledged")
 
 
@@ -51,11 +53,15 @@ def take_orders() -> None:
         return found
 
     async def told(
-        self: CassandraInbox, messages: Sequence[Notification], addresses: Sequence[Address], now: int
+        self: CassandraInbox,
+        messages: Sequence[Notification],
+        addresses: Sequence[Address],
+        now: int,
+        after: Mapping[str, Watch] = _NOTHING,
     ) -> None:
         targets = [message.target for message in messages]
         _perhaps_die("rendered", targets)
-        await put(self, messages, addresses, now)
+        await put(self, messages, addresses, now, after)
         _perhaps_die("told", targets)
 
     async def settled(self: CassandraDeliveries, results: Sequence[Settled]) -> None:

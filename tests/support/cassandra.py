@@ -317,6 +317,7 @@ TABLES = (
     "unfinished_job",
     "inbox",
     "told",
+    "told_of",
     "former_owner",
 )
 

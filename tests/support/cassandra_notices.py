@@ -25,7 +25,17 @@ from tests.support.notifying import OWNER
 from tests.support.stores import Stores
 
 TABLES = (
-    *("inbox", "told", "former_owner", "wish", "device", "device_of", "erased_user", "erased_lately"),
+    *(
+        "inbox",
+        "told",
+        "told_of",
+        "former_owner",
+        "wish",
+        "device",
+        "device_of",
+        "erased_user",
+        "erased_lately",
+    ),
     *("push", "push_slice", "push_share", "dead_letter", "dead_hour"),
 )
 

@@ -50,7 +50,7 @@ class Letters(NamedTuple):
         owners = await self.owners.of(target)
         removed = await self.inbox.take_back(target, owners, before)
         if before is None:  # else the target is there again, and what is remembered may be of it
-            await self.told.forget(target)
+            await self.told.forget(target, owners)
             if last:
                 await self.owners.forget(target, owners)
         return removed
@@ -136,5 +136,6 @@ async def notifier(
             channels=[sender.channel for sender in senders],
             made=made,
             at_once=CLOSED_AT_ONCE,
+            saved_at_once=CLOSED_AT_ONCE,
         )
         yield await enter(Notifier(tell, clock))

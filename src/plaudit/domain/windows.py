@@ -86,14 +86,7 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
     window = watch.window
     if window is None:
         return None, watch
-    live = sorted(
-        (
-            (seen.at, user, seen.now)
-            for user, seen in window.seen.items()
-            if seen.now and not seen.before and user != owner
-        ),
-        reverse=True,
-    )
+    live = [line for line in _news(window) if line[1] != owner]
     split: dict[int, int] = {}
     for _, _, code in live:
         split[code] = split.get(code, 0) + 1
@@ -110,6 +103,11 @@ def close(watch: Watch, owner: str, now: int) -> tuple[Draft | None, Watch]:
     sample = tuple((user, code) for _, user, code in live[:SAMPLE])
     after = msgspec.structs.replace(after, level=watch.level + 1, message_at=now)
     return Draft(window.opened_at, total, split, sample), after
+
+
+def newest(watch: Watch) -> list[str]:
+    """Users whom a message of the window may name, and one more: its owner is not named."""
+    return [user for _, user, _ in _news(watch.window)[: SAMPLE + 1]] if watch.window is not None else []
 
 
 def ended(watch: Watch) -> Watch:
@@ -223,6 +221,12 @@ def collapse_id(target: str, owner: str, window: int) -> str:
     """What names a message: the same for every repeat of it. 32 characters of base64url (RFC 4648, 5)."""
     digest = hashlib.sha256(f"{target}\0{owner}\0{window}".encode()).digest()
     return base64.urlsafe_b64encode(digest).decode()[:COLLAPSE_ID_LENGTH]
+
+
+def _news(window: Window) -> list[tuple[int, str, int]]:
+    """Whose reaction in the window is news, as (since when, user, reaction), the newest first."""
+    live = ((its.at, user, its.now) for user, its in window.seen.items() if its.now and not its.before)
+    return sorted(live, reverse=True)
 
 
 def _apply(watch: Watch, known: CellCounts, event: Committed, owner: str, now: int, pace: Pace) -> Watch:

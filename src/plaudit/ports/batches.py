@@ -71,11 +71,9 @@ class Due(Protocol):
 
 
 class Told(Protocol):
-    """Whom owners were told of, where the ledger is: for a store of watches that may forget. Each raises `Unavailable`;
-    `remember` also `OutcomeUnknown`, and may be repeated."""
+    """Whom owners were told of, where the ledger is: for a store of watches that may forget. It is written with the
+    messages (`plaudit.ports.notifications.Inbox`)."""
 
-    async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
-        """The watches as their last messages left them, where there was one within a day."""
-
-    async def remember(self, watches: Mapping[str, Watch]) -> None:
-        """Keep these watches, which have just become messages, each in place of an earlier one; durable on return."""
+    async def told(self, owners: Mapping[str, str]) -> dict[str, Watch]:
+        """The watches of targets as their last messages to these owners (by target) left them, where there was one
+        within a day. Raises `Unavailable`."""

@@ -5,7 +5,7 @@ stand in them under the reaction before, or for a moment under none. None of the
 `Unavailable` when the store cannot be read, and `Corrupt` when a place in it cannot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -62,6 +62,12 @@ class Reactors(Protocol):
 
 class Reactions(Protocol):
     """What many users did, each on one target."""
+
+    async def seen(
+        self, users: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, Target], dict[tuple[str, str], int]]:
+        """Those of these targets that exist, and with them the reaction codes of some users of each, as `reactions` has
+        them; one read however many."""
 
     async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """The reaction codes of these (target, user) where there is one; one read however many pairs."""

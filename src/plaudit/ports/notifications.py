@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 import msgspec
 
 from plaudit.domain.quiet import Wishes
+from plaudit.domain.watch import Watch
+
+_NOTHING: Mapping[str, Watch] = {}
 
 DeviceKind = Literal["fcm", "apns", "webpush"]
 Channel = Literal["fcm", "apns", "webpush", "webhook", "console"]
@@ -82,8 +85,17 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 class Inbox(Protocol):
     """What owners were told."""
 
-    async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
+    async def put(
+        self,
+        messages: Sequence[Notification],
+        addresses: Sequence[Address],
+        now: int,
+        after: Mapping[str, Watch] = _NOTHING,
+    ) -> None:
         """Store messages with the pushes that are to be made of them. Where it raises some may be there: do it again.
+
+        `after`: their watches, by target, as the messages leave them. Where watches may be lost each is kept for
+        `plaudit.ports.batches.Told` if its message is there, and only then; in place of an earlier one.
 
         Idempotent by id: a message that is there takes the new content and keeps its time and its read mark; a push
         that is there stays as it is, and one that is done with need not be made again. An erased owner's are left out,

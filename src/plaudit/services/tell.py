@@ -30,6 +30,7 @@ from plaudit.domain.windows import (
     follow,
     forget_at,
     latest_end,
+    newest,
     on_time,
     postpone,
     retold,
@@ -47,7 +48,7 @@ from plaudit.telemetry import Metrics
 log = logging.getLogger("plaudit.notify")
 
 SAVED_USERS_AT_ONCE = 5_000  # to pack so many takes 1 ms, and half as much again to hand them over
-CLOSED_AT_ONCE = 100  # and half as many saved: a tap may wait behind one such transaction
+CLOSED_AT_ONCE, SAVED_AT_ONCE = 100, 50  # a tap may wait behind one such transaction
 TIDIED_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
 LEASE_S = 30.0
@@ -81,7 +82,8 @@ class _Ready(NamedTuple):
 
 class Tell:
     """See the module. `channels` are those without devices (webhook, console) and the kinds of devices that have a
-    sender. `made` is set whenever there are new pushes. `at_once`: windows that are closed together."""
+    sender. `made` is set whenever there are new pushes. `at_once` windows are closed together, and `saved_at_once`
+    watches saved."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Tell:
         channels: Sequence[Channel] = (),
         made: asyncio.Event | None = None,
         at_once: int = CLOSED_AT_ONCE,
+        saved_at_once: int = SAVED_AT_ONCE,
     ) -> None:
         self._batches = batches
         self._counters, self._reactions, self._directory, self._audience, self._told = sources
@@ -105,6 +108,7 @@ class Tell:
         self._channels = frozenset(channels)
         self._made = made
         self._at_once = at_once
+        self._saved_at_once = saved_at_once
         self._aside = Aside[tuple[str, Stored]]("notify", lambda due: f"the window of {due[0]}", metrics)
 
     async def take(self, events: Iterable[Committed]) -> bool:
@@ -130,7 +134,7 @@ class Tell:
             if watch is not there.watch:
                 followed[name] = watch
         # What is new here may only be forgotten here.
-        new = [name for name in followed if name not in stored]
+        new = {name: owner for name in followed if name not in stored and (owner := owners[name])}
         for name, told in (await self._recalled(new)).items():
             followed[name] = await self._followed(told, by_target[name], owners[name], now, turn)
         changes = [self._change(name, stored.get(name, Stored()), watch) for name, watch in followed.items()]
@@ -145,12 +149,13 @@ class Tell:
 
     async def _end(self, due: Sequence[tuple[str, Stored]], until: int) -> None:
         """Make messages of these windows, but those that turn out to be open for longer."""
-        names = [name for name, _ in due]
         now, until_s = self._clock.now_us(), self._clock.monotonic_s() + PUT_WITHIN_S
-        targets, told = await asyncio.gather(self._counters.targets(names), self._recalled(names))
-        owners = sorted({owner for target in targets.values() if (owner := owner_of(target))})
-        wishes, profiles = await asyncio.gather(
-            self._audience.wishes(owners), self._directory.profiles(owners)
+        asked = {name: newest(stored.watch) for name, stored in due}
+        targets, current = await self._reactions.seen(asked)
+        by_target = {name: owner for name in asked if (owner := owner_of(targets.get(name)))}
+        owners = sorted({*by_target.values()})
+        told, wishes, profiles = await asyncio.gather(
+            self._recalled(by_target), self._audience.wishes(owners), self._directory.profiles(owners)
         )
         changes: list[Change] = []
         ready: list[_Ready] = []
@@ -180,7 +185,17 @@ class Tell:
                 ready.append(_Ready(name, stored, registration, owner, draft, watch, after))
                 continue
             changes.append(self._change(name, stored, ended(watch)))
-        await self._tell(ready, changes, now, until_s, turn)
+        unasked = [
+            (its.target, user)
+            for its in ready
+            for user, _ in its.draft.sample
+            if user not in asked[its.target]
+        ]
+        if unasked:
+            current |= await self._reactions.reactions(unasked)
+        messages, remembered = self._checked(ready, current, now)
+        changes += [self._change(its.target, its.stored, remembered[its.target]) for its in ready]
+        await self._tell(messages, remembered, changes, now, until_s, turn)
 
     async def tidy(self) -> bool:
         """End some windows that a clock which was ahead made end too late, and remove some watches that have nothing to
@@ -192,16 +207,18 @@ class Tell:
         return await self._batches.forget(now, TIDIED_AT_ONCE) > 0 or bool(late)
 
     async def _tell(
-        self, ready: Sequence[_Ready], changes: list[Change], now: int, until_s: float, turn: "Turn"
+        self,
+        messages: Sequence[Notification],
+        after: Mapping[str, Watch],
+        changes: Sequence[Change],
+        now: int,
+        until_s: float,
+        turn: "Turn",
     ) -> None:
-        messages, after = await self._checked(ready, now)
-        changes += [self._change(its.target, its.stored, after[its.target]) for its in ready]
         addresses = await self._addresses(messages)
         if self._clock.monotonic_s() > until_s:
             raise Unavailable("messages took too long to make; their windows are closed again")
-        await self._inbox.put(messages, addresses, now)
-        if self._told is not None and messages:
-            await self._told.remember({message.target: after[message.target] for message in messages})
+        await self._inbox.put(messages, addresses, now, after)
         lost = await self._save(changes, turn)
         self._metrics.notified("told", len(messages))
         if lost:
@@ -224,8 +241,9 @@ class Tell:
         targets = await self._counters.targets(unsaid) if unsaid else {}
         return owners | {name: owner_of(targets.get(name)) for name in unsaid}
 
-    async def _recalled(self, names: Sequence[str]) -> dict[str, Watch]:
-        return await self._told.told(names) if self._told is not None and names else {}
+    async def _recalled(self, owners: Mapping[str, str]) -> dict[str, Watch]:
+        """What the last messages to these owners, by target, left."""
+        return await self._told.told(owners) if self._told is not None and owners else {}
 
     async def _followed(
         self, watch: Watch, events: Sequence[Committed], owner: str | None, now: int, turn: "Turn"
@@ -240,19 +258,17 @@ class Tell:
         lost, start, users = list[str](), 0, 0
         for n, change in enumerate(changes):
             users += change.watch.users
-            if n + 1 == len(changes) or n + 1 - start == self._at_once // 2 or users >= SAVED_USERS_AT_ONCE:
+            if n + 1 == len(changes) or n + 1 - start == self._saved_at_once or users >= SAVED_USERS_AT_ONCE:
                 lost += await self._batches.save(changes[start : n + 1])
                 start, users = n + 1, 0
                 await turn.over()
         return lost
 
-    async def _checked(
-        self, ready: Sequence[_Ready], now: int
+    def _checked(
+        self, ready: Sequence[_Ready], current: Mapping[tuple[str, str], int], now: int
     ) -> tuple[list[Notification], dict[str, Watch]]:
         """The messages of these drafts, as the ledger has their samples now, and what is remembered then: of whom no
         message tells, nothing."""
-        pairs = [(its.target, user) for its in ready for user, _ in its.draft.sample]
-        current = await self._reactions.reactions(pairs)
         messages, after = list[Notification](), dict[str, Watch]()
         for name, _, registration, owner, draft, before, told in ready:
             mine = {user: current.get((name, user), 0) for user, _ in draft.sample}

@@ -184,15 +184,15 @@ async def test_a_push_waits_for_its_message_and_survives_who_wrote_it(
     """The process is killed between the two. Whoever closes the window again puts the message."""
     its, to = [message("m")], [Address("m", "webhook")]
     async with notices(session, clock) as died, notices(session, clock) as other:
-        write = CassandraInbox._write_all
+        write = CassandraInbox._write_groups
 
         async def dies(self: CassandraInbox, writes: Any) -> None:
             raise OutcomeUnknown("killed")
 
-        monkeypatch.setattr(CassandraInbox, "_write_all", dies)
+        monkeypatch.setattr(CassandraInbox, "_write_groups", dies)
         with pytest.raises(OutcomeUnknown):
             await died.inbox.put(its, to, clock.now_us())
-        monkeypatch.setattr(CassandraInbox, "_write_all", write)
+        monkeypatch.setattr(CassandraInbox, "_write_groups", write)
         assert await claim(other, clock) == [], "there is no message"
         clock.advance(30)
         assert await claim(other, clock) == []

@@ -92,7 +92,7 @@ async def test_taps_that_come_after_a_notifier_died_are_a_message_of_their_own(
     """It had told the owner and not yet said so in Redis."""
     await own(all_.stores, "t")
     await all_.stores.tap("t", set_to("ann", LIKE))
-    one = all_.notifier(dies_at=8)  # loads, told, save; claim, told, inbox, remember: save
+    one = all_.notifier(dies_at=7)  # loads, told, save; claim, told, inbox: save
     await one.handle(await all_.new_events())
     clock.advance(LATER_S)
     with pytest.raises(Died):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from plaudit.domain.events import Committed, decode
 from plaudit.domain.watch import Watch
-from plaudit.domain.windows import Pace
+from plaudit.domain.windows import SECOND, Pace
 from plaudit.ports.notifications import Address, Inbox, Notification
 from plaudit.services.tell import Sources, Tell
 from plaudit.telemetry import Metrics
@@ -22,26 +22,34 @@ class Kept:
     def __init__(self) -> None:
         self._watches: dict[str, Watch] = {}
 
-    async def told(self, targets: Sequence[str]) -> dict[str, Watch]:
-        return {name: self._watches[name] for name in targets if name in self._watches}
+    async def told(self, owners: Mapping[str, str]) -> dict[str, Watch]:
+        return {name: self._watches[name] for name in owners if name in self._watches}
 
-    async def remember(self, watches: Mapping[str, Watch]) -> None:
+    def remember(self, watches: Mapping[str, Watch]) -> None:
         self._watches |= watches
 
 
 class Met:
     """The inbox of somebody to whom something happens whenever they are about to put messages."""
 
-    def __init__(self, inbox: Inbox, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, inbox: Inbox, kept: Kept, meanwhile: Callable[[], Awaitable[None]]) -> None:
         self._inbox = inbox
+        self._kept = kept
         self._meanwhile = meanwhile
         self.puts: list[str] = []
 
-    async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
+    async def put(
+        self,
+        messages: Sequence[Notification],
+        addresses: Sequence[Address],
+        now: int,
+        after: Mapping[str, Watch],
+    ) -> None:
         self.puts += [message.id for message in messages]
         if messages:
             await self._meanwhile()
         await self._inbox.put(messages, addresses, now)
+        self._kept.remember({message.target: after[message.target] for message in messages})
 
 
 def telling(stores: Stores, clock: ManualClock, kept: Kept, inbox: object) -> Tell:
@@ -72,7 +80,7 @@ async def test_a_tap_while_a_window_is_told_makes_one_more_message_after_a_whole
         await tap()
         assert not await other.close(clock.now_us()), "the window is being told"
 
-    inbox = Met(stores.inbox, a_tap_and_another_look)
+    inbox = Met(stores.inbox, kept, a_tap_and_another_look)
     one = telling(stores, clock, kept, inbox)
     await tap()
     opened, told_at = clock.now_us(), list[int]()
@@ -89,3 +97,26 @@ async def test_a_tap_while_a_window_is_told_makes_one_more_message_after_a_whole
     window = (await stores.batches.load(["t"]))["t"].watch.window
     assert window is not None
     assert "u2" in window.seen, "the next one"
+
+
+async def test_who_is_named_in_place_of_others_who_were_told_is_looked_up_too(
+    stores: Stores, clock: ManualClock
+) -> None:
+    """The newest are looked up with their target, before it is known whom its owner was told of."""
+    await own(stores, "t")
+    kept = Kept()
+    tell = telling(stores, clock, kept, stores.inbox)
+    users = [f"u{n:02}" for n in range(30)]
+    for user in users:
+        clock.advance(0.1)
+        await stores.tap("t", set_to(user, LIKE))
+    await tell.take(await events(stores))
+    kept.remember(
+        {"t": Watch(message_at=clock.now_us(), told=dict.fromkeys(users[5:], clock.now_us() // SECOND))}
+    )
+    clock.advance(400)
+    assert await tell.close(clock.now_us())
+    clock.advance(400)
+    await tell.close(clock.now_us())
+    [found] = await stores.inbox.page(OWNER, None, 100)
+    assert (found.total, [user for user, _ in found.sample]) == (5, users[4::-1])

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
-from plaudit.adapters.cassandra.fresh import KEEP_US, Fresh, Known
-from plaudit.adapters.cassandra.pushes import SHARDS, new_line
-from plaudit.adapters.cassandra.statements import BATCH_BYTES, PARTITIONS, _batches
+from plaudit.adapters.cassandra.fresh import KEEP_US, Fresh, Known, known_push
+from plaudit.adapters.cassandra.pushes import SHARDS, _by_partition, new_line
+from plaudit.adapters.cassandra.statements import BATCH_BYTES, PARTITIONS, Write, _batches
 from tests.support.notifying import message
 
 START_US = 1_000_000_000
 
 
 def known(*names: str, at: int = START_US) -> list[Known]:
-    return [Known(new_line(message(name), "webhook", "", at), message(name)) for name in names]
+    return [known_push(new_line(message(name), "webhook", "", at), message(name)) for name in names]
 
 
 def names(found: Iterable[Known]) -> list[str]:
@@ -91,8 +91,29 @@ def test_what_is_given_back_of_a_shard_that_was_lost_meanwhile_is_left_to_be_rea
 
 
 def test_writes_travel_together_as_far_as_cassandra_likes() -> None:
-    small = [("q", n, "x") for n in range(2 * PARTITIONS + 1)]
+    small: list[list[Write]] = [[("q", n, "x")] for n in range(2 * PARTITIONS + 1)]
     assert [len(batch) for batch in _batches(small)] == [PARTITIONS, PARTITIONS, 1]
-    big = [("q", b"x" * BATCH_BYTES), ("q", "y"), ("q", "y"), ("q", b"x" * BATCH_BYTES)]
+    big: list[list[Write]] = [
+        [("q", b"x" * BATCH_BYTES)],
+        [("q", "y")],
+        [("q", "y")],
+        [("q", b"x" * BATCH_BYTES)],
+    ]
     assert [len(batch) for batch in _batches(big)] == [1, 2, 1]
     assert list(_batches([])) == []
+
+
+def test_writes_to_one_partition_are_never_parted() -> None:
+    """And count as one, however many and however big."""
+    pairs: list[list[Write]] = [[("q", n), ("r", n)] for n in range(PARTITIONS + 1)]
+    assert [len(batch) for batch in _batches(pairs)] == [2 * PARTITIONS, 2]
+    big: list[list[Write]] = [[("q", 1)], [("q", 2), ("r", 2, b"x" * BATCH_BYTES)], [("q", 3)]]
+    assert [len(batch) for batch in _batches(big)] == [1, 2, 1]
+
+
+def test_pushes_of_one_partition_are_written_together() -> None:
+    places = [its.line.place for its in known(*(f"m{n}" for n in range(40)))]
+    groups = [*_by_partition(("q", *place) for place in places)]
+    assert sum(map(len, groups)) == 40
+    assert len({write[1:4] for group in groups for write in group}) == len(groups)
+    assert all(len({write[1:4] for write in group}) == 1 for group in groups)

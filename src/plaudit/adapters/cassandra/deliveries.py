@@ -124,7 +124,7 @@ class CassandraDeliveries(Statements):
         now_s, fresh = self._clock.monotonic_s(), self._inbox.fresh
         held = await self._shares.held()
         fresh.hold(held)
-        known = {its.line.place: its for its in fresh.take(channel, now, limit)}
+        known = {its.place: its for its in fresh.take(channel, now, limit)}
         self._leases |= dict.fromkeys(known, now_s + lease_s)
         found = [its.line for its in known.values()]
         look = self._looks.setdefault(channel, _Look())
@@ -146,7 +146,7 @@ class CassandraDeliveries(Statements):
         """These are claimed another time."""
         known = list(known)
         for its in known:
-            self._leases.pop(its.line.place, None)
+            self._leases.pop(its.place, None)
         self._inbox.fresh.give_back(known)
 
     async def _look(

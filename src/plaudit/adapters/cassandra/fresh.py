@@ -17,10 +17,16 @@ KEEP_US = 60 * SECOND
 
 
 class Known(NamedTuple):
-    """A push and its message."""
+    """A push, its message, and where it is kept."""
 
     line: Line
     message: Notification
+    place: Place
+
+
+def known_push(line: Line, message: Notification) -> Known:
+    """A push under way and its message."""
+    return Known(line, message, line.place)
 
 
 class Fresh:
@@ -41,36 +47,36 @@ class Fresh:
         """These are ours, and others claim what is in the rest: of a shard that comes back nothing is known."""
         if lost := self._shards.difference(shards):
             for channel, ready in self._ready.items():
-                gone = {entry[-1].line.place for entry in ready if entry[-1].line.place.shard in lost}
+                gone = {entry[-1].place for entry in ready if entry[-1].place.shard in lost}
                 self._places -= gone
-                stay = [entry for entry in ready if entry[-1].line.place not in gone]
+                stay = [entry for entry in ready if entry[-1].place not in gone]
                 heapify(stay)
                 self._ready[channel] = stay
         self._shards = frozenset(shards)
 
     def writing(self, known: Iterable[Known]) -> None:
         """These are being written."""
-        self._places.update(line.place for line, _ in known)
+        self._places.update(its.place for its in known)
 
     def failed(self, known: Iterable[Known]) -> None:
         """These may be there or not."""
-        self._places.difference_update(line.place for line, _ in known)
+        self._places.difference_update(its.place for its in known)
 
     def written(self, known: Iterable[Known]) -> None:
         """These are there, and their messages too."""
         for its in known:
             ready = self._ready.setdefault(its.line.channel, [])
-            if its.line.place.shard in self._shards and len(ready) < self._most:
+            if its.place.shard in self._shards and len(ready) < self._most:
                 self._keep(ready, its)
             else:
-                self._places.discard(its.line.place)
+                self._places.discard(its.place)
 
     def take(self, channel: Channel, now: int, limit: int) -> list[Known]:
         """Up to `limit` that are due, the oldest first. They are not here any more: claim them, or give them back."""
         ready, found = self._ready.get(channel, []), list[Known]()
         while ready and len(found) < limit and ready[0][0] <= now:
             its = heappop(ready)[-1]
-            place = its.line.place
+            place = its.place
             self._places.discard(place)
             if place.due > now - KEEP_US:
                 found.append(its)
@@ -79,10 +85,10 @@ class Fresh:
     def give_back(self, known: Iterable[Known]) -> None:
         """These were not claimed after all. Of a shard that was lost meanwhile they are for others."""
         for its in known:
-            if its.line.place.shard in self._shards:
+            if its.place.shard in self._shards:
                 self._keep(self._ready.setdefault(its.line.channel, []), its)
 
     def _keep(self, ready: list[tuple[int, int, int, Known]], its: Known) -> None:
-        place = its.line.place
+        place = its.place
         self._places.add(place)
         heappush(ready, (place.due, place.no, next(self._number), its))

@@ -3,20 +3,21 @@
 A message keeps the place it got first: whoever puts it again finds it among the owner's ids. Two who put one message
 for the first time within the same milliseconds could give it two places; a claim of its window keeps them apart.
 
-Many are put together, step by step: what is known of their owners, their pushes, themselves. Nobody makes a push before
-its message is there, and a message that is there says that its pushes are.
+Many are put together, step by step: what is known of their owners, their pushes, and themselves with whom their owners
+are told of. Nobody makes a push before its message is there, and a message that is there says that its pushes are.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from plaudit.adapters.cassandra.fresh import Fresh, Known
+from plaudit.adapters.cassandra.fresh import Fresh, Known, known_push
 from plaudit.adapters.cassandra.notices import at_place, pack_message, unpack_message, without
 from plaudit.adapters.cassandra.pushes import Pushes, new_line
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import Statements, all_of
+from plaudit.adapters.cassandra.statements import Statements, Write, all_of
+from plaudit.adapters.cassandra.told import REMEMBER
 from plaudit.domain.errors import Corrupt
+from plaudit.domain.watch import Watch, pack
 from plaudit.ports.notifications import Address, Notification
 
 log = logging.getLogger("plaudit.cassandra")
@@ -43,13 +44,31 @@ READ_TO = "UPDATE $keyspace.inbox SET read_to = ? WHERE owner = ?"
 ONE = "SELECT message, read FROM $keyspace.inbox WHERE owner = ? AND at = ? AND id = ?"
 DROP = "DELETE FROM $keyspace.inbox WHERE owner = ? AND at = ? AND id = ?"
 FORGET = "DELETE FROM $keyspace.inbox WHERE owner = ?"
+FORGET_TOLD = "DELETE FROM $keyspace.told_of WHERE owner = ?"
+
+_NOTHING: Mapping[str, Watch] = {}
 
 
 class CassandraInbox(Statements):
     """See `plaudit.ports.notifications.Inbox`; use as an async context manager inside an open session. `fresh`: the
     pushes that were put here."""
 
-    queries = (IDS, PUT, PUT_PUSHED, OLD, LINES, MARKS, ALL_MARKS, READ, READ_TO, ONE, DROP, FORGET)
+    queries = (
+        IDS,
+        PUT,
+        PUT_PUSHED,
+        OLD,
+        LINES,
+        MARKS,
+        ALL_MARKS,
+        READ,
+        READ_TO,
+        ONE,
+        DROP,
+        FORGET,
+        FORGET_TOLD,
+        REMEMBER,
+    )
 
     def __init__(self, session: Session, pushes: Pushes, erased: Erased) -> None:
         super().__init__(session)
@@ -57,34 +76,44 @@ class CassandraInbox(Statements):
         self._erased = erased
         self.fresh = Fresh()
 
-    async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
+    async def put(
+        self,
+        messages: Sequence[Notification],
+        addresses: Sequence[Address],
+        now: int,
+        after: Mapping[str, Watch] = _NOTHING,
+    ) -> None:
         """Whoever does it again goes on from where it was cut short."""
         owners = {message.owner for message in messages}
         owners -= {*await self._erased(owners)}
-        known: dict[str, dict[str, tuple[int, bool]]] = {owner: {} for owner in owners}
+        there: dict[str, dict[str, tuple[int, bool]]] = {owner: {} for owner in owners}
         for owner, at, id_, pushed in await self._of_all(IDS, owners):
             if id_ is not None:
-                known[owner][id_] = at, bool(pushed)
+                there[owner][id_] = at, bool(pushed)
         to: dict[str, list[Address]] = {}
         for address in addresses:
             to.setdefault(address.message, []).append(address)
-        writes, new = list[tuple[Any, ...]](), list[Known]()
+        writes, new = list[list[Write]](), list[Known]()
         for message in messages:
             if message.owner not in owners:
                 continue
-            at, pushed = known[message.owner].setdefault(message.id, (message.at, False))
+            at, pushed = there[message.owner].setdefault(message.id, (message.at, False))
             kept = at_place(message, at)
             its = to.get(message.id, []) if not pushed else []
-            new += [Known(new_line(kept, a.channel, a.device, now), kept) for a in its]
-            writes.append((PUT_PUSHED if its else PUT, message.owner, at, message.id, pack_message(message)))
+            new += [known_push(new_line(kept, a.channel, a.device, now), kept) for a in its]
+            put = (PUT_PUSHED if its else PUT, message.owner, at, message.id, pack_message(message))
+            watch = after.get(message.target)
+            # In one partition, and so at once: there is no message whose owner may be told of the same again.
+            told = [(REMEMBER, message.owner, message.target, pack(watch))] if watch is not None else []
+            writes.append([put, *told])
         await self._put(writes, new)
-        await all_of(self._trim(owner, ids) for owner, ids in known.items() if len(ids) > KEEP)
+        await all_of(self._trim(owner, ids) for owner, ids in there.items() if len(ids) > KEEP)
 
-    async def _put(self, writes: list[tuple[Any, ...]], new: list[Known]) -> None:
+    async def _put(self, writes: Iterable[Sequence[Write]], new: list[Known]) -> None:
         self.fresh.writing(new)
         try:
-            await self._pushes.add(line for line, _ in new)
-            await self._write_all(writes)
+            await self._pushes.add(its.line for its in new)
+            await self._write_groups(writes)
         except BaseException:
             self.fresh.failed(new)
             raise
@@ -183,7 +212,7 @@ class CassandraInbox(Statements):
 
     async def forget(self, owner: str) -> None:
         """Remove everything an erased user was told. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
-        await self._write(FORGET, owner)
+        await self._write_groups([[(FORGET, owner), (FORGET_TOLD, owner)]])
 
     async def _without_erased(self, messages: list[Notification]) -> list[Notification]:
         """Erased owners have no messages, and erased users are in no sample."""

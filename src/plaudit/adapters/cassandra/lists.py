@@ -1,7 +1,7 @@
 """What is read from Cassandra without Redis: the ledger, and the lists that `index` derives from the events."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product, starmap
 
 from plaudit.adapters.cassandra.index import LIST_BUCKETS
@@ -47,13 +47,17 @@ MINE_OF_MANY = (
 MANY_OF_MANY = """
 SELECT target, user, lanes, reaction FROM $keyspace.cell WHERE target IN ? AND bucket = 0 AND user IN ?
 """
+SEEN = """
+SELECT target, user, reaction, seq, lanes, header, registration FROM $keyspace.cell
+WHERE target IN ? AND bucket = 0 AND user IN ?
+"""
 
 
 class CassandraLists(Statements):
     """See `plaudit.ports.lists` (`Counters`, `Reactors` and `Reactions`) and `plaudit.ports.own.OwnLedger`; use as an
     async context manager inside an open session."""
 
-    queries = (REACTORS, REACTED, NEWEST_REACTED, MINE, MINE_OF_MANY, MANY_OF_MANY, HEADER, HEADERS)
+    queries = (REACTORS, REACTED, NEWEST_REACTED, MINE, MINE_OF_MANY, MANY_OF_MANY, SEEN, HEADER, HEADERS)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -122,6 +126,36 @@ class CassandraLists(Statements):
             by_target.setdefault(target, []).append(user)
         found = await all_of(map(of, _groups(by_target)))
         return dict(line for lines in found for line in lines)
+
+    async def seen(
+        self, users: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, Target], dict[tuple[str, str], int]]:
+        found = await all_of(self._seen(targets, users) for targets in _groups(users))
+        roots, reactions = dict[str, Target](), dict[tuple[str, str], int]()
+        for targets, its in found:
+            roots |= targets
+            reactions |= its
+        split = {name for name, root in roots.items() if root.header and root.header.lanes > 1}
+        if not split:
+            return roots, reactions
+        whole, newer = await asyncio.gather(
+            self.targets([*split]), self.reactions([(name, user) for name in split for user in users[name]])
+        )
+        # What a lane took back may still be in the root.
+        return roots | whole, {pair: code for pair, code in reactions.items() if pair[0] not in split} | newer
+
+    async def _seen(
+        self, targets: list[str], users: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, Target], dict[tuple[str, str], int]]:
+        """The roots of these targets, and the reactions of their users in them."""
+        names = {user for target in targets for user in users[target]}
+        roots, reactions = dict[str, Target](), dict[tuple[str, str], int]()
+        for target, name, reaction, *header in await self._rows(SEEN, targets, ["", *names]):
+            if not name:
+                roots[target] = _target(*header)
+            elif reaction and name in users[target]:
+                reactions[target, name] = reaction
+        return roots, reactions
 
     async def _roots(
         self, targets: list[str], by_target: dict[str, list[str]]
@@ -223,7 +257,7 @@ def _newest(parts: Iterable[list[Entry]], limit: int) -> list[Entry]:
     return [found[place] for place in sorted(found, reverse=True)[:limit]]
 
 
-def _groups(by_target: dict[str, list[str]]) -> Iterator[list[str]]:
+def _groups(by_target: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """Targets that are asked together: few, with few users of all of them."""
     group, users = list[str](), 0
     for target, its in by_target.items():

@@ -4,13 +4,13 @@ A slice is a minute, and what is due later is in a later one: nobody reads over 
 that is over and empty is closed; new pushes are due now or later, so nothing is put into it any more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from plaudit.adapters.cassandra.session import Session
-from plaudit.adapters.cassandra.statements import Statements
+from plaudit.adapters.cassandra.statements import Statements, Write
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.notifications import Channel, Notification
 
@@ -109,21 +109,22 @@ class Pushes(Statements):
 
     async def add(self, lines: Iterable[Line]) -> None:
         """Put pushes there; once more is the same. Raises `Unavailable` and `OutcomeUnknown`."""
-        lines = list(lines)
+        places = [(line.place, line) for line in lines]
         # Before the pushes, or nobody would find them. Nobody closes a slice before it is over.
-        new = {line.place[:3] for line in lines} - self._open
+        new = {place[:3] for place, _ in places} - self._open
         await self._write_all((OPEN, shard, channel, slice_) for channel, shard, slice_ in sorted(new))
         self._open = new if len(self._open) > OPEN_AT_MOST else self._open | new
-        # Those of one partition side by side, so that a batch writes few.
-        await self._write_all(
-            (ADD, *line.place, line.owner, line.at, line.created_at, line.tries, line.reason)
-            for line in sorted(lines, key=lambda line: line.place)
+        await self._write_groups(
+            _by_partition(
+                (ADD, *place, line.owner, line.at, line.created_at, line.tries, line.reason)
+                for place, line in places
+            )
         )
 
     async def drop(self, places: Iterable[Place]) -> None:
         """Forget pushes. Idempotent. Raises `Unavailable` and `OutcomeUnknown`: some are made once more, under their
         ids."""
-        await self._write_all((DROP, *place) for place in sorted(places))
+        await self._write_groups(_by_partition((DROP, *place) for place in places))
 
     async def slices(self, channel: Channel, shard: int, now: int) -> list[int]:
         """Slices that may hold something that is due, the oldest first. Raises `Unavailable`."""
@@ -154,3 +155,11 @@ class Pushes(Statements):
                 if number:
                     found[channel] = found.get(channel, 0) + number
         return found
+
+
+def _by_partition(writes: Iterable[Write]) -> Collection[Sequence[Write]]:
+    """Writes that begin with the place of a push, those of one partition together."""
+    groups: dict[tuple[Any, ...], list[Write]] = {}
+    for write in writes:
+        groups.setdefault(write[1:4], []).append(write)
+    return groups.values()

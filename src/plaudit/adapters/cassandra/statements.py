@@ -10,9 +10,12 @@ T = TypeVar("T")
 
 AT_ONCE = 64
 # Partitions that one statement reads, or a batch writes: a tenth of what a request for each costs here, and half of it
-# in Cassandra. With more, Cassandra warns of a batch, and of one with more bytes.
+# in Cassandra. With more, Cassandra warns of a batch, and of one with more bytes, unless it is of one partition.
 PARTITIONS = 10
 BATCH_BYTES = 4_096
+
+Write = tuple[Any, ...]
+"""A statement's query and its values."""
 
 
 class Statements:
@@ -49,12 +52,16 @@ class Statements:
         found = await all_of(self._rows(query, some) for some in tens(keys))
         return [row for rows in found for row in rows]
 
-    async def _write_all(self, writes: Iterable[tuple[Any, ...]]) -> None:
-        """Make plain writes, each a query and its values, of any partitions: together, in no order. Of those that
-        fail some may be there."""
-        await all_of(map(self._written, _batches(writes)))
+    async def _write_all(self, writes: Iterable[Write]) -> None:
+        """Make plain writes of any partitions: together, in no order. Of those that fail some may be there."""
+        await self._write_groups([write] for write in writes)
 
-    async def _written(self, writes: Sequence[tuple[Any, ...]]) -> None:
+    async def _write_groups(self, groups: Iterable[Sequence[Write]]) -> None:
+        """The same, of writes to one partition each: to Cassandra, which takes a partition for a thing to do, they are
+        one. All of a group are there, or none."""
+        await all_of(map(self._written, _batches(groups)))
+
+    async def _written(self, writes: Sequence[Write]) -> None:
         if len(writes) == 1:
             await self._write(*writes[0])
         else:
@@ -85,15 +92,18 @@ def tens(keys: Iterable[T]) -> Iterator[list[T]]:
         yield unique[start : start + PARTITIONS]
 
 
-def _batches(writes: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """The writes in batches: of few partitions and few bytes, or of one write alone."""
-    batch, bytes_ = list[tuple[Any, ...]](), 0
-    for write in writes:
-        size = sum(len(value) if isinstance(value, str | bytes) else 8 for value in write[1:])
-        if batch and (len(batch) == PARTITIONS or bytes_ + size > BATCH_BYTES):
+def _batches(groups: Iterable[Sequence[Write]]) -> Iterator[list[Write]]:
+    """The writes in batches: of few partitions and few bytes, or of one group alone."""
+    batch, partitions, bytes_ = list[Write](), 0, 0
+    for group in groups:
+        size = sum(
+            len(value) if isinstance(value, str | bytes) else 8 for write in group for value in write[1:]
+        )
+        if batch and (partitions == PARTITIONS or bytes_ + size > BATCH_BYTES):
             yield batch
-            batch, bytes_ = [], 0
-        batch.append(write)
+            batch, partitions, bytes_ = [], 0, 0
+        batch += group
+        partitions += 1
         bytes_ += size
     if batch:
         yield batch

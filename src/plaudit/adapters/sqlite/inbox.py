@@ -1,6 +1,6 @@
 """The inbox, wishes and devices in SQLite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import apsw
 import msgspec
@@ -10,10 +10,13 @@ from plaudit.adapters.sqlite.database import Database
 from plaudit.adapters.sqlite.ledger import ERASED
 from plaudit.domain.errors import Conflict
 from plaudit.domain.quiet import Wishes
+from plaudit.domain.watch import Watch
 from plaudit.ports.notifications import Address, Device, Notification
 
 KEEP = 500
 DEVICES = 20
+
+_NOTHING: Mapping[str, Watch] = {}
 
 
 class Line(msgspec.Struct, array_like=True, frozen=True):
@@ -128,7 +131,13 @@ class SqliteInbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, messages: Sequence[Notification], addresses: Sequence[Address], now: int) -> None:
+    async def put(
+        self,
+        messages: Sequence[Notification],
+        addresses: Sequence[Address],
+        now: int,
+        after: Mapping[str, Watch] = _NOTHING,  # no watch is lost that is in the file
+    ) -> None:
         """Store messages with the pushes that are to be made of them."""
         lines = [_line(message) for message in messages]
 

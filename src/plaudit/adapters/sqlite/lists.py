@@ -1,6 +1,6 @@
 """Reads from SQLite: totals, own state, and the two lists, each one statement however many targets are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import apsw
 import msgspec
@@ -116,6 +116,13 @@ class SqliteLists:
             return found[:limit]
 
         return await self._database.read(work)
+
+    async def seen(
+        self, users: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, Target], dict[tuple[str, str], int]]:
+        """These targets, and the reactions of these users on them."""
+        pairs = [(target, user) for target, its in users.items() for user in its]
+        return await self.targets(list(users)), await self.reactions(pairs)
 
     async def reactions(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """The reactions of these (target, user)."""
