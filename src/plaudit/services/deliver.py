@@ -286,15 +286,17 @@ class Deliver:
         shares = self._shares(sender, provider, push.owner)
         if any(self._flying[key] >= most for key, most in shares.items()):
             return Settled(parcel=parcel, reason="", due=self._clock.now_us() + CROWDED_US)
-        self._flying.update(shares.keys())
+        if shares:
+            self._flying.update(shares.keys())
         sent_at = self._clock.now_us()
         try:
             verdict = await self._try(sender, push)
             if POLICY[verdict.reason].push == "now":
                 verdict = await self._try(sender, push)
         finally:
-            self._flying.subtract(shares.keys())
-            self._flying = +self._flying  # without those that have landed
+            if shares:
+                self._flying.subtract(shares.keys())
+                self._flying = +self._flying  # without those that have landed
         if POLICY[verdict.reason].well or verdict.only_device:
             breaker.well()
         else:

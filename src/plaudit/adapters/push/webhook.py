@@ -9,6 +9,7 @@ import binascii
 import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -101,5 +102,9 @@ def _payload(push: Push) -> dict[str, object]:
 
 def _iso(at_us: int) -> str:
     """RFC 3339 in UTC with microseconds."""
-    whole = datetime.fromtimestamp(at_us // SECOND, UTC).replace(tzinfo=None)
-    return f"{whole.isoformat()}.{at_us % SECOND:06d}Z"
+    return f"{_second(at_us // SECOND)}.{at_us % SECOND:06d}Z"
+
+
+@lru_cache(100)  # messages come by the hundred, all of one moment
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
