@@ -244,3 +244,29 @@ async def test_everything_is_there_after_reopening(tmp_path: Path, clock: Manual
         assert await stores.jobs.unfinished() == [job]
         await stores.tap("u", toggle("ann"))
         assert await stores.own.mine("ann", ["t", "u"]) == {"t": LIKE, "u": LIKE}
+
+
+async def test_a_volume_that_was_away_is_written_again(tmp_path: Path) -> None:
+    """Its mount point is there meanwhile: a file made in it would be empty, and taken for the one that is missed."""
+    folder, away = tmp_path / "data", tmp_path / "away"
+
+    def fail(connection: apsw.Connection) -> None:
+        raise apsw.IOError("disk I/O error")
+
+    def write(connection: apsw.Connection) -> None:
+        connection.execute("UPDATE consumer SET position = position")
+
+    async with Database(folder) as database:
+        await database.write(write)
+        with pytest.raises(Unavailable):
+            await database.write(fail)
+        folder.rename(away)
+        folder.mkdir()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await database.write(write)
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+        away.rename(folder)
+        await database.write(write)
+        assert database.writable

@@ -189,7 +189,7 @@ class Database:
     def _transact(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
             if self._writer is None:
-                self._writer = self._open_writer()
+                self._writer = self._open_writer(0)  # a file that is missing now is away, not new
                 self._fold_back(apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._writer.execute("BEGIN IMMEDIATE")
             if self._fence:
@@ -241,9 +241,9 @@ class Database:
         if writer is not None:
             close(writer)
 
-    def _open_writer(self) -> apsw.Connection:
+    def _open_writer(self, create: int = apsw.SQLITE_OPEN_CREATE) -> apsw.Connection:
         self.generation += 1
-        connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, self.vfs)
+        connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE | create, self.vfs)
         try:
             check_ours(connection)  # before anything is changed in it
             connection.pragma("page_size", PAGE_BYTES)  # of a new file; an existing one keeps its own

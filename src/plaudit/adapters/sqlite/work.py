@@ -20,7 +20,8 @@ T = TypeVar("T")
 log = logging.getLogger("plaudit.sqlite")
 
 # What damage looks like. SQLite keeps no sums of its pages, so of most of it, it knows nothing: what was a text in JSON
-# is none (an `SQLError`; statements are fixed, so it is not theirs), a number is a text, or a text is no UTF-8.
+# is none (an `SQLError`), a number is a text, or a text is no UTF-8. An `SQLError` is also a table that is not there:
+# statements are fixed, but a file without our schema is no damaged one, so the service makes none once it has started.
 DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, msgspec.MsgspecError, UnicodeDecodeError)
 
 
