@@ -245,9 +245,8 @@ def _apply(watch: Watch, known: CellCounts, event: Committed, owner: str, now: i
             opened = counted(opened, apart)
         missing = known.missing_by(event.seq) if known.missing or late or by > 1 else 0
         cell = CellCounts(event.seq, opened, event.counts, missing if late else missing & ~1, sure)
-        # What was no news because its owner was told of this user is not to come again.
-        if event.cause == "erase":
-            cell = without_unsure(cell)
+        if event.cause == "erase":  # nor may a tap of theirs come behind it
+            cell = msgspec.structs.replace(cell, missing=0)
     return _with(watch, event.bucket, cell)
 
 
@@ -256,6 +255,8 @@ def _overtaken(watch: Watch, known: CellCounts, event: Committed, owner: str, no
     taken which would have opened it; if it came before, that was all there was to remember."""
     behind, opened = known.seq - event.seq, known.opened
     unsure = behind >= known.sure
+    if unsure and event.cause == "erase":
+        return without(watch, [transition.user for transition in event.transitions])
     if event.cause in _NOTIFY and (unsure or opened is None):
         taps = tuple(tap for tap in event.transitions if _would_open(watch, tap, owner, now))
         event = msgspec.structs.replace(event, transitions=taps)

@@ -26,8 +26,9 @@ BOB_AT = "2026-03-14T15:10:02.718281Z"
 ERASED_NOTE = (
     "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that keeps this id "
     "erased, the owner of targets until the host app registers or deletes those (in the cluster a former one until it "
-    "deletes them), this receipt for 30 days, events until every consumer has read them (in the cluster as long as the "
-    "log keeps them, 7 days), room in the files of the stores until it is used again, and backups until they expire."
+    "deletes them, and for a day the id among those of whom owners are not told again), this receipt for 30 days, "
+    "events until every consumer has read them (in the cluster as long as the log keeps them, 7 days), room in the "
+    "files of the stores until it is used again, and backups until they expire."
 )
 CURSOR = "m0fQ1f0pYyUABk0tqEjXGWJvYg"
 

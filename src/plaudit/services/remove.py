@@ -42,7 +42,8 @@ _NOTES = {
     f"sequence number, also where somebody muted it, {_EVERYWHERE}",
     "erase_user": "Reactions, profile, inbox, devices and notification settings are gone. What is left: the mark that "
     "keeps this id erased, the owner of targets until the host app registers or deletes those (in the cluster a former "
-    f"one until it deletes them), {_EVERYWHERE}",
+    "one until it deletes them, and for a day the id among those of whom owners are not told again), "
+    f"{_EVERYWHERE}",
 }
 _FAILED = "cannot be read; the log has the details. Ask for it again once that is mended."
 

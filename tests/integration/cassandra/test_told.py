@@ -15,7 +15,7 @@ from tests.support.notifying import message
 
 pytestmark = pytest.mark.timeout(300)
 
-FIRST, SECOND = Watch(message_at=1, told={"ann": 1}), Watch(message_at=2, told={"bob": 2})
+FIRST, SECOND, THIRD = (Watch(message_at=at, told={f"user {at}": at}) for at in (1, 2, 3))
 
 
 @pytest.fixture
@@ -94,5 +94,7 @@ async def test_what_was_told_before_the_upgrade_is_known_for_a_day(cassandra: Ca
         async with CassandraTold(session) as told:
             await run(session, put, "ann", "t", pack(SECOND))
             assert await told.told({"t": "ann"}) == {"t": SECOND}, "the newer one"
+            await run(session, keep, "t", pack(THIRD))
+            assert await told.told({"t": "ann"}) == {"t": THIRD}, "also of a notifier of before"
             await told.forget("t", ["ann"])
             assert await told.told({"t": "ann"}) == {}

@@ -25,6 +25,7 @@ class Life(RuleBasedStateMachine):
         # who tapped in the commit that opened it, before or after the tap that did
         self.with_it: set[str] = set()
         self.told: dict[str, int] = {}
+        self.erased: set[str] = set()  # whose taps are refused
 
     def before(self) -> dict[str, int]:
         return {user: row.reaction for user, row in self.target.rows.items()}
@@ -36,6 +37,8 @@ class Life(RuleBasedStateMachine):
     @rule(taps=st.lists(st.tuples(users, reactions), min_size=1, max_size=4))
     def tap(self, taps: list[tuple[str, int]]) -> None:
         then, open_ = self.before(), self.target.watch.window is not None
+        if not (taps := [(user, reaction) for user, reaction in taps if user not in self.erased]):
+            return
         self.target.commit(*(set_to(user, reaction) for user, reaction in dict(taps).items()))
         if self.target.watch.window is not None and not open_:
             self.at_opening, self.with_it = then, {user for user, _ in taps}
@@ -45,6 +48,7 @@ class Life(RuleBasedStateMachine):
     def erase(self, data: st.DataObject) -> None:
         user = data.draw(st.sampled_from(sorted(self.target.rows)))
         self.target.erase(user)
+        self.erased.add(user)
         self.told.pop(user, None)
         if self.at_opening is not None:
             self.at_opening.pop(user, None)

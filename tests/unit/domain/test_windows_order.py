@@ -156,6 +156,28 @@ def test_who_was_erased_does_not_come_back_with_what_is_read_again() -> None:
     assert b"ann" not in pack(target.watch)
 
 
+def test_a_tap_that_comes_behind_its_users_erasure_is_nobodys_news() -> None:
+    target = Held()
+    target.react("bob")
+    target.react("ann")
+    target.erase("ann")
+    target.come(0, 2, 1)
+    assert b"ann" not in pack(target.watch)
+    assert told(target) == {"bob": LIKE}
+
+
+def test_an_erasure_that_is_overtaken_takes_the_user_out_all_the_same() -> None:
+    target = Held()
+    target.react("ann")
+    target.come(0)
+    target.wait(30)
+    target.erase("ann")
+    target.react("bob")
+    target.come(2, 1)
+    assert target.watch.window is not None
+    assert b"ann" not in pack(target.watch)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_crowd_is_as_many_in_whatever_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "KNOWN", 5)

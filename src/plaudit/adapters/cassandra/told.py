@@ -55,7 +55,10 @@ class CassandraTold(Statements):
             self._rows(TOLD, list({owners[target] for target in some}), some) for some in tens(owners)
         )
         its = [(target, watch) for rows in lots for owner, target, watch in rows if owners[target] == owner]
-        return found | dict(_unpacked(its))
+        for target, watch in _unpacked(its):
+            if target not in found or found[target].message_at <= watch.message_at:
+                found[target] = watch
+        return found
 
     async def forget(self, target: str, owners: Collection[str]) -> None:
         """The target was deleted; these were its owners. Idempotent. Raises `Unavailable` and `OutcomeUnknown`."""
