@@ -58,7 +58,8 @@ SELECT due FROM watch WHERE due IS NOT NULL AND target NOT IN (SELECT value FROM
 _DUE_NUMBERS = "SELECT target FROM watch WHERE due <= ?1 ORDER BY due LIMIT ?2"
 
 _ONE = (
-    "SELECT t.id, hex(w.state) FROM watch AS w CROSS JOIN target AS t ON t.no = w.target WHERE w.target = ?"
+    "SELECT json_group_array(json_array(t.id, w.version, hex(w.state)))"
+    " FROM watch AS w CROSS JOIN target AS t ON t.no = w.target WHERE w.target = ?"
 )
 
 _ENDING_AFTER = """
@@ -178,7 +179,7 @@ def _unreadable(connection: apsw.Connection, until: int, limit: int) -> set[int]
     found = set()
     for (no,) in connection.execute(_DUE_NUMBERS, (until, limit)):
         try:
-            connection.execute(_ONE, (no,)).fetchall()
+            _loaded.decode(connection.execute(_ONE, (no,)).get)  # as `claim` reads them all
         except DAMAGED:
             found.add(no)
             log.error("the watch of target no. %s cannot be read; its owner is not told until it can", no)
