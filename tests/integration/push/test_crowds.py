@@ -6,7 +6,7 @@ import pytest
 
 from plaudit.ports.notifications import Address, Channel, Device
 from plaudit.ports.push import Push, Verdict
-from plaudit.services.deliver import TRIPS_AT
+from plaudit.services.breaker import TRIPS_AT
 from tests.support.clock import ManualClock
 from tests.support.delivering import delivering, registered, settled
 from tests.support.notifying import message

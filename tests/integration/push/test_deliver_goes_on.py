@@ -10,7 +10,8 @@ from plaudit.adapters.sqlite import Database
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.notifications import Channel, Device, Settled
 from plaudit.ports.push import Push, Verdict
-from plaudit.services.deliver import POLICY, TRIPS_AT, Breaker
+from plaudit.services.breaker import TRIPS_AT, Breaker
+from plaudit.services.deliver import POLICY
 from tests.support.clock import ManualClock
 from tests.support.delivering import delivering, fcm, reached, registered, settled, told
 from tests.support.notifying import OWNER
