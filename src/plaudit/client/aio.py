@@ -25,7 +25,7 @@ from plaudit.client.models import (
     Target,
 )
 from plaudit.client.routes import Routes
-from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, new_key, problem, talk, usable
+from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, problem, talk, usable
 
 T = TypeVar("T")
 AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
@@ -88,7 +88,7 @@ class AsyncClient:
         `type` is for targets that nobody registered. `user`: for whom, with the host app's token. `key`: of an earlier
         call whose outcome is unknown (`PlauditError.key`).
         """
-        return await self._do(calls.tap("PUT", target, reaction, type, user, key or new_key()))
+        return await self._do(calls.tap("PUT", target, reaction, type, user, key))
 
     async def toggle(
         self,
@@ -100,11 +100,11 @@ class AsyncClient:
         key: str | None = None,
     ) -> Tap:
         """Give this reaction, switch to it, or take it back if it is there. Arguments as for `set`."""
-        return await self._do(calls.tap("POST", target, reaction, type, user, key or new_key()))
+        return await self._do(calls.tap("POST", target, reaction, type, user, key))
 
     async def remove(self, target: str, *, user: str | None = None, key: str | None = None) -> Tap:
         """Take any reaction back, on closed targets too. Arguments as for `set`."""
-        return await self._do(calls.tap("DELETE", target, None, None, user, key or new_key()))
+        return await self._do(calls.tap("DELETE", target, None, None, user, key))
 
     async def counts(self, targets: Iterable[str]) -> dict[str, Counts]:
         """Counts by target, of any number of targets: a hundred in each call."""

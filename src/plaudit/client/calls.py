@@ -1,5 +1,6 @@
 """Every call as data: what is sent, and how its answer is read. Knows no connection."""
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -31,7 +32,8 @@ STREAM = f"{REACTIONS}/stream"
 class Call(Generic[T]):
     """One request and how to read its answer.
 
-    `key` is the idempotency key of a tap, which all its repeats have, and `target` what is tapped on.
+    `key` is the idempotency key of a tap, which all its repeats have, and `target` what is tapped on. `again`: the
+    caller gave the key, so that an earlier call may have had it too.
     """
 
     method: str
@@ -41,6 +43,7 @@ class Call(Generic[T]):
     body: Any = None
     user: str | None = None
     key: str | None = None
+    again: bool = False
     target: str | None = None
 
     @property
@@ -58,20 +61,21 @@ class Page(Generic[T]):
 
 
 def tap(
-    method: str, target: str, reaction: str | None, type_: str | None, user: str | None, key: str
+    method: str, target: str, reaction: str | None, type_: str | None, user: str | None, key: str | None
 ) -> Call[Tap]:
-    """`PUT` sets or removes, `POST` toggles, `DELETE` removes."""
+    """`PUT` sets or removes, `POST` toggles, `DELETE` removes. `key`: of an earlier call; None: it gets its own."""
+    again, key = bool(key), key or uuid.uuid4().hex
 
     def read(json: Any, headers: Mapping[str, str]) -> Tap:
         return Tap.read(json, replayed=headers.get("idempotency-replayed") == "true")
 
     if method == "DELETE":
         query = {"target_id": target}
-        return Call(method, REACTIONS, read, query=query, user=user, key=key, target=target)
+        return Call(method, REACTIONS, read, query=query, user=user, key=key, again=again, target=target)
     body = {"target_id": target, "reaction_type": reaction}
     if type_ is not None:
         body["target_type"] = type_
-    return Call(method, REACTIONS, read, body=body, user=user, key=key, target=target)
+    return Call(method, REACTIONS, read, body=body, user=user, key=key, again=again, target=target)
 
 
 def hundreds(targets: Iterable[str]) -> Iterator[list[str]]:

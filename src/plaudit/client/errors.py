@@ -12,7 +12,7 @@ class PlauditError(Exception):
     `code` is a stable error code of the API (docs/errors.md) with its HTTP `status`, or None where no answer of the API
     came. `errors` names the offending inputs as {"field", "message"}, `targets` all those because of which a call about
     many was refused. `stored`: False if no attempt was stored, None if nobody knows. Then the same call with the same
-    key settles it: `key` is that of a tap.
+    key settles it: `key` is that of a tap. Where the caller gave the key, earlier calls with it count as attempts.
     """
 
     def __init__(

@@ -11,7 +11,6 @@ tap is repeated without: any process can take it.
 import json
 import random
 import re
-import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +22,11 @@ T = TypeVar("T")
 # No answer of the service (whoever answered in its place), or a process that stores nothing now. Whatever else it says,
 # it is there, and others would only get in its way.
 ELSEWHERE = frozenset({None, "unavailable"})
+# Refusals that say of a key that nothing of it is stored: it was looked for before, or whatever was stored is gone.
+SETTLES = frozenset(
+    {"target_closed", "reaction_not_allowed", "target_type_mismatch", "idempotency_key_reused"}
+    | {"target_deleted", "user_erased"}
+)
 LONGEST_WAIT_S = 3600.0  # whatever an answer asks for
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750 section 2.1
 
@@ -92,7 +96,7 @@ def talk(
 ) -> Generator[Do, Any, T]:
     """Bring a call to its end. Raises `PlauditError`."""
     until_s = now_s() + retries.within_s
-    stored: bool | None = False  # None from the first request on of which nobody knows what became
+    stored: bool | None = False  # None from the first request here on of which nobody knows what became
     token = _given(call, (yield AskToken()), stored)
     renewed, failures = not renewable, 0
     while True:
@@ -115,14 +119,9 @@ def talk(
                 or failures >= retries.attempts
                 or now_s() + pause_s > until_s
             ):
-                error.key, error.stored = call.key, stored
+                error.key, error.stored = call.key, _stored(call, stored, error.code)
                 raise
         yield Pause(pause_s)
-
-
-def new_key() -> str:
-    """The idempotency key of one tap."""
-    return uuid.uuid4().hex
 
 
 def usable(token: str | None) -> str | None:
@@ -157,8 +156,13 @@ def _given(call: Call[Any], token: str | Exception | None, stored: bool | None) 
         return token
     said = str(token) if isinstance(token, PlauditError) else f"The function for tokens failed: {token!r}"
     error = PlauditError(said)
-    error.key, error.stored = call.key, stored
+    error.key, error.stored = call.key, _stored(call, stored)
     raise error from token
+
+
+def _stored(call: Call[Any], here: bool | None, code: str | None = None) -> bool | None:
+    """Whether any call with this key was stored. Of an earlier one most refusals say nothing."""
+    return None if call.again and code not in SETTLES else here
 
 
 def _member(told: Any, name: str, kind: type[T]) -> T | None:

@@ -19,6 +19,10 @@ export { PlauditError };
 const BATCH = 100;
 const PAGE = 100;
 const ROUTES = 10_000;
+/** Refusals that say of a key that nothing of it is stored: it was looked for before, or whatever was stored is gone. */
+const SETTLES = new Set([
+  "target_closed", "reaction_not_allowed", "target_type_mismatch", "idempotency_key_reused", "target_deleted", "user_erased",
+]);
 /** What may stand in a header. */
 const ID = /^[\w.:@~|=-]+$/;
 
@@ -227,10 +231,10 @@ export class PlauditClient {
   }
 
   /** @param {string} method @param {string} target @param {TapOptions & Extra} options @returns {Promise<Answer>} */
-  async #tap(method, target, { key = newKey(), route, user, body, query }) {
+  async #tap(method, target, { key, route, user, body, query }) {
     route ??= this.#routes.get(place(user, target)) ?? (ID.test(target) ? target : undefined);
-    const headers = { "idempotency-key": key, ...(route && { "plaudit-route": route }), ...by(user) };
-    const answer = await this.#call(method, "reactions", { body, query, headers });
+    const headers = { "idempotency-key": key || newKey(), ...(route && { "plaudit-route": route }), ...by(user) };
+    const answer = await this.#call(method, "reactions", { body, query, headers }, Boolean(key));
     if (answer.route) this.#learn(place(user, target), answer.route);
     return answer;
   }
@@ -261,10 +265,16 @@ export class PlauditClient {
     }
   }
 
-  /** @param {string} method @param {string} path @param {Extra} [extra] @returns {Promise<any>} */
-  async #call(method, path, extra) {
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {Extra} [extra]
+   * @param {boolean} [again] whether an earlier call may have had the same key
+   * @returns {Promise<any>}
+   */
+  async #call(method, path, extra, again = false) {
     /** @type {false | undefined} */
-    let stored = false; // undefined from the first try on of which nobody knows what became
+    let stored = false; // undefined from the first try here on of which nobody knows what became
     for (let failures = 0; ; failures += 1) {
       try {
         return await this.transport.call(method, path, extra);
@@ -274,6 +284,7 @@ export class PlauditClient {
         if (!error.retry || error.status === 200 || failures + 1 >= this.attempts) {
           // One of its own: calls that get no token together are told by the same.
           const own = new PlauditError(error.message, { ...error, cause: error.cause });
+          if (again && !SETTLES.has(error.code)) stored = undefined;
           throw Object.assign(own, { stored, key: extra?.headers?.["idempotency-key"] });
         }
         if (error.elsewhere) delete extra?.headers?.["plaudit-route"];

@@ -226,10 +226,12 @@ async def test_taps_that_get_no_token_together_keep_a_key_each() -> None:
         raise ConnectionError("no token now")
 
     async with AsyncClient("http://127.0.0.1:9", token, retries=ONE) as client:
-        taps = (client.set(target, "like", key=target) for target in ("a", "b"))
+        taps = (client.set("t", "like", key=key) for key in (None, None, "a"))
         failed = await asyncio.gather(*taps, return_exceptions=True)
-    assert [getattr(error, "key", None) for error in failed] == ["a", "b"]
-    assert [getattr(error, "stored", None) for error in failed] == [False, False]
+    keys = [getattr(error, "key", None) for error in failed]
+    assert keys[2] == "a"
+    assert len({*keys} - {None}) == 3
+    assert [getattr(error, "stored", "") for error in failed] == [False, False, None]
 
 
 class LongEnough(Exception):

@@ -24,15 +24,16 @@ UNKNOWN = {0, 500, 502, 504}
     st.integers(1, 6),
     st.booleans(),
     st.lists(TOKENS, min_size=2, max_size=2),
+    st.booleans(),
 )
 def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
-    statuses: list[int], attempts: int, renewable: bool, tokens: list[object]
+    statuses: list[int], attempts: int, renewable: bool, tokens: list[object], again: bool
 ) -> None:
     """Never more tries than allowed (one more for a new token), never a pause after the last, one key throughout.
 
-    Who fails knows that key, and that nothing was stored only where every attempt said so.
+    Who fails knows that key, and that nothing was stored only where every attempt said so, and none was before.
     """
-    call: Call[int] = Call("PUT", "/x", lambda json, _: int(json), body={}, key="k")
+    call: Call[int] = Call("PUT", "/x", lambda json, _: int(json), body={}, key="k", again=again)
     talking = talk(call, Retries(attempts), lambda: 0.0, renewable=renewable)
     sent, renewed, paused, unknown = 0, 0, 0, False
     answers = iter([*statuses, *[200] * 20])
@@ -62,7 +63,7 @@ def test_whatever_comes_it_ends_and_a_tap_keeps_its_key(
                 told = None
     if failed is not None:
         assert failed.key == "k"
-        assert failed.stored is (None if unknown else False)
+        assert failed.stored is (None if unknown or again else False)
         if isinstance(failed.__cause__, ValueError | PlauditError):  # no token
             assert failed.temporary
             assert paused == max(0, sent - 1)
