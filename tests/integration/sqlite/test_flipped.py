@@ -230,3 +230,14 @@ async def test_the_doctor_says_that_there_was_no_time_for_all_lines(tmp_path: Pa
         await database.write(lambda connection: connection.execute(many).fetchall())
     found = inspect(tmp_path, 10, 10, 0.0)
     assert (found.fault, found.unread) == (None, True)
+
+
+async def test_events_are_trimmed_though_nobody_knows_how_many(tmp_path: Path) -> None:
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        for name in "abc":
+            await stores.tap(name, set_to("fan", LIKE))
+        await stores.log.acknowledge("notify", await stores.log.end())
+    flip(tmp_path, "UPDATE event SET events = '' WHERE no = (SELECT min(no) FROM event)")
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        assert await stores.log.trim(100) == 2
+        assert await stores.log.read("new", 10) == []

@@ -25,7 +25,7 @@ INSERT INTO consumer (name, position) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position)
 """
 
-# Whole lines only, the oldest first, until they hold `?2` events.
+# Whole lines only, the oldest first, until they hold `?2` events. What is no number there must not keep the log.
 _TRIM = """
 DELETE FROM event WHERE no <= (
     SELECT max(no) FROM (
@@ -33,7 +33,7 @@ DELETE FROM event WHERE no <= (
             SELECT no, events FROM event WHERE no * ?1 + events - 1 <= (SELECT min(position) FROM consumer)
             ORDER BY no LIMIT ?2))
     WHERE before < ?2)
-RETURNING events
+RETURNING CAST(events AS INTEGER)
 """
 
 _LEAST = "SELECT coalesce(min(position), -1) FROM consumer"
