@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from plaudit.adapters.sqlite import Database, SqliteDeadLetters, inspect
+from plaudit.adapters.sqlite import Database, SqliteAudit, SqliteDeadLetters, inspect
 from plaudit.domain.errors import Corrupt
 from plaudit.domain.quiet import Wishes
 from plaudit.ports.notifications import Address, Device, Parcel
@@ -241,3 +241,24 @@ async def test_events_are_trimmed_though_nobody_knows_how_many(tmp_path: Path) -
     async with sqlite_stores(tmp_path, ManualClock()) as stores:
         assert await stores.log.trim(100) == 2
         assert await stores.log.read("new", 10) == []
+
+
+@pytest.mark.parametrize("reaction", ["''", "1.5", "16"])
+async def test_a_reaction_that_is_none_is_damage_to_whoever_counts(tmp_path: Path, reaction: str) -> None:
+    async with sqlite_stores(tmp_path, ManualClock()) as stores:
+        await stores.tap("bad", set_to("fan", LIKE))
+        await stores.tap("good", set_to("fan", LIKE))
+    flip(
+        tmp_path,
+        f"UPDATE reaction_row SET reaction = {reaction} WHERE target = (SELECT no FROM target WHERE id = 'bad')",
+    )
+    assert "reactions to bad cannot be counted" in str(inspect(tmp_path, 10, 10, 10.0).fault)
+    async with Database(tmp_path) as database:
+        audit, metrics = SqliteAudit(database), Metrics()
+        database.found_damage = metrics.found_damage
+        assert (await audit.drift(["good"], 10)).drifted == []
+        with pytest.raises(Corrupt):
+            await audit.drift(["bad"], 10)
+        with pytest.raises(Corrupt):
+            await audit.drift_of_large("bad", 10.0)
+        assert metrics.damaged_reads == 2

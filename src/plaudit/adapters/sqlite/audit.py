@@ -5,16 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Annotated
 
 import apsw
+import msgspec
 
 from plaudit.adapters.sqlite import rows as sql
 from plaudit.adapters.sqlite.database import Database, close, connect
 from plaudit.adapters.sqlite.work import DAMAGED, failure_of
+from plaudit.domain.catalogue import MAX_CODE
 from plaudit.domain.errors import Corrupt, Overloaded
 from plaudit.ports.audit import Compared, Drift
 
 _COUNT = "SELECT reaction, count(*) FROM reaction_row WHERE target = ? GROUP BY reaction"
+_Counted = dict[Annotated[int, msgspec.Meta(ge=0, le=MAX_CODE)], int]
 LET_GO_WITHIN_S = 1.0
 _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine; some milliseconds
 
@@ -77,7 +81,7 @@ def interrupted(
 
 
 def compare(connection: apsw.Connection, targets: Sequence[str], max_rows: int | None) -> Compared:
-    """Compare those with at most so many rows, as of one moment."""
+    """Compare those with at most so many rows, as of one moment. Raises `Corrupt` for a reaction that is none."""
     with connection:
         lines = list(sql.read_targets(connection, targets).values())
         large = [line.id for line in lines if max_rows is not None and line.rows > max_rows]
@@ -86,7 +90,10 @@ def compare(connection: apsw.Connection, targets: Sequence[str], max_rows: int |
 
 
 def _compare(connection: apsw.Connection, line: sql.StoredTarget) -> Drift | None:
-    counted = dict(connection.execute(_COUNT, (line.no,)))
+    try:
+        counted = msgspec.convert(dict(connection.execute(_COUNT, (line.no,))), _Counted)
+    except msgspec.ValidationError as error:
+        raise Corrupt(f"the reactions to {line.id} cannot be counted: {error}") from error
     rows = sum(counted.values())
     codes = range(1, max(len(line.counts), max(counted, default=0)) + 1)
     # While a target is being purged its counts are 0 already and its rows are on their way out.
