@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import hypercorn.asyncio
 import trustme
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
 
 from plaudit.ports.clock import Clock
 
@@ -129,6 +130,8 @@ class Provider:
         body = b""
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # who was killed meanwhile says nothing more
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
@@ -186,8 +189,17 @@ async def _close(self: TCPServer) -> None:
         pass
 
 
-_closes = TCPServer._close
+async def _handle_events(self: H2Protocol, events: list[Any]) -> None:
+    """Take what comes over a connection of HTTP/2. Hypercorn ends it where more comes of a request that was given up or
+    is answered already: such a request needs nothing more."""
+    for event in events:
+        with suppress(KeyError):
+            await _handles(self, [event])
+
+
+_closes, _handles = TCPServer._close, H2Protocol._handle_events
 TCPServer._close = _close  # type: ignore[method-assign] # as said above
+H2Protocol._handle_events = _handle_events  # type: ignore[method-assign] # as said above
 
 
 @asynccontextmanager
