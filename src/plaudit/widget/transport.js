@@ -28,9 +28,6 @@ const LONGEST_WAIT_S = 3600; // a timer of more than 24 days would end at once
  * nothing was stored, undefined if nobody knows. `key`: that of a tap by `PlauditClient`.
  */
 export class PlauditError extends Error {
-  /** @type {string | undefined} */
-  key;
-
   /**
    * @param {string} message
    * @param {{code?: string | null, status?: number, waitMs?: number, errors?: {field: string, message: string}[],
