@@ -63,7 +63,8 @@ which taps on any one target were wanted, or any one API process that was there 
 {acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. {flushed}
 
 Seed {seed} (`make faults ARGS="cluster --seed {seed}"`). {cores} cores, {machine}, Linux {kernel},
-Python {python}. Every test run does the same in little: tests/e2e/test_cluster_faults.py.
+Python {python}. Every test run does the same in little, but for what goes wrong at providers:
+tests/e2e/test_cluster_faults.py.
 """
 
 
