@@ -247,7 +247,10 @@ export class Live {
   /** A connection for all that is wanted; the one there is, if it will do. */
   #connect() {
     const now = Date.now();
-    for (const [tab, { atMs }] of this.#wants) if (now - atMs > FORGET_MS) this.#wants.delete(tab);
+    for (const [tab, { atMs }] of this.#wants) {
+      // A tab that is gone says nothing any more; this one does not go by the clock, which jumps while a machine sleeps.
+      if (tab !== this.#tab && now - atMs > FORGET_MS) this.#wants.delete(tab);
+    }
     const newest = [...this.#wants.values()].reverse();
     const ids = [...new Set(newest.flatMap((want) => want.ids))].slice(0, BATCH);
     const open = this.#open;
