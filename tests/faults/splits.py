@@ -19,6 +19,7 @@ from plaudit.services.lanes import headers
 from tests.engines.running import Engines
 from tests.faults.check import NAMES, Ledger, healed, ledger
 from tests.faults.cluster import flushed, say
+from tests.faults.dying import HELD_S, HELD_TAPS
 from tests.faults.load import REACTIONS, Crowd, Load
 from tests.faults.record import Explained, Line, Record, Tap, explain, longest_gap_s
 from tests.faults.running import LANES, Processes, Running, started, watched
@@ -26,7 +27,6 @@ from tests.faults.split_table import (
     AROUND_S,
     CASES,
     LONG,
-    SHORTENED,
     WITHIN_S,
     Case,
     Seal,
@@ -51,6 +51,10 @@ that takes somebody over from the root, is `journalled` (and has not left), `sen
 or `published` (and nobody was answered); it is started again later. In all of these but the four of the seal another
 process has split the target, and the one that dies has still believed in the root.
 
+`too hot`: nobody orders the split. {hot.users} users tap on {hot.targets} targets, {hot.per_s:.0f} taps a second in
+all; a commit takes {held_s:.1f} s longer than it would and has at most {held} taps. That is enough for every target but
+the one with half of the taps.
+
 Afterwards, within 60 s: every user's row, in the root or their lane, is what the journal says, and every answer fits
 the one before; repeated keys have changed nothing, wherever they were applied; the headers of root and lanes add up to
 the rows, and so do the totals in Redis, the lists of reactors, the index of each user, and what each API process
@@ -67,7 +71,7 @@ of the load until all of this agrees.
 {acknowledged:,} taps acknowledged in all, {lost} lost, {doubled} counted twice. {flushed}
 
 Seed {seed}. {cores} cores, load average {load:.0f} meanwhile, {machine}, Linux {kernel}, Python
-{python}. Every test run does one of these in little:
+{python}. Every test run does two of these in little:
 tests/e2e/test_cluster_faults.py.
 """
 
@@ -197,7 +201,7 @@ def _per_s(lines: Iterable[Line], begin_s: float) -> float:
 
 def crowd_of(running: Running, case: Case, seed: str) -> Crowd:
     """Users and targets that only this split has."""
-    name = f"split-{[*CASES, *SHORTENED].index(case)}-{seed}"
+    name = f"split-{CASES.index(case)}-{seed}"
     apis = running.processes.apis
 
     users = [f"{name}-user{n}" for n in range(case.users)]
@@ -279,6 +283,9 @@ def page(results: Sequence[Result], unflushed: Sequence[str] | None, seed: str) 
         targets=CASES[0].targets,
         per_s=CASES[0].per_s,
         lanes=LANES,
+        hot=CASES[-1],
+        held=HELD_TAPS,
+        held_s=HELD_S,
         quiet=QUIET,
         around_s=AROUND_S,
         table="\n".join(table),
