@@ -12,7 +12,7 @@ from tests.faults.check import audit, disagreements, healed, ledger, owed
 from tests.faults.in_hand import undone
 from tests.faults.load import TARGETS, USERS, Crowd, Load
 from tests.faults.page import HEAD, Result, page
-from tests.faults.record import Explained, Record, explain, silence
+from tests.faults.record import Explained, Record, explain, silence, unanswered
 from tests.faults.running import Processes, Running, started, watched
 from tests.faults.table import FAULTS, Fault
 from tests.faults.under import LONG, Timing, Under
@@ -44,8 +44,8 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
     if gap.s > timing.gap_s:
         problems.append(f"no tap was acknowledged for {gap.s:.1f} s by or on {gap.whose}")
     told = record.told
-    if fault.certain and told["unknown"]:
-        problems += [f"{line.tap}: {line.why}" for line in lines if line.told == "unknown"]
+    if fault.certain:
+        problems += unanswered(lines, at_most=timing.changes // 2)
     if timing.patient:
         problems += await undone(running)
     problems += [*wrong, *missing, *explained.lost, *explained.doubled, *explained.wrong]

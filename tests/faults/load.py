@@ -150,7 +150,8 @@ class Load:
             note(tap, api, "refused", why="nobody there")
             return "refused"
         except httpx.TransportError as error:
-            note(tap, api, "unknown", why=repr(error))
+            broke = isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError)
+            note(tap, api, "unknown", why=repr(error), broke=broke)
             return "unknown"
         if answer.status_code == 200:
             body = answer.json()

@@ -38,6 +38,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     replayed: bool = False
     lanes: int = 0
     why: str = ""
+    broke: bool = False  # the connection, amid the request
 
 
 class Record:
@@ -122,6 +123,16 @@ def _acknowledged(
             found.doubled.append(f"{tap}: {other} after {first}")
     states.clear()
     states.add(first.reaction)
+
+
+def unanswered(lines: Sequence[Line], at_most: int) -> list[str]:
+    """Taps whose clients were left in doubt. So many connections may break, if nothing was done over them: when their
+    taps are sent again, they are no repetitions."""
+    done = {line.tap: line for line in reversed(lines) if line.told == "ok"}  # the first answer of each
+    doubts = [line for line in lines if line.told == "unknown"]
+    cut = [line for line in doubts if line.broke and line.tap in done and not done[line.tap].replayed]
+    found = doubts if len(cut) > at_most else [line for line in doubts if line not in cut]
+    return [f"{line.tap}: {line.why}" for line in found]
 
 
 def longest_gap_s(lines: Iterable[Line], begin_s: float, end_s: float) -> float:

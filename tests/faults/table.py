@@ -25,7 +25,8 @@ class Fault(NamedTuple):
     """`act` comes back when everything is up again. A quorum of Cassandra is up in all of them.
 
     `around`: what is different from before the load until after the check. `audited`: events are lost, and only an
-    audit heals. `certain`: every request is answered, by what was done or a refusal.
+    audit heals. `certain`: every request is answered, by what was done or a refusal, save one in each change at most,
+    which met the closing of its connection half-way and was not taken in.
     """
 
     name: str

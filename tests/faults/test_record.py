@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from tests.faults.record import Explained, Line, Record, Silence, Tap, Told, explain, silence, waited_s
+from tests.faults.record import (
+    Explained,
+    Line,
+    Record,
+    Silence,
+    Tap,
+    Told,
+    explain,
+    silence,
+    unanswered,
+    waited_s,
+)
 
 LIKED = Tap("ann", "t", "PUT", "like", "k1")
 TOGGLED = Tap("ann", "t", "POST", "like", "k2")
@@ -93,3 +104,14 @@ def test_one_target_or_one_process_that_is_stuck_is_found() -> None:
     assert silence(stuck, 0, 10, HERE) == Silence(8.0, "t")
     assert silence([each for each in stuck if each.tap == OTHER], 0, 10, HERE) == Silence(7.0, "api0")
     assert silence([each for each in stuck if each.tap == OTHER], 0, 10, {0: [(2.5, 9)]}).s < 0.5
+
+
+def test_a_connection_may_break_where_nothing_was_done() -> None:
+    cut = [Line(1, LIKED, 0, "unknown", broke=True), Line(2, LIKED, 1, "ok")]
+    stored = [Line(1, LIKED, 0, "unknown", broke=True), Line(2, LIKED, 1, "ok", replayed=True)]
+    late = [Line(1, LIKED, 0, "unknown"), Line(2, LIKED, 1, "ok")]
+    for_ever = [Line(1, LIKED, 0, "unknown", broke=True)]
+    assert unanswered(cut, at_most=1) == []
+    assert [len(unanswered(story, at_most=1)) for story in (stored, late, for_ever)] == [1, 1, 1]
+    another = [Line(1, TOGGLED, 0, "unknown", broke=True), Line(2, TOGGLED, 1, "ok")]
+    assert len(unanswered([*cut, *another], at_most=1)) == 2
