@@ -37,6 +37,9 @@ BESIDE = (
     *(f"tests/widget/test_{part}.py" for part in ("taps", "tokens", "users", "wishes")),
 )
 
+# They need no engine and take their time, in which rings of three start.
+MEANWHILE = ("tests/e2e/test_running.py", "tests/e2e/test_soak.py", "tests/widget/test_look.py")
+
 
 def part_of(nodeid: str) -> str:
     """Which of two workers a test belongs to."""
@@ -46,7 +49,8 @@ def part_of(nodeid: str) -> str:
 def _turn(item: pytest.Item) -> tuple[int, int]:
     """When a test comes; see `pytest_collection_modifyitems`."""
     place = (n for n, part in enumerate(BESIDE) if item.nodeid.startswith(part))
-    return _nodes(item), next(place, len(BESIDE))
+    nodes = 2 if item.nodeid.startswith(MEANWHILE) else _nodes(item)
+    return nodes, next(place, len(BESIDE))
 
 
 class TwoParts(LoadScopeScheduling):  # type: ignore[misc] # untyped
@@ -79,7 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # when others have left out what is not asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests without engines first, so that no idle server takes their time; then those of single nodes; then those of
-    three, so that each kind of engine is started twice at most. Else in the order of `BESIDE`, then of their files.
+    three, so that each kind of engine is started twice at most; a few of the first wait until rings start. Else in the
+    order of `BESIDE`, then of their files.
     """
     items.sort(key=_turn)
     for item in items:

@@ -139,11 +139,16 @@ def test_one_process_serves_all_and_the_commands_move_and_mend_what_it_serves(
             assert "plaudit rebuild" in refused.stderr
         told = f"{target}-told"
         taps(api, client, told)
+        stray = f"index: target {told}: user ghost: an entry without a reaction"
         asyncio.run(strays(Settings(**settings), told))
         mended = plaudit(tmp_path, env, "audit", "--all", "--repair")
         assert mended.returncode == 0, mended.stderr
-        assert mended.stdout == f"index: target {told}: user ghost: an entry without a reaction\n"
+        # The process has an auditor of its own, which may be there first.
+        assert stray in mended.stdout + api.log
         reaches_everybody(api, client, told)
+    asyncio.run(strays(Settings(**settings), told))
+    mended = plaudit(tmp_path, env, "audit", "--all", "--repair")
+    assert (mended.returncode, mended.stdout) == (0, f"{stray}\n"), mended.stderr
     rebuilt = plaudit(tmp_path, env, "rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert "151 reactions filled in" in rebuilt.stderr
