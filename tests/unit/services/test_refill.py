@@ -10,6 +10,7 @@ from plaudit.ports.ledger import Target
 from plaudit.services.probed import FAILURES
 from plaudit.services.refill import Gate, Refill
 from plaudit.telemetry import Metrics
+from tests.simulation import loop
 from tests.support.redis import state
 from tests.support.totals import MemoryTotals, SlowLedger
 from tests.support.wait import until
@@ -170,25 +171,28 @@ async def test_the_ledger_is_behind_a_gate(world: World) -> None:
     assert await world.refill.targets(["f"]) == {}
 
 
-async def test_while_the_totals_are_away_the_ledger_answers_and_it_says_so(world: World) -> None:
-    world.totals.error = Unavailable("timed out")
-    for _ in range(FAILURES):
-        assert await world.refill.targets(["a"]) == {"a": state(1)}
-        assert world.refill.degraded
-    assert world.refill.away
-    assert b"plaudit_counters_away 1.0" in world.metrics.render()
-    assert len(world.totals.reads) == FAILURES
-    waiting = [asyncio.create_task(world.refill.targets(["a"])) for _ in range(10)]
-    await asyncio.gather(*waiting)
-    assert ["a"] * 10 not in world.totals.reads
-    assert world.metrics.degraded_reads == FAILURES + 10
-    assert world.totals.kept == {}
+def test_while_the_totals_are_away_the_ledger_answers_and_it_says_so() -> None:
+    async def main(world: World) -> None:
+        async with world.refill:
+            world.totals.error = Unavailable("timed out")
+            for _ in range(FAILURES):
+                assert await world.refill.targets(["a"]) == {"a": state(1)}
+                assert world.refill.degraded
+            assert world.refill.away
+            assert b"plaudit_counters_away 1.0" in world.metrics.render()
+            waiting = [asyncio.create_task(world.refill.targets(["a"])) for _ in range(10)]
+            await asyncio.gather(*waiting)
+            assert len(world.totals.reads) == FAILURES, "and no probe yet: no time has passed"
+            assert world.metrics.degraded_reads == FAILURES + 10
+            assert world.totals.kept == {}
 
-    world.totals.error = None
-    await until(lambda: not world.refill.degraded, "a probe finds them back")
-    assert not world.refill.away
-    world.totals.kept["a"] = state(5)
-    assert await world.refill.targets(["a"]) == {"a": state(5)}
+            world.totals.error = None
+            await until(lambda: not world.refill.degraded, "a probe finds them back")
+            assert not world.refill.away
+            world.totals.kept["a"] = state(5)
+            assert await world.refill.targets(["a"]) == {"a": state(5)}
+
+    loop.run(main(World()))
 
 
 async def test_nobody_waits_for_totals_that_are_away(world: World) -> None:
