@@ -42,7 +42,7 @@ async def test_an_asyncio_stream_comes_back_after_a_restart(tmp_path_factory: py
             assert (await anext(stream))["t"].version == 0
             await asyncio.to_thread(server.restart)
             counts = (await client.set("t", "wow")).counts
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while (await anext(stream))["t"] != counts:
                     pass
             await stream.aclose()  # type: ignore[attr-defined] # a generator has it
@@ -124,15 +124,15 @@ async def test_a_question_for_a_token_that_hangs_ends() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await client.counts(["t"])
-            async with asyncio.timeout(0.5):  # nobody waits for it any more
-                while not ended:
-                    await asyncio.sleep(0)
+            for _ in range(10):  # turns of the loop, in which no time-out of its own comes
+                await asyncio.sleep(0)
+            assert ended == 1, "nobody waits for it any more"
             with pytest.raises(PlauditError) as failed:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     await client.counts(["t"])
             assert failed.value.temporary
-            async with asyncio.timeout(5):
-                assert await client.counts(["t"]) == {}
+            client._timeout_s = 30  # for the answer, which comes
+            assert await client.counts(["t"]) == {}
     assert (asked, ended) == (3, 3)
 
 
@@ -313,9 +313,10 @@ def test_it_gives_up_in_time_and_says_what_it_knows() -> None:
     assert (failed.value.code, failed.value.stored, failed.value.key) == (None, None, "my-key")
 
 
-def test_it_does_not_wait_for_longer_than_it_may() -> None:
+def test_it_does_not_wait_for_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[float]()
+    monkeypatch.setattr("plaudit.client.blocking.time.sleep", waits.append)
     refused = {"status": 503, "headers": {"retry-after": "60"}, "body": {"code": "overloaded"}}
-    started = time.monotonic()
     with (
         Scripted([refused]) as scripted,
         Client(scripted.url, "t") as client,
@@ -324,7 +325,7 @@ def test_it_does_not_wait_for_longer_than_it_may() -> None:
         client.set("t", "like")
     assert failed.value.stored is False
     assert failed.value.retry_after_s == 60
-    assert time.monotonic() - started < 5
+    assert waits == []
 
 
 def test_nobody_there() -> None:
@@ -361,7 +362,7 @@ def test_what_the_host_app_removes(server: ServerProcess) -> None:
     with Client(server.url, server.token(None, service=True)) as host:
         host.set(fresh("t"), "like", user="gone")
         for job in (host.erase_user("gone"), host.delete_target(fresh("t"))):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while host.job(job.job_id).state != "done":
                 assert time.monotonic() < deadline
         with pytest.raises(PlauditError) as refused:
