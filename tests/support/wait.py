@@ -1,11 +1,11 @@
-"""Waiting for a state, never for a time."""
+"""Waiting for a state, never for a time. How long says nothing of the product: a machine may be slow, and stall."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 
-async def until(true: Callable[[], bool], what: str, *, within_s: float = 20.0) -> None:
+async def until(true: Callable[[], bool], what: str, *, within_s: float = 60.0) -> None:
     """Return as soon as `true()` is; raise `AssertionError` saying `what` was awaited after that long."""
     deadline = time.monotonic() + within_s
     while not true():
@@ -13,7 +13,7 @@ async def until(true: Callable[[], bool], what: str, *, within_s: float = 20.0) 
         await asyncio.sleep(0.002)
 
 
-async def happens(true: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 30.0) -> None:
+async def happens(true: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 60.0) -> None:
     """The same of something that has to be asked for."""
     deadline = time.monotonic() + within_s
     while not await true():
