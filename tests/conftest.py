@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.engines.cassandra import Cassandra
@@ -70,6 +70,9 @@ ENGINES = {"engines", "cassandra", "cassandra_ring", "kafka", "redis"}
 # Those that take long to start, and who asks for them. They begin so many tests before the first that needs them.
 SLOW = {Cassandra: {"engines", "cassandra", "cassandra_ring"}, Kafka: {"engines", "kafka"}}
 AHEAD = 50
+
+# Of a state that a page is to come to. By default 5 s, which a machine may stall for.
+expect.set_options(timeout=60_000)
 
 RUNNING = pytest.StashKey[Engines]()
 BEGIN = pytest.StashKey[list[tuple[type[Cassandra] | type[Kafka], int]]]()

@@ -42,10 +42,13 @@ def test_tabs_and_pages(board: Open, service: Service, target: str) -> None:
         "Like 72",
         "Love 3",
     ]
-    for _ in range(4):
+
+    def all_there() -> bool:
+        """Scroll to the end, which is further away with each page that comes."""
         dialog.locator(".list").evaluate("list => list.scrollTo(0, list.scrollHeight)")
-        one.page.wait_for_timeout(150)
-    one.wait(lambda: names.count() == REACTORS)
+        return names.count() == REACTORS
+
+    one.wait(all_there)
     assert len(set(names.all_inner_texts())) == REACTORS
     assert names.first.inner_text() == "\u2068r74\u2069"
     assert not dialog.locator(".grow").is_visible()
