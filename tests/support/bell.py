@@ -1,9 +1,10 @@
 """A page of its own with `<plaudit-bell>` in a real Chromium, against a real server or what a test has it answer."""
 
+import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from playwright.sync_api import Browser, Page, Route
 
-from tests.support.server import ServerProcess
+from tests.support.server import HOST, ServerProcess
 
 WITHIN_S = 40.0
 POLICY = "default-src 'none'; script-src 'self' 'nonce-page'; connect-src 'self'; img-src 'self'"
@@ -79,23 +80,29 @@ class Bell:
         """One call as somebody, None for the host app."""
         token = self.server.token(user, service=user is None)
         headers = {"authorization": f"Bearer {token}"}
-        response = httpx.request(method, self.server.url + path, json=body, headers=headers, timeout=10)
+        response = httpx.request(method, self.server.url + path, json=body, headers=headers, timeout=30)
         assert response.status_code == 200, response.text
         return response.json()
 
     def tell(self, *names: str, target: str, title: str) -> None:
         """Have these react to a target of the user all at once, so in one window, and wait until the user was told."""
+        asked = list[tuple[str, dict[str, str]]]()
         before = len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"])
         self.api("PUT", f"/api/v1/targets/{target}", None, {"owner_id": self.user, "title": title})
         for name in names:
             self.api("PUT", f"/api/v1/users/{name.lower()}", None, {"name": name})
 
-        def tap(n: int) -> None:
-            body = {"target_id": target, "reaction_type": ("love", "haha", "like")[n % 3]}
-            self.api("PUT", "/api/v1/reactions", names[n].lower(), body)
-
-        with ThreadPoolExecutor(len(names)) as crowd:
-            list(crowd.map(tap, range(len(names))))
+        calls = [HTTPConnection(HOST, self.server.port, timeout=WITHIN_S) for _ in names]
+        for n, (call, name) in enumerate(zip(calls, names, strict=True)):
+            call.connect()
+            token = self.server.token(name.lower())
+            body = json.dumps({"target_id": target, "reaction_type": ("love", "haha", "like")[n % 3]})
+            asked.append((body, {"authorization": f"Bearer {token}", "content-type": "application/json"}))
+        for call, (body, headers) in zip(calls, asked, strict=True):  # nothing but the sending in between
+            call.request("PUT", "/api/v1/reactions", body, headers)
+        assert [call.getresponse().status for call in calls] == [200] * len(calls)
+        for call in calls:
+            call.close()
         deadline = time.monotonic() + WITHIN_S
         while len(self.api("GET", "/api/v1/me/notifications", self.user)["notifications"]) == before:
             assert time.monotonic() < deadline
