@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,35 @@ def run(server: ServerProcess, commands: str) -> str:
 def test_the_tour_works_when_pasted_and_again(tmp_path: Path) -> None:
     tour = block("bash", "curl")
     assert "\nsleep 31; " in tour, "a second longer than the first window"
-    with ServerProcess(tmp_path / "data", env={"PLAUDIT_NOTIFICATION_WINDOWS_S": "[1]"}) as server:
-        first, second = (run(server, TOLD + tour) for _ in range(2))
+    first, second = twice(tour, tmp_path, 1)
+    if apart_s(first) > 0.5:  # the machine stalled between two taps that are to be told of together
+        first, second = twice(tour, tmp_path, 20)
     looked_at(first, "created")
     looked_at(second, "unchanged")
 
 
+def twice(tour: str, folder: Path, window_s: int) -> list[str]:
+    """What the tour prints, and prints when it is pasted again, where reactions are gathered for so long."""
+    env = {"PLAUDIT_NOTIFICATION_WINDOWS_S": f"[{window_s}]"}
+    with ServerProcess(folder / f"data{window_s}", env=env) as server:
+        return [run(server, TOLD + tour) for _ in range(2)]
+
+
+def answers_of(printed: str) -> list[Any]:
+    """What the calls of the tour were answered, in their order."""
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+
+
+def apart_s(printed: str) -> float:
+    """How long after Alice's reaction Bob's came."""
+    [reactors] = [answer["reactors"] for answer in answers_of(printed) if "reactors" in answer]
+    bob, alice = (datetime.fromisoformat(each["reacted_at"]) for each in reactors)
+    return (bob - alice).total_seconds()
+
+
 def looked_at(printed: str, loved: str) -> None:
     """Check what a paste printed; `loved` is the outcome of Bob's tap, which is the same wish each time."""
-    answers: list[Any] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    target, like, again, love, counts, feed, reactors, closed, refused, inbox = answers
+    target, like, again, love, counts, feed, reactors, closed, refused, inbox = answers_of(printed)
     assert (target["owner_id"], target["closed"]) == ("carol", False)
     assert (like["outcome"], like["reaction"]) == ("created", "like")
     assert again == like
