@@ -239,7 +239,7 @@ def test_an_interrupted_import_says_how_to_go_on(tmp_path: Path) -> None:
     audit_file(tmp_path / "data" / "plaudit.db")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_backups_under_load_are_whole_and_one_restores_with_its_secret(tmp_path: Path) -> None:
     tally, stop = Tally(), asyncio.Event()
     with ServerProcess(tmp_path / "data", env={"PLAUDIT_RATE_LIMIT_PER_S": "0"}) as server:
