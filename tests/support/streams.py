@@ -107,8 +107,10 @@ class StreamClient:
 
     def until_over(self) -> None:
         """Read on to the regular end of the stream. Raises `ConnectionError` where it just breaks off."""
+        deadline = time.monotonic() + WITHIN_S  # heartbeats come for ever
         self._read()
         while not self.ended:
+            assert time.monotonic() < deadline, "the stream goes on"
             self._receive()
             self._read()
 
