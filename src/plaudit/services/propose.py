@@ -239,7 +239,7 @@ class Proposer:
         """The cell has moved on: by our commit, or without it.
 
         To find one of our operation ids is no proof: a client that repeats its tap through another process leaves the
-        same id in that process's commit. So every tap is judged by its own row.
+        same id in that process's commit. So every tap is judged by its own row, unless the commit is ours beyond doubt.
         """
         rows, taps = state.rows, open_.taps
         now = {**rows}
@@ -248,7 +248,7 @@ class Proposer:
             now.update({user: row for user, row in lane.rows.items() if lane_of(user, over) == bucket})
         headers = {bucket: lane.header for bucket, lane in lanes.items() if lane.header}
         target = self._views.seen(key, state.header, state.registration, headers)
-        if all(rows.get(user) == row for user, row in open_.plan.changed.items()):
+        if _is_ours(open_, state):
             return Settled(_as_of_now(open_, now), target, open_.plan, open_.entry)
         answers: list[Answer | None] = []
         missing, sure = False, False
@@ -272,6 +272,28 @@ class Proposer:
 
 def _is_split(state: CellState) -> bool:
     return state.header is not None and state.header.lanes > 1
+
+
+def _is_ours(open_: Open, state: CellState) -> bool:
+    """Whether the commit of a cell that has moved on is this proposal, or the same as it.
+
+    Rows as we would have written them are not enough: for a key that changes nothing and is repeated within the second
+    another process writes the same row, to the byte. While the commit is the newest, its header tells; then a time
+    of our clock in its rows, or an id that nobody else could know.
+    """
+    plan, before = open_.plan, open_.before.header
+    if any(state.rows.get(user) != row for user, row in plan.changed.items()):
+        return False
+    if state.seq == plan.header.seq:
+        return state.header == plan.header
+    did = [
+        tap
+        for tap, answer in zip(open_.taps, plan.answers, strict=True)
+        if isinstance(answer, Answer) and not answer.replayed and answer.outcome != Outcome.UNCHANGED
+    ]
+    # Where our clock is behind, times follow the last one there was, whoever writes them.
+    by_our_clock = plan.header.last_at > (before.last_at if before else 0) + len(did)
+    return bool(did) and (by_our_clock or any(not tap.keyed for tap in did))
 
 
 def _as_of_now(open_: Open, rows: Mapping[str, Row]) -> list[Answer | Refused]:

@@ -39,10 +39,10 @@ async def test_nothing_to_do_is_answered_of_the_newest_state_that_was_decided(se
 class Unconfirmed:
     """A process whose proposal is overtaken by that of another one, and whom nobody tells."""
 
-    def __init__(self, theirs: dict[str, Row], ours: dict[str, Row] | None = None) -> None:
+    def __init__(self, theirs: dict[str, Row], ours: dict[str, Row] | None = None, last_at: int = 9) -> None:
         self.store = SimulatedStore()
         if ours:
-            self.store.decide(KEY, Proposal(0, Header(1, "post", rows=len(ours), last_at=9), ours), 0)
+            self.store.decide(KEY, Proposal(0, Header(1, "post", rows=len(ours), last_at=last_at), ours), 0)
         self._theirs = theirs
         self.known = Known()
         self.proposer = Proposer(self, self.known, ManualClock(), Rules(Catalogue()))
@@ -59,6 +59,22 @@ class Unconfirmed:
         result = await self.proposer.attempt(KEY, taps)
         assert isinstance(result, Open)
         return await self.proposer.settle(KEY, result)
+
+
+class Stored(Unconfirmed):
+    """A process whose proposal is stored, then so many of others, before it looks; and whom nobody told."""
+
+    def __init__(self, others: int, ours: dict[str, Row] | None = None, last_at: int = 9) -> None:
+        super().__init__({}, ours, last_at)
+        self._others = others
+
+    async def propose(self, key: CellKey, proposal: Proposal) -> bool:
+        assert self.store.decide(key, proposal, 0)
+        for n in range(self._others):
+            header = self.store.states(key)[-1].header
+            after = Header(header.seq + 1, "post", rows=header.rows + 1, last_at=header.last_at + 1)
+            assert self.store.decide(key, Proposal(header.seq, after, {f"other{n}": Row(LIKE, 10, 10)}), 0)
+        raise OutcomeUnknown("no reply")
 
 
 def forgotten() -> bytes:
@@ -92,6 +108,43 @@ async def test_a_tap_that_is_stored_tells_nothing_of_the_others() -> None:
     found = await store.outcome(tap, set_to("bob", LOVE))
     assert isinstance(found, Moved)
     assert found.answers == [Answer(Outcome.CREATED, NONE, LOVE, replayed=True), None]
+
+
+async def test_a_row_to_the_byte_as_we_would_have_written_it_is_not_ours_in_the_commit_of_another() -> None:
+    """A key that changes nothing was repeated through the other process within the second, and others rode along."""
+    tap, before = set_to("ann", LIKE, "key"), Row(LIKE, 9, 9)
+    ops = remember(b"", tap.op, START_US // 1_000_000, Verb.SET << 4 | LIKE, Outcome.UNCHANGED << 4 | LIKE)
+    store = Unconfirmed({"ann": Row(LIKE, 9, 9, ops), "bob": Row(LOVE, 10, 10)}, {"ann": before})
+    found = await store.outcome(tap)
+    assert isinstance(found, Moved), "or its header would be published as that of their commit"
+    assert found.answers == [Answer(Outcome.UNCHANGED, LIKE, LIKE, replayed=True)]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_commit_of_ours_that_nobody_told_us_of_is_found(others: int) -> None:
+    """Alone, and with another one behind it."""
+    store = Stored(others)
+    found = await store.outcome(set_to("ann", LIKE, "key"))
+    assert isinstance(found, Settled)
+    assert found.wrote is not None
+    assert found.answers == [Answer(Outcome.CREATED, NONE, LIKE)]
+
+
+@pytest.mark.parametrize(("others", "ours"), [(0, True), (1, False)])
+async def test_of_a_commit_in_which_nothing_happened_only_the_header_tells(others: int, ours: bool) -> None:
+    store = Stored(others, {"ann": Row(LIKE, 9, 9)})
+    found = await store.outcome(set_to("ann", LIKE, "key"))
+    assert isinstance(found, Settled if ours else Moved)
+    assert found.answers == [Answer(Outcome.UNCHANGED, LIKE, LIKE, replayed=not ours)]
+
+
+async def test_a_time_that_anybody_would_have_given_is_no_proof() -> None:
+    """Our clock is behind the last time there was, so the next one follows from that."""
+    tap, last_at = set_to("ann", LOVE, "key"), START_US + 5
+    for keyed, ours in ((True, False), (False, True)):
+        store = Stored(1, {"ann": Row(LIKE, last_at, last_at)}, last_at)
+        found = await store.outcome(tap if keyed else set_to("ann", LOVE))
+        assert isinstance(found, Settled if ours else Moved)
 
 
 async def test_a_key_that_changes_nothing_is_not_tried_again_where_its_row_has_forgotten() -> None:
