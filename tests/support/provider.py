@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     body: bytes
     http: str
-    port: int  # of who asked: one for each connection
+    connection: int  # over which it came: ports are used again
 
 
 class Certificates:
@@ -87,7 +88,7 @@ class Provider:
         self.ending = (
             asyncio.Event()
         )  # hypercorn can end no answer that is cancelled: this ends those that hang
-        self.connections: set[int] = set()  # the ports they came from
+        self.connections: set[int] = set()  # over which something was asked
 
     def want(self, true: object, what: str) -> None:
         """Note a fault unless this is so."""
@@ -136,9 +137,9 @@ class Provider:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        port = scope["client"][1]
-        self.connections.add(port)
-        asked = Asked(scope["path"], headers, body, scope["http_version"], port)
+        connection = _opened[scope["server"][1], scope["client"][1]]
+        self.connections.add(connection)
+        asked = Asked(scope["path"], headers, body, scope["http_version"], connection)
         self.want(scope["method"] == "POST", f"{scope['method']} {asked.path}")
         self.want(asked.http == self.http, f"HTTP/{asked.http} {asked.path}")
         try:
@@ -181,6 +182,18 @@ def url_of(host: str, port: int) -> str:
     return f"https://{'localhost' if host == HERE else host}:{port}"
 
 
+_numbers = count(1)
+_opened: dict[tuple[int, int], int] = {}  # the connections of now and before, by the ports of both ends
+
+
+async def _run(self: TCPServer) -> None:
+    """Serve a connection of hypercorn, under a number of its own."""
+    here, there = (self.writer.get_extra_info(name) for name in ("sockname", "peername"))
+    if here and there:
+        _opened[here[1], there[1]] = next(_numbers)
+    await _runs(self)
+
+
 async def _close(self: TCPServer) -> None:
     """Close a connection of hypercorn, which forgets that the other side may say more after its farewell."""
     try:
@@ -197,7 +210,8 @@ async def _handle_events(self: H2Protocol, events: list[Any]) -> None:
             await _handles(self, [event])
 
 
-_closes, _handles = TCPServer._close, H2Protocol._handle_events
+_runs, _closes, _handles = TCPServer.run, TCPServer._close, H2Protocol._handle_events
+TCPServer.run = _run  # type: ignore[method-assign] # as said above
 TCPServer._close = _close  # type: ignore[method-assign] # as said above
 H2Protocol._handle_events = _handle_events  # type: ignore[method-assign] # as said above
 

@@ -217,7 +217,7 @@ class ApnsServer(Provider):
         self.want(payload["aps"].keys() <= known, "aps")
         texts = ("sound", "thread-id", "category")
         self.want(all(isinstance(payload["aps"].get(name, ""), str) for name in texts), "aps: no text")
-        if (refusal := self._token(headers["authorization"], asked.port)) is not None:
+        if (refusal := self._token(headers["authorization"], asked.connection)) is not None:
             return refusal
         device = path[1] if path else ""
         if (answer := self.scripted(device)) is not None:
@@ -225,7 +225,7 @@ class ApnsServer(Provider):
         self.show(f"{device} {headers['apns-collapse-id']}", alert["body"])
         return Answer(200, headers=(("apns-id", headers["apns-id"]),))
 
-    def _token(self, authorization: str, port: int) -> Answer | None:
+    def _token(self, authorization: str, connection: int) -> Answer | None:
         scheme, _, token = authorization.partition(" ")
         self.want(scheme == "bearer", "scheme")
         header = jwt.get_unverified_header(token)
@@ -239,13 +239,13 @@ class ApnsServer(Provider):
         if now_s - claims["iat"] > 3600:
             return self.error(403, "ExpiredProviderToken")
         # Each process signs its own, also one that takes the place of another: so this is by connection.
-        before = self._token_of.get(port, token)
+        before = self._token_of.get(connection, token)
         if before != token:
             made_s = jwt.decode(before, options={"verify_signature": False})["iat"]
             if claims["iat"] - made_s < 20 * 60:
                 self.problems.append("the provider token is renewed more often than every 20 minutes")
                 return self.error(429, "TooManyProviderTokenUpdates")
-        self._token_of[port] = token
+        self._token_of[connection] = token
         self.tokens.add(token)
         return None
 
