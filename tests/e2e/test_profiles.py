@@ -20,8 +20,9 @@ from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.timeout(300)
 
-CONVERGE_WITHIN_S = 5.0  # after the question was asked for the first time
-DONE_WITHIN_S = 20.0  # what runs in the background of the embedded profile, before anything is compared
+# After the question was asked for the first time; counted in looks, of which there is none while the machine stalls.
+CONVERGE_WITHIN_S = 5.0
+DONE_WITHIN_S = 60.0  # what runs in the background of the embedded profile, before anything is compared
 POLL_S = 0.1
 OWN_OF_EACH = {
     "reacted_at", "created_at", "finished_at", "at", "updated_at", "job_id", "next_cursor", "id", "registered_at",
@@ -186,9 +187,10 @@ def test_both_profiles_tell_the_same_story(
         for number, call in enumerate(story()):
             ask = there[number % len(there)]
             expected = settled(here, call)
-            deadline = time.monotonic() + (CONVERGE_WITHIN_S if call.read else 0)
+            looks = round(CONVERGE_WITHIN_S / POLL_S) if call.read else 0
             while (answer := ask(call)) != expected:
-                assert time.monotonic() < deadline, f"{call}\nembedded {expected}\ncluster  {answer}"
+                assert looks > 0, f"{call}\nembedded {expected}\ncluster  {answer}"
+                looks -= 1
                 time.sleep(POLL_S)
 
 

@@ -32,7 +32,7 @@ async def tapping(server: ServerProcess, targets: list[str], stop: asyncio.Event
     """Tap these targets in turn until told to stop; the last version of each."""
     last: dict[str, int] = {}
     headers = {"Authorization": f"Bearer {server.token(None, service=True)}"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=WITHIN_S) as http:
         number = 0
         while not stop.is_set():
             target, user = targets[number % len(targets)], f"u{number}"

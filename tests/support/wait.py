@@ -19,3 +19,14 @@ async def happens(true: Callable[[], Awaitable[bool]], what: str, *, within_s: f
     while not await true():
         assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
         await asyncio.sleep(0.05)
+
+
+async def turns(doing: Awaitable[object]) -> int:
+    """How many turns of the event loop something takes, to which no stall of the machine adds any: few where it waits
+    for nobody, thousands where it waits for a tenth of a second. Raises what it raises."""
+    task, found = asyncio.ensure_future(doing), 0
+    while not task.done():
+        await asyncio.sleep(0)
+        found += 1
+    await task
+    return found

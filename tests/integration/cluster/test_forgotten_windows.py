@@ -48,6 +48,15 @@ async def test_a_window_that_redis_forgot_is_told_all_the_same(
             Alter(held.cells, held.publish, clock, Random(0)), held.users, held.users, clock
         )
         async with working(settings, held, ["notify"], clock, metrics):
+            # Its group is joined when the first event has come through, which may take longer than a window is open.
+            other = fresh_target()
+            await directory.register(other, Registration(type="post", owner=fresh_target()))
+            await committer.submit(other, set_to("ann", LIKE))
+
+            async def heard() -> bool:
+                return None not in await held.redis.mget([watch_key(other)])
+
+            await happens(heard, "the notifier hears of taps")
             await directory.register(target, Registration(type="post", owner=owner))
             await committer.submit(target, set_to("ann", LIKE))
 

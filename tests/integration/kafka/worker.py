@@ -12,13 +12,18 @@ from plaudit.domain.events import Committed
 from plaudit.services.consume import Consume
 from plaudit.telemetry import Metrics
 
+HANGS_AFTER = 300  # events: so that there is a batch in hand when it is killed, whenever that is
+
 
 class Writes:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._written = 0
 
     async def handle(self, events: Sequence[Committed]) -> None:
-        await asyncio.sleep(0.02)  # so that there is a batch in hand when it is killed
+        if self._written >= HANGS_AFTER:
+            await asyncio.Event().wait()
+        self._written += len(events)
         with self._path.open("a") as file:
             file.writelines(f"{event.target} {event.seq}\n" for event in events)
 

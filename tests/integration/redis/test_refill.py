@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from random import Random
 
@@ -83,12 +83,12 @@ async def test_emptied_under_load_the_ledger_is_read_once_in_each_process(
     ):
         processes = []
         for _ in range(2):
-            counted = Counted(lists)
-            refill = await stack.enter_async_context(Refill(world.totals, counted, Metrics(), gate))
+            counted, totals = Counted(lists), Noted(world.totals)
+            refill = await stack.enter_async_context(Refill(totals, counted, Metrics(), gate))
             near = AgingNearCache(refill, Catalogue(), entries=1000, public=True, max_age_s=0.1, clock=clock)
-            processes.append((counted, near))
+            processes.append((counted, totals, near))
         reading = [
-            asyncio.create_task(_read(near, targets, Random(n))) for n in range(8) for _, near in processes
+            asyncio.create_task(_read(near, targets, Random(n))) for n in range(8) for *_, near in processes
         ]
 
         async def all_kept() -> None:
@@ -99,15 +99,17 @@ async def test_emptied_under_load_the_ledger_is_read_once_in_each_process(
         await all_kept()  # at start-up
         emptied(redis)
         await all_kept()
+        answered = [{*targets} - totals.silent_of for _, totals, _ in processes]
         for task in reading:
             task.cancel()
         ended = await asyncio.gather(*reading, return_exceptions=True)
         assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
-        for counted, near in processes:
+        for (counted, _, near), sure in zip(processes, answered, strict=True):
             await until(lambda near=near: near._refreshing is None, "nothing is read any more")  # type: ignore[misc] # bound now
-            assert max(counted.reads.values()) <= 2, "once at start-up, once after Redis was emptied"
+            often = {target: reads for target, reads in counted.reads.items() if reads > 2 and target in sure}
+            assert often == {}, "once at start-up, once after Redis was emptied"
             assert counted.most_at_once <= gate.reads
-        assert sum((counted.reads for counted, _ in processes), Counter[str]()).keys() == set(targets)
+        assert sum((counted.reads for counted, *_ in processes), Counter[str]()).keys() == set(targets)
 
 
 async def _read(near: AgingNearCache, targets: Sequence[str], random: Random) -> None:
@@ -116,6 +118,29 @@ async def _read(near: AgingNearCache, targets: Sequence[str], random: Random) ->
         found = await near.load(random.sample(targets, 20))
         assert all(shown.seq == 1 for shown in found.values())
         await asyncio.sleep(0.002)
+
+
+class Noted:
+    """The totals, and of whom they did not answer in time, as where the machine stalls: those may be read once more."""
+
+    def __init__(self, totals: RedisTotals) -> None:
+        self._totals = totals
+        self.silent_of: set[str] = set()
+        self.apply, self.forget = totals.apply, totals.forget
+
+    async def get(self, ids: Sequence[str]) -> dict[str, Target]:
+        try:
+            return await self._totals.get(ids)
+        except BaseException:
+            self.silent_of.update(ids)
+            raise
+
+    async def put(self, states: Mapping[str, Target]) -> None:
+        try:
+            await self._totals.put(states)
+        except BaseException:
+            self.silent_of.update(states)
+            raise
 
 
 class Counted:
