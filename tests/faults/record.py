@@ -119,7 +119,8 @@ def _acknowledged(
             other.previous,
             other.reaction,
         )
-        if not same or not other.replayed:
+        # One that changed nothing may be called a first one: of such a row nobody can tell who wrote it.
+        if not same or not (other.replayed or other.outcome == "unchanged"):
             found.doubled.append(f"{tap}: {other} after {first}")
     states.clear()
     states.add(first.reaction)

@@ -71,6 +71,12 @@ def test_a_repetition_that_does_something_counts_twice(tmp_path: Path) -> None:
     assert len(found.doubled) == 1
 
 
+def test_a_repetition_that_changes_nothing_may_be_called_a_first_one(tmp_path: Path) -> None:
+    again = ok(LIKED, "unchanged", "like", "like")
+    assert not explained(tmp_path / "same", again, again).doubled
+    assert explained(tmp_path / "other", again, ok(LIKED, "created", None, "like")).doubled
+
+
 def test_the_first_answer_is_no_repetition(tmp_path: Path) -> None:
     assert explained(tmp_path / "known", ok(LIKED, "created", None, "like", replayed=True)).wrong
     found = explained(

@@ -254,6 +254,8 @@ class Proposer:
         missing, sure = False, False
         for tap, answer in zip(taps, open_.plan.answers, strict=True):
             found = self._stored(tap, rows.get(tap.user, _NO_ROW), now.get(tap.user, _NO_ROW))
+            if found is not None and _may_be_ours(open_, state, tap.user) and isinstance(answer, Answer):
+                found = Answer(found.outcome, found.previous, found.reaction, answer.replayed)
             answers.append(found)
             if found is None and _is_remembered(tap, answer):
                 missing = True
@@ -294,6 +296,11 @@ def _is_ours(open_: Open, state: CellState) -> bool:
     # Where our clock is behind, times follow the last one there was, whoever writes them.
     by_our_clock = plan.header.last_at > (before.last_at if before else 0) + len(did)
     return bool(did) and (by_our_clock or any(not tap.keyed for tap in did))
+
+
+def _may_be_ours(open_: Open, state: CellState, user: str) -> bool:
+    """Whether nobody can tell who wrote this user's row: then it is not called a repetition."""
+    return state.seq > open_.plan.header.seq and state.rows.get(user) == open_.plan.changed.get(user)
 
 
 def _as_of_now(open_: Open, rows: Mapping[str, Row]) -> list[Answer | Refused]:
