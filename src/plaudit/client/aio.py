@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from plaudit.client import calls
+from plaudit.client.blocking import UNSENDABLE
 from plaudit.client.calls import Call
 from plaudit.client.errors import PlauditError
 from plaudit.client.events import BACK_S, SILENT_S, Events
@@ -25,7 +26,19 @@ from plaudit.client.models import (
     Target,
 )
 from plaudit.client.routes import Routes
-from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, problem, talk, usable
+from plaudit.client.talk import (
+    Answer,
+    AskToken,
+    Pause,
+    Retries,
+    Send,
+    base,
+    lasting,
+    problem,
+    talk,
+    unsendable,
+    usable,
+)
 
 T = TypeVar("T")
 AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
@@ -34,6 +47,8 @@ AsyncToken = str | Callable[[bool], str | Awaitable[str]] | None
 
 class AsyncClient:
     """Plaudit at an address, for one token. Lives on one event loop.
+
+    Raises `ValueError` for an address that is not http(s), and for a token that cannot be one.
 
     `timeout_s` is for each attempt, and for a token function that is awaited: nobody can interrupt one that blocks.
     `http` is an httpx client of your own, which stays yours to close.
@@ -48,8 +63,8 @@ class AsyncClient:
         retries: Retries | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
+        self._url = base(url)
+        self._token = lasting(token) if isinstance(token, str) else token
         self._known: str | None = None
         self._renewing: asyncio.Task[str | None] | None = None
         self._awaiting = 0
@@ -258,6 +273,8 @@ class AsyncClient:
                     async for line in response.aiter_lines():
                         if (told := events.line(line)) is not None:
                             yield told
+            except UNSENDABLE as error:
+                raise unsendable(error) from None
             except httpx.TransportError:
                 failures += 1
             except PlauditError as error:
@@ -295,7 +312,7 @@ class AsyncClient:
             self._routes.learn(call.user, end.value)
             return end.value  # type: ignore[no-any-return] # what the generator returns
 
-    async def _send(self, wanted: Send) -> Answer | httpx.TransportError:
+    async def _send(self, wanted: Send) -> Answer | httpx.TransportError | PlauditError:
         try:
             response = await self._http.request(
                 wanted.method,
@@ -304,6 +321,8 @@ class AsyncClient:
                 content=wanted.body,
                 timeout=self._timeout_s,
             )
+        except UNSENDABLE as error:
+            return unsendable(error)
         except httpx.TransportError as error:
             return error
         return _answer(response, response.content)

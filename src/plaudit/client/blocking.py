@@ -23,15 +23,31 @@ from plaudit.client.models import (
     Target,
 )
 from plaudit.client.routes import Routes
-from plaudit.client.talk import Answer, AskToken, Pause, Retries, Send, problem, talk, usable
+from plaudit.client.talk import (
+    Answer,
+    AskToken,
+    Pause,
+    Retries,
+    Send,
+    base,
+    lasting,
+    problem,
+    talk,
+    unsendable,
+    usable,
+)
 
 T = TypeVar("T")
 Token = str | Callable[[bool], str] | None
 """A token, or what gives one: called with True where the last one was refused. None: only what is public."""
+UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+"""Transport errors of which waiting makes nothing better: httpx itself refuses to send."""
 
 
 class Client:
     """Plaudit at an address, for one token. Safe to use from several threads, as httpx is.
+
+    Raises `ValueError` for an address that is not http(s), and for a token that cannot be one.
 
     `timeout_s` is for each attempt, and not for the token function, which nobody can interrupt; `http` an httpx client
     of your own, which stays yours to close.
@@ -46,8 +62,8 @@ class Client:
         retries: Retries | None = None,
         http: httpx.Client | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
+        self._url = base(url)
+        self._token = lasting(token) if isinstance(token, str) else token
         self._known: str | None = None
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
@@ -218,6 +234,8 @@ class Client:
                     for line in response.iter_lines():
                         if (told := events.line(line)) is not None:
                             yield told
+            except UNSENDABLE as error:
+                raise unsendable(error) from None
             except httpx.TransportError:
                 failures += 1
             except PlauditError as error:
@@ -255,7 +273,7 @@ class Client:
             self._routes.learn(call.user, end.value)
             return end.value  # type: ignore[no-any-return] # what the generator returns
 
-    def _send(self, wanted: Send) -> Answer | httpx.TransportError:
+    def _send(self, wanted: Send) -> Answer | httpx.TransportError | PlauditError:
         try:
             response = self._http.request(
                 wanted.method,
@@ -264,6 +282,8 @@ class Client:
                 content=wanted.body,
                 timeout=self._timeout_s,
             )
+        except UNSENDABLE as error:
+            return unsendable(error)
         except httpx.TransportError as error:
             return error
         return _answer(response, response.content)

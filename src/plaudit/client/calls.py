@@ -1,5 +1,6 @@
 """Every call as data: what is sent, and how its answer is read. Knows no connection."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ Read = Callable[[Any, Mapping[str, str]], T]
 """Makes the result from the decoded answer and its headers."""
 
 MOST = 100  # targets in one call, and entries on one page
+_HEADER = re.compile(r"([!-~]([ -~]*[!-~])?)?")  # RFC 9110 section 5.5, without what httpx cannot encode
 REACTIONS = "/api/v1/reactions"
 STREAM = f"{REACTIONS}/stream"
 
@@ -34,6 +36,8 @@ class Call(Generic[T]):
 
     `key` is the idempotency key of a tap, which all its repeats have, and `target` what is tapped on. `again`: the
     caller gave the key, so that an earlier call may have had it too.
+
+    Raises `ValueError` for a key or user that no header can hold: what can be sent is for the service to refuse.
     """
 
     method: str
@@ -45,6 +49,11 @@ class Call(Generic[T]):
     key: str | None = None
     again: bool = False
     target: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("key", self.key), ("user", self.user)):
+            if value is not None and not _HEADER.fullmatch(value):
+                raise ValueError(f"{name}: not what a header can hold: {value!r}")
 
     @property
     def address(self) -> str:

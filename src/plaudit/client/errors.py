@@ -24,8 +24,10 @@ class PlauditError(Exception):
         errors: Sequence[Mapping[str, str]] = (),
         targets: Sequence[str] = (),
         retry_after_s: float = 0.0,
+        unsendable: bool = False,
     ) -> None:
         super().__init__(message)
+        self._unsendable = unsendable
         self.code = code
         self.status = status
         self.errors = tuple(errors)
@@ -37,4 +39,4 @@ class PlauditError(Exception):
     @property
     def temporary(self) -> bool:
         """Whether the same call may work later."""
-        return self.status is None or self.status in LATER
+        return not self._unsendable and (self.status is None or self.status in LATER)

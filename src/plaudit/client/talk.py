@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from plaudit.client.calls import Call
 from plaudit.client.errors import PlauditError
@@ -28,7 +29,7 @@ SETTLES = frozenset(
     | {"target_deleted", "user_erased"}
 )
 LONGEST_WAIT_S = 3600.0  # whatever an answer asks for
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750 section 2.1
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750 section 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class AskToken:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this. Answered with an `Answer`, or with the exception that came instead."""
+    """Send this. Answered with an `Answer`, or with the exception that came instead: a `PlauditError` is final."""
 
     method: str
     address: str
@@ -126,9 +127,33 @@ def talk(
 
 def usable(token: str | None) -> str | None:
     """The token that a function gave. Raises `PlauditError` if it cannot be one, like a proxy's page of errors."""
-    if token is None or _TOKEN.fullmatch(token):
+    if token is None or _TOKEN.fullmatch(token := token.strip()):
         return token
     raise PlauditError("The function for tokens gave something else.")
+
+
+def lasting(token: str) -> str:
+    """The token that is given once for all. Raises `ValueError` if it cannot be one, without showing it."""
+    if _TOKEN.fullmatch(token := token.strip()):
+        return token
+    raise ValueError("token: no bearer token looks like this one")
+
+
+def base(url: str) -> str:
+    """The address of the service, without a slash at its end.
+
+    Raises `ValueError` for what is none, without showing it: it is the token where the two were mixed up.
+    """
+    url = url.strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("url: say where the service is, with http:// or https://")
+    return url
+
+
+def unsendable(error: Exception) -> PlauditError:
+    """For what httpx refuses to send. It shows only the type of the error, whose text may have the token in it."""
+    return PlauditError(f"This cannot be sent: {type(error).__name__}", unsendable=True)
 
 
 def problem(answer: Answer) -> PlauditError:
@@ -171,6 +196,8 @@ def _member(told: Any, name: str, kind: type[T]) -> T | None:
 
 
 def _read(call: Call[T], answer: Answer | Exception) -> T:
+    if isinstance(answer, PlauditError):
+        raise answer
     if not isinstance(answer, Answer):
         raise PlauditError(f"The service does not answer: {answer!r}") from answer
     if not 200 <= answer.status < 300:

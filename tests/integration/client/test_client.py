@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ async def test_what_cannot_be_a_token_is_not_kept() -> None:
 
     answers = [{"status": 200, "body": {"counts": {}, "degraded": False}}] * 2
     with Scripted(answers) as scripted, Client(scripted.url, token, retries=BRIEFLY) as client:
-        said = ["<html>\r\n<h1>502 Bad Gateway</h1>\r\n</html>", "good"]
+        said = ["<html>\r\n<h1>502 Bad Gateway</h1>\r\n</html>", "good\n"]
         with pytest.raises(PlauditError) as failed:
             client.counts(["t"])
         assert failed.value.temporary
@@ -232,6 +233,39 @@ async def test_taps_that_get_no_token_together_keep_a_key_each() -> None:
     assert keys[2] == "a"
     assert len({*keys} - {None}) == 3
     assert [getattr(error, "stored", "") for error in failed] == [False, False, None]
+
+
+@pytest.mark.parametrize("kind", [httpx.LocalProtocolError, httpx.UnsupportedProtocol])
+async def test_what_httpx_refuses_to_send_is_no_outage(kind: type[httpx.TransportError]) -> None:
+    """It is tried once, a stream ends with it as well, and the text, which may have the token, is not shown."""
+    tries = list[str]()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        tries.append(request.method)
+        raise kind(f"Illegal header value {request.headers['authorization']!r}")
+
+    transport = httpx.MockTransport(refuse)
+    failed = list[PlauditError]()
+    with (
+        httpx.Client(transport=transport) as http,
+        Client("http://127.0.0.1:9", "secret", http=http) as client,
+    ):
+        for act in (lambda: client.set("t", "like"), lambda: next(client.stream(["t"]))):
+            with pytest.raises(PlauditError) as refused:
+                act()
+            failed.append(refused.value)
+    async with httpx.AsyncClient(transport=transport) as waiting:
+        aio = AsyncClient("http://127.0.0.1:9", "secret", http=waiting)
+        for asked in (aio.set("t", "like"), anext(aio.stream(["t"]))):
+            with pytest.raises(PlauditError) as refused:
+                await asked
+            failed.append(refused.value)
+    assert tries == ["PUT", "GET"] * 2
+    for error in failed:
+        assert (error.stored, error.temporary, error.status) == (False, False, None)
+        assert kind.__name__ in str(error)
+        assert "secret" not in "".join(traceback.format_exception(error))
+    assert all(error.key for error in failed[::2])
 
 
 class LongEnough(Exception):

@@ -1,6 +1,8 @@
 """The rules of repeating, without a connection."""
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from plaudit.client import Client, PlauditError, Retries
 from plaudit.client.aio import AsyncClient
-from plaudit.client.calls import Call, hundreds
+from plaudit.client.calls import Call, hundreds, mine, tap
 from plaudit.client.events import Events
 from plaudit.client.talk import Answer, AskToken, Pause, Send, problem, talk
 
@@ -141,6 +143,35 @@ def test_each_target_is_asked_for_once_a_hundred_at_a_time(ids: list[str]) -> No
 def test_a_stream_of_garbage_tells_nothing(lines: list[str]) -> None:
     events = Events()
     assert [told for line in [*lines, ""] if (told := events.line(line)) is not None] == []
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_token_that_cannot_be_one_and_an_address_without_scheme_are_refused_at_once(kind: Any) -> None:
+    """Neither is an outage, and no error shows the token, which may be where the address should be."""
+    assert kind("http://h/", " t.o-k.en\n")._token == "t.o-k.en"
+    assert kind(" https://h:8/under/\n")._url == "https://h:8/under"
+    for token in ("a\nb", "Bearer secret", "", "sécret"):
+        with pytest.raises(ValueError, match=r"^token: ") as refused:
+            kind("http://h", token)
+        assert "ret" not in str(refused.value)
+    for url in ("h:8080", "h", "", "ftp://h", "https://", "//h", "secret.to.ken"):
+        with pytest.raises(ValueError, match=r"^url: ") as refused:
+            kind(url)
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["schlüssel", "é→", "a\n", " a", "a\x7f"])
+def test_what_no_header_can_hold_is_refused_by_the_name_of_its_argument(text: str) -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("key", lambda: tap("PUT", "t", "like", None, None, text)),
+        ("user", lambda: tap("DELETE", "t", None, None, text, None)),
+        ("user", lambda: mine(["t"], text)),
+    ]
+    for name, call in calls:
+        with pytest.raises(ValueError, match=f"^{name}: ") as refused:
+            call()
+        assert repr(text) in str(refused.value)
+    assert tap("PUT", "t", "like", None, "who or what", "a key").user == "who or what", "it can be sent"
 
 
 def test_both_clients_have_the_same_calls() -> None:
