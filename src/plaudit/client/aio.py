@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from copy import copy
 from inspect import isawaitable
 from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
@@ -130,14 +131,21 @@ class AsyncClient:
         return found
 
     async def count(self, target: str) -> Counts:
-        """Counts of one target. Whoever asks in the same turn of the loop shares one call for up to a hundred."""
+        """Counts of one target. Whoever asks in the same turn of the loop shares one call for up to a hundred.
+
+        A target that is refused is so for those who asked for it; the others are asked for again, at most twice.
+        """
+        calls.joined([target])  # what cannot be asked for fails here, for this caller alone
         future = self._wanted.get(target)
         if future is None:
             loop = asyncio.get_running_loop()
             if not self._wanted:
                 loop.call_soon(self._ask)
             future = self._wanted[target] = loop.create_future()
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        except PlauditError as error:
+            raise copy(error) from error  # others share the failure, and each may change what it catches
 
     def _ask(self) -> None:
         wanted, self._wanted = self._wanted, {}
@@ -147,17 +155,23 @@ class AsyncClient:
             task.add_done_callback(self._asking.discard)
 
     async def _share(self, wanted: dict[str, asyncio.Future[Counts]]) -> None:
-        try:
-            found = await self._do(calls.counts(list(wanted)))
-        except Exception as error:
-            for future in wanted.values():
-                if not future.done():
+        for last in (False, False, True):  # one refusal for what is no id, one for what the token may not see
+            try:
+                found = await self._do(calls.counts(list(wanted)))
+                if left_out := wanted.keys() - found.keys():
+                    raise PlauditError(f"The answer leaves out {len(left_out)} of the targets.")
+            except Exception as error:
+                refused = [] if last else calls.culprits(wanted, error)
+                for target in refused or list(wanted):
+                    future = wanted.pop(target)
                     future.set_exception(error)
                     future.exception()  # it may be that nobody waits for it any more
-            return
-        for target, future in wanted.items():
-            if not future.done():
-                future.set_result(found[target])
+                if not wanted:
+                    return
+            else:
+                for target, future in wanted.items():
+                    future.set_result(found[target])
+                return
 
     async def feed(self, targets: Iterable[str], *, user: str | None = None) -> dict[str, Target]:
         """What is shown beside these targets: counts, the user's own reaction, summary."""

@@ -8,6 +8,7 @@ from types import EllipsisType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
+from plaudit.client.errors import PlauditError
 from plaudit.client.models import (
     Catalogue,
     Counts,
@@ -24,6 +25,9 @@ T = TypeVar("T")
 Read = Callable[[Any, Mapping[str, str]], T]
 """Makes the result from the decoded answer and its headers."""
 
+# What the service takes for an id of a target.
+_ID = re.compile(r"[\w.:@~|=-]{1,128}", re.ASCII)
+_RESERVED = frozenset({"counts", "mine", "feed", "stream", ".", ".."})
 MOST = 100  # targets in one call, and entries on one page
 _HEADER = re.compile(r"([!-~]([ -~]*[!-~])?)?")  # RFC 9110 section 5.5, without what httpx cannot encode
 REACTIONS = "/api/v1/reactions"
@@ -109,6 +113,20 @@ def joined(targets: Sequence[str]) -> str:
     if torn := [id_ for id_ in targets if "," in id_]:
         raise ValueError(f"a target id has no comma: {torn[0]!r}")
     return ",".join(targets)
+
+
+def is_id(target: str) -> bool:
+    """Whether the service takes this for an id. Only a hint: it is asked all the same."""
+    return bool(_ID.fullmatch(target)) and target not in _RESERVED
+
+
+def culprits(targets: Iterable[str], error: Exception) -> list[str]:
+    """Those of the targets because of which a call about many was refused; none where it says nothing of that."""
+    if not isinstance(error, PlauditError):
+        return []
+    if error.code == "invalid_target_id":  # names none
+        return [target for target in targets if not is_id(target)]
+    return [target for target in targets if target in error.targets]
 
 
 def feed(targets: Sequence[str], user: str | None) -> Call[dict[str, Target]]:

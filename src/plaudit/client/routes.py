@@ -4,16 +4,14 @@ Until it has said something it is the target, which is right for all but the few
 route is a hint for the load balancer and is never computed here. Safe to use from several threads.
 """
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from plaudit.client.calls import is_id
 from plaudit.client.models import Tap, Target
 
 REMEMBERED = 10_000
-# What ids are made of, and may stand in a header: what is no id is for the service to refuse, not for the transport.
-_ID = re.compile(r"[\w.:@~|=-]{1,128}", re.ASCII)
 
 
 class Routes:
@@ -28,7 +26,7 @@ class Routes:
         """The route to send with a tap; None for a target that the service will refuse."""
         with self._lock:
             told = self._routes.get((target, user))
-        return told or (target if _ID.fullmatch(target) else None)
+        return told or (target if is_id(target) else None)
 
     def learn(self, user: str | None, result: object) -> None:
         """Remember the routes in the answer to a tap, or in a feed; other results say nothing."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from plaudit.client import AsyncClient, Client, PlauditError, Retries
+from plaudit.client import AsyncClient, Client, Counts, PlauditError, Retries
 from tests.integration.client.test_contract import Scripted
 from tests.support.api import fresh
 from tests.support.server import ServerProcess
@@ -329,11 +329,52 @@ async def test_counts_asked_for_at_once_are_one_call(server: ServerProcess) -> N
         assert not http.is_closed, "it is not ours to close"
 
 
-async def test_a_count_that_fails_fails_for_those_who_asked(server: ServerProcess) -> None:
-    async with AsyncClient(server.url, retries=ONE) as client:
-        bad = await asyncio.gather(client.count("a b"), client.count("t"), return_exceptions=True)
-        assert [getattr(error, "code", None) for error in bad] == ["invalid_target_id"] * 2
-        assert (await client.count("t")).total == 0
+async def test_a_count_that_is_refused_fails_for_those_who_asked_for_it(server: ServerProcess) -> None:
+    """What is no id, and what the token may not see, cost one call more each, and nobody else their counts."""
+    hidden, sent = fresh("m"), list[str]()
+    with Client(server.url, server.token(None, service=True)) as host:
+        host.register_target(hidden, type="message")
+
+    async def note(request: httpx.Request) -> None:
+        sent.append(request.url.params["target_ids"])
+
+    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http:
+        client = AsyncClient(server.url, retries=ONE, http=http)
+        wanted = ["a b", "stream", hidden, hidden, "t", "t", "a,b"]
+        *bad, one, same, torn = await asyncio.gather(*map(client.count, wanted), return_exceptions=True)
+    codes = [getattr(error, "code", None) for error in bad]
+    assert codes == ["invalid_target_id"] * 2 + ["token_missing"] * 2
+    assert len({*map(id, bad)}) == 4, "an exception for each"
+    assert isinstance(one, Counts)
+    assert one == same
+    assert isinstance(torn, ValueError)
+    assert sent == [f"a b,stream,{hidden},t", f"{hidden},t", "t"]
+
+
+async def test_counts_that_are_refused_again_and_again_end() -> None:
+    sent = list[str]()
+
+    def refuse_the_first(request: httpx.Request) -> httpx.Response:
+        sent.append(request.url.params["target_ids"])
+        told = {"code": "target_not_granted", "target_ids": [sent[-1].partition(",")[0]]}
+        return httpx.Response(403, json=told, headers={"content-type": "application/problem+json"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse_the_first)) as http:
+        client = AsyncClient("http://127.0.0.1:9", http=http)
+        found = await asyncio.gather(
+            *(client.count(f"t{number}") for number in range(5)), return_exceptions=True
+        )
+    assert sent == ["t0,t1,t2,t3,t4", "t1,t2,t3,t4", "t2,t3,t4"]
+    assert [getattr(error, "targets", None) for error in found] == [("t0",), ("t1",), *[("t2",)] * 3]
+    assert len({*map(id, found)}) == 5
+
+
+async def test_a_count_that_is_left_out_fails() -> None:
+    """Nobody waits for what does not come."""
+    with Scripted([{"status": 200, "body": {"counts": {}, "degraded": False}}]) as scripted:
+        async with AsyncClient(scripted.url) as client, asyncio.timeout(30):
+            with pytest.raises(PlauditError):
+                await client.count("t")
 
 
 def test_it_gives_up_in_time_and_says_what_it_knows() -> None:

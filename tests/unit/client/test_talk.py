@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from plaudit.client import Client, PlauditError, Retries
 from plaudit.client.aio import AsyncClient
-from plaudit.client.calls import Call, hundreds, mine, tap
+from plaudit.client.calls import Call, hundreds, is_id, mine, tap
 from plaudit.client.events import Events
 from plaudit.client.talk import Answer, AskToken, Pause, Send, problem, talk
+from plaudit.domain.errors import Invalid
+from plaudit.domain.ids import RESERVED_TARGETS, target_id
 
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503, 504, 0])
 
@@ -137,6 +139,16 @@ def test_each_target_is_asked_for_once_a_hundred_at_a_time(ids: list[str]) -> No
     assert [id_ for part in parts for id_ in part] == list(dict.fromkeys(ids))
     assert all(1 <= len(part) <= 100 for part in parts)
     assert all(len(part) == 100 for part in parts[:-1])
+
+
+@given(st.text("aZ09_.:@~|=- ü\n", max_size=3) | st.sampled_from([*RESERVED_TARGETS, "a" * 128, "a" * 129]))
+def test_the_client_takes_for_an_id_what_the_service_does(text: str) -> None:
+    try:
+        target_id(text)
+    except Invalid:
+        assert not is_id(text)
+    else:
+        assert is_id(text)
 
 
 @given(st.lists(st.text(max_size=40), max_size=30))
