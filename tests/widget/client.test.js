@@ -225,6 +225,36 @@ test("a stream can be ended from outside", { skip: !url && "no server" }, async 
   for await (const _ of client.stream(["js-ended"], { signal: stop.signal })) stop.abort();
 });
 
+test("each target is asked for once, in one call", async () => {
+  const sent = [];
+  const fetch = async (address, { body }) => {
+    sent.push(body ? JSON.parse(body).target_ids : new URL(address).searchParams.get("target_ids").split(","));
+    return Response.json({ counts: {}, targets: {}, reactions: {} });
+  };
+  const client = new PlauditClient({ endpoint: "http://localhost", fetch });
+  for (const call of ["counts", "feed", "mine"]) await client[call](["a", "b", "a"]);
+  await client.mine([..."aaaaa", ...Array.from({ length: 99 }, (_, number) => `t${number}`)]);
+  assert.deepEqual(sent.map((ids) => ids.length), [2, 2, 2, 100]);
+});
+
+test("an id with a comma does not become two targets", async () => {
+  const client = new PlauditClient({ endpoint: "http://localhost", fetch: assert.fail });
+  await assert.rejects(client.counts(["t", "a,b"]), { name: "TypeError", message: /a,b/ });
+  await assert.rejects(client.stream(["a,b"]).next(), { name: "TypeError", message: /a,b/ });
+});
+
+test("__proto__ is an id like any other", async () => {
+  const items = '{"__proto__": {"route": "__proto__/7"}, "t": {}}';
+  const fetch = async () => new Response(`{"counts": ${items}, "targets": ${items}, "reactions": ${items}}`);
+  const client = new PlauditClient({ endpoint: "http://localhost", fetch });
+  for (const call of ["counts", "feed", "mine"]) {
+    const found = await client[call](["__proto__", "t"]);
+    assert.deepEqual(Object.keys(found), ["__proto__", "t"], call);
+    assert.equal(found["__proto__"].route, "__proto__/7");
+    assert.equal(Object.getPrototypeOf(found), Object.prototype);
+  }
+});
+
 test("without an address the client says so", () => {
   assert.throws(() => new PlauditClient(), /endpoint/);
 });

@@ -41,7 +41,8 @@ class Call(Generic[T]):
     `key` is the idempotency key of a tap, which all its repeats have, and `target` what is tapped on. `again`: the
     caller gave the key, so that an earlier call may have had it too.
 
-    Raises `ValueError` for a key or user that no header can hold: what can be sent is for the service to refuse.
+    Raises `TypeError` for an id or key that is no text, and `ValueError` for a key or user that no header can hold.
+    What can be sent is for the service to refuse.
     """
 
     method: str
@@ -55,8 +56,10 @@ class Call(Generic[T]):
     target: str | None = None
 
     def __post_init__(self) -> None:
+        if self.target is not None:
+            _text("target", self.target)
         for name, value in (("key", self.key), ("user", self.user)):
-            if value is not None and not _HEADER.fullmatch(value):
+            if value is not None and not _HEADER.fullmatch(_text(name, value)):
                 raise ValueError(f"{name}: not what a header can hold: {value!r}")
 
     @property
@@ -109,8 +112,8 @@ def counts(targets: Sequence[str]) -> Call[dict[str, Counts]]:
 
 
 def joined(targets: Sequence[str]) -> str:
-    """The ids as a query has them. Raises `ValueError` for one that would become two."""
-    if torn := [id_ for id_ in targets if "," in id_]:
+    """The ids as a query has them. Raises `ValueError` for one that would become two, `TypeError` for no text."""
+    if torn := [id_ for id_ in targets if "," in _text("targets", id_)]:
         raise ValueError(f"a target id has no comma: {torn[0]!r}")
     return ",".join(targets)
 
@@ -149,7 +152,7 @@ def mine(targets: Sequence[str], user: str | None) -> Call[dict[str, str | None]
 def reactors(target: str, reaction: str | None, cursor: str | None, limit: int) -> Call[Page[Reactor]]:
     """A page of those who reacted, newest first."""
     query = _page(limit, cursor, type=reaction)
-    path = f"{REACTIONS}/{_escaped(target)}/reactors"
+    path = f"{REACTIONS}/{_escaped('target', target)}/reactors"
 
     def read(json: Any, _: object) -> Page[Reactor]:
         return Page([Reactor.read(each) for each in json["reactors"]], json["next_cursor"])
@@ -188,41 +191,54 @@ def description(
 def register_target(target: str, body: Mapping[str, Any]) -> Call[Registration]:
     """The host app describes a target."""
     return Call(
-        "PUT", f"/api/v1/targets/{_escaped(target)}", lambda json, _: Registration.read(json), body=body
+        "PUT",
+        f"/api/v1/targets/{_escaped('target', target)}",
+        lambda json, _: Registration.read(json),
+        body=body,
     )
 
 
 def registration(target: str) -> Call[Registration]:
     """How a target is registered."""
-    return Call("GET", f"/api/v1/targets/{_escaped(target)}", lambda json, _: Registration.read(json))
+    return Call(
+        "GET", f"/api/v1/targets/{_escaped('target', target)}", lambda json, _: Registration.read(json)
+    )
 
 
 def delete_target(target: str) -> Call[Job]:
     """The host app deletes a target."""
-    return Call("DELETE", f"/api/v1/targets/{_escaped(target)}", _job)
+    return Call("DELETE", f"/api/v1/targets/{_escaped('target', target)}", _job)
 
 
 def describe_user(user: str, body: Mapping[str, Any]) -> Call[Profile]:
     """The host app describes a user."""
-    return Call("PUT", f"/api/v1/users/{_escaped(user)}", lambda json, _: Profile.read(json), body=body)
+    return Call(
+        "PUT", f"/api/v1/users/{_escaped('user', user)}", lambda json, _: Profile.read(json), body=body
+    )
 
 
 def erase_user(user: str) -> Call[Job]:
     """The host app erases a user."""
-    return Call("DELETE", f"/api/v1/users/{_escaped(user)}", _job)
+    return Call("DELETE", f"/api/v1/users/{_escaped('user', user)}", _job)
 
 
 def job(job_id: str) -> Call[Job]:
     """How a deletion or erasure goes."""
-    return Call("GET", f"/api/v1/jobs/{_escaped(job_id)}", _job)
+    return Call("GET", f"/api/v1/jobs/{_escaped('job_id', job_id)}", _job)
 
 
 def _job(json: Any, _: object) -> Job:
     return Job.read(json)
 
 
-def _escaped(id_: str) -> str:
-    return quote(id_, safe="")
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{name}: ids and keys are text, not {value!r}")
+
+
+def _escaped(name: str, id_: str) -> str:
+    return quote(_text(name, id_), safe="")
 
 
 def _page(limit: int, cursor: str | None, **more: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@
  * What may work later is asked again, with growing pauses and as `Retry-After` says; a tap always with its key, so that
  * it counts once. A tap says by its route which process it goes to best, and is asked again without where that one is not
  * there. A token callback is asked anew, once, when its token is refused. Every call raises `PlauditError`; that of a tap
- * has its `key`, and the same call with it settles what `stored` does not say.
+ * has its `key`, and the same call with it settles what `stored` does not say. What cannot be asked for is a `TypeError`.
  */
 
 import { changes } from "./sse.js";
@@ -92,8 +92,8 @@ export class PlauditClient {
   /** Counts by target; any number of targets. @param {string[]} targets @returns {Promise<Record<string, Counts>>} */
   async counts(targets) {
     const ask = (/** @type {string[]} */ ids) => this.#call("GET", "reactions/counts", { query: { target_ids: ids.join(",") } });
-    const parts = await batches(targets, ask);
-    return Object.assign({}, ...parts.map(({ counts }) => counts));
+    const parts = await batches(whole(targets), ask);
+    return merged(parts.map(({ counts }) => counts));
   }
 
   /**
@@ -106,7 +106,7 @@ export class PlauditClient {
     const ask = (/** @type {string[]} */ ids) => this.#call("POST", "reactions/feed", { body: { target_ids: ids }, headers: by(user) });
     const parts = await batches(targets, ask);
     /** @type {Record<string, FeedItem>} */
-    const items = Object.assign({}, ...parts.map((part) => part.targets));
+    const items = merged(parts.map((part) => part.targets));
     for (const [target, { route }] of Object.entries(items)) if (route) this.#learn(place(user, target), route);
     return items;
   }
@@ -120,7 +120,7 @@ export class PlauditClient {
   async mine(targets, { user } = {}) {
     const ask = (/** @type {string[]} */ ids) => this.#call("POST", "reactions/mine", { body: { target_ids: ids }, headers: by(user) });
     const parts = await batches(targets, ask);
-    return Object.assign({}, ...parts.map(({ reactions }) => reactions));
+    return merged(parts.map(({ reactions }) => reactions));
   }
 
   /**
@@ -163,7 +163,7 @@ export class PlauditClient {
       for (let failures = 0; !signal?.aborted; failures += 1) {
         let waitMs = 0;
         try {
-          for await (const counts of changes(this.transport, targets, { signal: stop.signal })) {
+          for await (const counts of changes(this.transport, whole(targets), { signal: stop.signal })) {
             failures = 0;
             yield /** @type {Record<string, Counts>} */ (counts);
           }
@@ -325,15 +325,31 @@ function place(user, target) {
   return `${user ?? ""} ${target}`;
 }
 
+/** The ids, none of which becomes two in a query. @param {string[]} targets @returns {string[]} */
+function whole(targets) {
+  const torn = targets.find((id) => String(id).includes(","));
+  if (torn) throw new TypeError(`targets: an id has no comma: ${torn}`);
+  return targets;
+}
+
 /**
- * Asks for at most 100 targets at once.
+ * One object of all. Nothing is assigned to it, for `__proto__` is an id like any other.
+ * @param {Record<string, any>[]} parts
+ * @returns {Record<string, any>}
+ */
+function merged(parts) {
+  return Object.fromEntries(parts.flatMap((part) => Object.entries(part ?? {})));
+}
+
+/**
+ * Asks for at most 100 targets at once, for each once.
  * @param {string[]} targets
  * @param {(ids: string[]) => Promise<any>} ask
  * @returns {Promise<any[]>}
  */
 async function batches(targets, ask) {
-  const parts = [];
-  for (let from = 0; from < targets.length; from += BATCH) parts.push(await ask(targets.slice(from, from + BATCH)));
+  const parts = [], ids = [...new Set(targets)];
+  for (let from = 0; from < ids.length; from += BATCH) parts.push(await ask(ids.slice(from, from + BATCH)));
   return parts;
 }
 

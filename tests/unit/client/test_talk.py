@@ -186,6 +186,25 @@ def test_what_no_header_can_hold_is_refused_by_the_name_of_its_argument(text: st
     assert tap("PUT", "t", "like", None, "who or what", "a key").user == "who or what", "it can be sent"
 
 
+def test_an_id_that_is_no_text_is_refused_by_the_name_of_its_argument() -> None:
+    number: Any = 42
+    with Client("http://127.0.0.1:9") as client:
+        for name, call in (
+            ("target", lambda: client.set(number, "like")),
+            ("target", lambda: client.remove(number)),
+            ("target", lambda: client.registration(number)),
+            ("target", lambda: next(client.reactors(number))),
+            ("targets", lambda: client.counts(["t", number])),
+            ("targets", lambda: next(client.stream([number]))),
+            ("user", lambda: client.set("t", "like", user=number)),
+            ("user", lambda: client.erase_user(number)),
+            ("key", lambda: client.set("t", "like", key=number)),
+            ("job_id", lambda: client.job(number)),
+        ):
+            with pytest.raises(TypeError, match=f"^{name}: .*42$"):
+                call()
+
+
 def test_both_clients_have_the_same_calls() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")}
