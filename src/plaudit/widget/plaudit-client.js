@@ -1,5 +1,5 @@
 /**
- * Plaudit's calls from JavaScript, in browsers and under Node (18 or newer), without the component.
+ * Plaudit's calls from JavaScript, in browsers and under Node (20 or newer), without the component.
  *
  *     const plaudit = new PlauditClient({ endpoint: "https://example.com/plaudit/", token: () => mint() });
  *     await plaudit.set("post:42", "love");
