@@ -214,6 +214,45 @@ async def test_a_file_that_cannot_be_reopened_is_unavailable_until_it_can(
         assert await stores.counts("t") == (2,)
 
 
+@pytest.mark.parametrize(
+    "still", [None, Fault("db", "write", apsw.SQLITE_FULL)], ids=["healed", "no folding"]
+)
+@pytest.mark.parametrize("broken", [full, unsure])
+async def test_writing_works_again_by_itself_where_nobody_writes(
+    tmp_path: Path,
+    clock: ManualClock,
+    disk: Disk,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: Callable[[], Fault],
+    still: Fault | None,
+) -> None:
+    """Who believes a process that says it cannot write sends it no tap to find out with."""
+    monkeypatch.setattr(database, "CHECKPOINT_EVERY_S", 0.01)
+    async with Database(tmp_path, vfs=disk.vfs) as opened:
+        stores = stores_on(opened, clock)
+        await stores.tap("t", toggle("ann"))
+        disk.fault = fault = broken()
+        with pytest.raises((Unavailable, OutcomeUnknown)):
+            await stores.tap("t", set_to("bob", LIKE))
+        async with asyncio.timeout(10):
+            while fault.hits < 10:
+                assert not opened.writable
+                await asyncio.sleep(0.01)
+            disk.fault = still
+            while not opened.writable:
+                await asyncio.sleep(0.01)
+        assert "wal" not in disk.unsynced
+        said = [r.message.partition(";")[0] for r in caplog.records if r.message.startswith("writing")]
+        assert said == ["writing failed", "writing works again"]
+        generation = opened.generation
+        await stores.tap("t", set_to("bob", LIKE))
+        assert await stores.counts("t") == (2,)
+        assert opened.generation == generation
+        disk.fault = None
+    audit_file(tmp_path / "plaudit.db")
+
+
 async def test_new_targets_get_numbers_of_their_own_after_failures(
     tmp_path: Path, clock: ManualClock, disk: Disk
 ) -> None:

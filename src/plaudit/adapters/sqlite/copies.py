@@ -17,9 +17,9 @@ from plaudit.adapters.sqlite.database import (
     check_ours,
     close,
     connect,
-    lock_folder,
     migrate,
 )
+from plaudit.adapters.sqlite.lock import lock_folder
 from plaudit.domain.errors import Conflict, Corrupt, Unavailable
 from plaudit.domain.restored import floor_at
 from plaudit.ports.clock import Clock

@@ -8,13 +8,13 @@ Sources: sqlite.org/wal.html (checkpoints, one writer), sqlite.org/pragma.html (
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Self, TypeVar
@@ -22,14 +22,14 @@ from typing import Self, TypeVar
 import apsw
 
 from plaudit.adapters.files import give, trouble
+from plaudit.adapters.sqlite.lock import lock_folder
 from plaudit.adapters.sqlite.work import DAMAGED, Work, failure_of
-from plaudit.domain.errors import Conflict, Corrupt, OutcomeUnknown, Overloaded, Unavailable
+from plaudit.domain.errors import Corrupt, OutcomeUnknown, Overloaded, Unavailable
 
 T = TypeVar("T")
 
 APPLICATION_ID = 0x504C4454  # "PLDT" in the file's header
 FILE_NAME = "plaudit.db"
-LOCK_NAME = "plaudit.lock"
 BUSY_MS = 10_000
 RESTART_WAIT_MS = 50  # for readers of an old part of the log, while the writer waits too
 READERS = 2
@@ -81,6 +81,7 @@ class Database:
         self.found_damage: Callable[[], None] = lambda: None
         """Called on the event loop: a write has ended whose caller was told that nobody knows; a place is damaged."""
         self._restarting = False
+        self._probing = False
         self.generation = 0  # changes with every new writer connection: what the old one learnt is void
 
     async def __aenter__(self) -> Self:
@@ -216,6 +217,8 @@ class Database:
             if codes & _NOT_COMMITTED:
                 raise Unavailable(f"the database cannot be used: {error}") from error
             raise OutcomeUnknown(f"the disk did not confirm a commit: {error}") from error
+        if not self.writable:
+            log.warning("writing works again; taps are taken")
         self.writable = True
         self._fence = False
         return result
@@ -261,6 +264,9 @@ class Database:
         connection: apsw.Connection | None = None
         failing = False
         while not self._closing.wait(CHECKPOINT_EVERY_S):
+            if not self.writable and not self._probing:
+                self._probing = True  # one at a time, also while the disk does not answer
+                self._inbox.put(self._probe)
             try:
                 if connection is None:
                     connection = connect(self.path, apsw.SQLITE_OPEN_READWRITE, self.vfs)
@@ -282,6 +288,18 @@ class Database:
                 failing = True
         if connection is not None:
             close(connection)
+
+    def _probe(self) -> None:
+        """Write, because nobody else may: a process that says it cannot is sent no taps. On the writer thread."""
+        try:
+            if not self.writable:
+                self._fence = True  # so that a transaction without work writes and syncs, too
+                with suppress(
+                    Exception
+                ):  # the first failure was logged, and the thread goes on whatever happens
+                    self._transact(lambda _: None)
+        finally:
+            self._probing = False
 
     def _restart_log(self) -> None:
         """Fold the short rest of the log back, so that the next commit begins at its start. On the writer thread: no
@@ -342,27 +360,6 @@ def close(connection: apsw.Connection) -> None:
         connection.close(True)
     except apsw.Error as error:
         log.warning("closing the database failed: %s", error)
-
-
-def lock_folder(folder: Path) -> int:
-    """Take the folder for this process until the returned descriptor is closed. Raises `Conflict`."""
-    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        give(folder / LOCK_NAME, folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise Conflict(
-            f"{folder} is being written by another Plaudit (process {holder}). "
-            "Stop that one, or set PLAUDIT_DATA to another folder."
-        ) from error
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def migrations() -> list[tuple[int, str]]:
