@@ -238,7 +238,7 @@ _HOST_APP = (
         *("describe_user", "put", "/api/v1/users/{user_id}", "Host app", "service", "Describe a user"),
         "How a user is shown to others. Replaces the whole description.",
         (Answer(200, "Stored.", "Profile"),),
-        (*_SERVICE, *_BODY, "invalid_user_id", "user_erased", *_WRITTEN),
+        (*_SERVICE, *_BODY, "not_found", "invalid_user_id", "user_erased", *_WRITTEN),
         ("UserId",),
         "UserDescription",
     ),
@@ -247,7 +247,7 @@ _HOST_APP = (
         "For good: the id is never used again. Their taps are refused from now on, their profile is gone, and "
         "their reactions are removed in the background.",
         _DELETED,
-        (*_SERVICE, "invalid_user_id", *_WRITTEN),
+        (*_SERVICE, "not_found", "invalid_user_id", *_WRITTEN),
         ("UserId",),
     ),
     Call(

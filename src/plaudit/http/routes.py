@@ -60,6 +60,7 @@ class Api:
             (f"{reactions}/{{target_id}}/reactors", ["GET"], self.reactors),
             ("/api/v1/me/reactions", ["GET"], self.reacted),
             ("/api/v1/targets/{target_id}", ["GET", "PUT", "DELETE"], self.target),
+            # A user id may have slashes in it.
             ("/api/v1/users/{user_id:path}", ["PUT", "DELETE"], self.user),
             ("/api/v1/jobs/{job_id}", ["GET"], self.job),
         ]
@@ -132,7 +133,7 @@ class Api:
         """Describe or erase a user."""
         query_of(request)
         await self._gate.service(header_of(request, "authorization"))
-        user = ids.user_id(request.path_params["user_id"])
+        user = ids.user_id(_rest(request, "user_id", b"/api/v1/users/"))
         if request.method == "DELETE":
             return _begun(request, await self._remove.erase_user(user))
         description = await self._describe.user(user, await body_of(request, _user))
@@ -165,7 +166,6 @@ class Calls(Protocol):
 def starlette_app(apis: Sequence[Calls], more: list[BaseRoute], metrics: Metrics) -> Starlette:
     """The Starlette application of these calls, timed and with every error as a problem."""
     own = [
-        # A user id may have slashes in it.
         Route(path, timed(endpoint, metrics), methods=methods)
         for api in apis
         for path, methods, endpoint in api.routes()
@@ -266,13 +266,26 @@ def person_of(user: User) -> dict[str, str | None]:
 
 def _begun(request: Request, job: Job) -> Response:
     """The job, and where it is: seen from the address of this call, because a proxy may have put all under a path."""
-    path: bytes = (
-        request.scope.get("raw_path") or request.scope["path"].encode()
-    )  # a server may tell the second alone
-    below = path.partition(b"/api/v1/")[2]
+    below = _sent_path(request).partition(b"/api/v1/")[2]
     response = _job(job, status=202)
     response.headers["location"] = "../" * below.count(b"/") + f"jobs/{job.id}"
     return response
+
+
+def _sent_path(request: Request) -> bytes:
+    """The path as it was sent; decoded, where a server tells nothing else."""
+    path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return path
+
+
+def _rest(request: Request, name: str, before: bytes) -> str:
+    """The id that is the rest of the path behind `before`. A slash at its ends has to come as %2F: one too many in an
+    address is nothing anywhere else, and here it would be somebody else. Raises `Invalid`."""
+    id_: str = request.path_params[name]
+    sent = _sent_path(request).partition(before)[2]  # nothing, where `before` is written with needless %XX
+    if id_ and (not sent or sent.startswith(b"/") or sent.endswith(b"/")):
+        raise Invalid("not_found", f"There is nothing at {request.url.path[:128]}; see /docs.")
+    return id_
 
 
 def _job(job: Job, status: int = 200) -> Response:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from plaudit.http.call import Call
+from plaudit.http.calls import CALLS
 from tests.support.api import REACTIONS, Api, assert_problem, nothing_stored
 
 CONTROLS = ["\0", "a\nb", "\x1b[31m", "\x7f", "a\u2028b", "\u2029"]
@@ -174,6 +176,17 @@ async def test_there_is_nothing_at_other_addresses(api: Api, path: str, host: st
     assert_problem(response, "not_found")
     assert "location" not in response.headers
     assert host in ("", "a b", "[") or host not in response.text
+
+
+@pytest.mark.parametrize("end", ["{}/", "{}//", "/{}", "//{}", "/{}/", "/", "{}%2F/"])
+@pytest.mark.parametrize(
+    "call", [call for call in CALLS if call.path.endswith("}")], ids=lambda call: call.id
+)
+async def test_a_slash_too_many_is_nobody_else(api: Api, call: Call, end: str, user: str) -> None:
+    await api.describe(user, name="Ann")
+    address = call.path.partition("{")[0] + end.format(user)
+    refused = await api.call(call.method.upper(), address, headers=api.host, status=404, json={})
+    assert_problem(refused, "not_found")
 
 
 METHODS = [
