@@ -239,6 +239,47 @@ def test_an_interrupted_import_says_how_to_go_on(tmp_path: Path) -> None:
     audit_file(tmp_path / "data" / "plaudit.db")
 
 
+HALF_WAY = """
+import signal
+from plaudit.adapters.sqlite import copies
+from plaudit.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+copies._copy_pages = lambda *_: signal.pause()
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "half_made"),
+    [("backup b.db", "b.db.partial"), ("restore whole.db --force", "data/plaudit.db.restoring")],
+)
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_copy_that_is_stopped_leaves_nothing_half_made(
+    tmp_path: Path, command: str, half_made: str, stop: signal.Signals
+) -> None:
+    (tmp_path / "f.jsonl").write_text(lines(100))
+    for before in ("import f.jsonl", "backup whole.db"):
+        done(plaudit(tmp_path / "data", *before.split()))
+    names = {path.name for path in tmp_path.rglob("*")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HALF_WAY, *command.split()],
+        env=environment(tmp_path / "data"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+    )
+    with ended(process):
+        deadline = time.monotonic() + 30
+        while not (tmp_path / half_made).exists():
+            assert process.poll() is None, "ended before it was stopped"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, b"was interrupted" in said) == (1, True), said.decode()
+    assert {path.name for path in tmp_path.rglob("*")} - names <= {"plaudit.db-shm", "plaudit.db-wal"}
+    assert stored_rows(tmp_path / "data") == 100
+
+
 @pytest.mark.timeout(180)
 async def test_backups_under_load_are_whole_and_one_restores_with_its_secret(tmp_path: Path) -> None:
     tally, stop = Tally(), asyncio.Event()

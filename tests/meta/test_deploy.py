@@ -1,11 +1,14 @@
 """What is shipped for operators names what the code has."""
 
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -241,3 +244,18 @@ def test_the_image_asks_the_port_that_its_process_answers_on(
         mine = name == ("PLAUDIT_WORKER_PORT" if command.startswith("worker") else "PLAUDIT_PORT")
         monkeypatch.setenv(name, str(closed if mine else port))
     assert not well()
+
+
+def test_the_backup_unit_removes_old_backups_and_what_killed_ones_left(tmp_path: Path) -> None:
+    unit = (DEPLOY / "systemd" / "plaudit-backup.service").read_text("utf-8")
+    (sweep,) = re.findall(r"^ExecStartPost=(.*)$", unit, re.MULTILINE)
+    command = [str(tmp_path) if word == "/var/lib/plaudit-backups" else word for word in shlex.split(sweep)]
+    old_s = time.time() - 16 * 86_400
+    for name in ("a.db", "a.db.partial", "a.db.partial-journal", "a.db.secret", "notes"):
+        (tmp_path / name).touch()
+        (tmp_path / f"old-{name}").touch()
+        os.utime(tmp_path / f"old-{name}", (old_s, old_s))
+    subprocess.run(command, check=True)
+    left = {path.name for path in tmp_path.iterdir() if path.name.startswith("old-")}
+    assert left == {"old-a.db.secret", "old-notes"}
+    assert len(list(tmp_path.iterdir())) == 7

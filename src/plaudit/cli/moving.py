@@ -1,7 +1,9 @@
 """Commands that move a whole installation: import, export, backup, restore."""
 
 import asyncio
-from contextlib import ExitStack
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Literal
 
@@ -107,7 +109,7 @@ def backup(
     Without the secret, because who has it can act as anybody, and backups travel further than the data they are of.
     """
     settings = load_settings()
-    with going_on("Backing up") as look:
+    with going_on("Backing up") as look, _stopped_in_order():
         secret = bootstrap.backup(settings, file, with_secret=with_secret, look=look)
     beside = f", the secret to {secret.absolute()}" if secret else ""
     say(f"{file.stat().st_size:,} bytes of {place(settings)} written to {file.absolute()}{beside}")
@@ -128,11 +130,21 @@ def restore(
     ones. What came after the backup is lost, deletions and erasures too: do those again (docs/moving-data.md).
     """
     settings = load_settings()
-    with going_on("Restoring") as look:
+    with going_on("Restoring") as look, _stopped_in_order():
         kept, secret = bootstrap.restore(settings, file, force=force, look=look)
     say(f"restored into {place(settings)}{', with its secret' if secret else ''}")
     if kept is not None:
         say(f"what was there before is in {kept}")
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """Inside, SIGTERM (a supervisor's way to stop it) ends a copy as Ctrl-C does: what is half-made is removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _format_of(file: Path, chosen: Literal["jsonl", "csv"] | None) -> Literal["jsonl", "csv"]:
