@@ -1,4 +1,7 @@
-"""Reading what a client sends: bodies, query strings, ids. What is unknown, doubled or too big is refused by name."""
+"""Reading what a client sends: headers, bodies, query strings, ids.
+
+What is unknown, doubled or too big is refused by name.
+"""
 
 import asyncio
 import json
@@ -22,6 +25,24 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 16 * 1024
 MAX_TARGETS = 100
 BODY_WITHIN_S = 10.0
+
+
+def once(earlier: object, name: bytes, value: bytes) -> bytes:
+    """The value of a header that may stand once: of two, each part on the way may believe another. `earlier` is None
+    unless it stood before. Raises `Invalid`."""
+    if earlier is not None:
+        shown = name.decode().title()
+        raise Invalid("duplicate_header", f"The header {shown} stands twice.", field=shown)
+    return value
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """A header as it was sent. Raises `Invalid` if it stands twice."""
+    found = None
+    for each, value in scope["headers"]:
+        if each == name:
+            found = once(found, name, value)
+    return found
 
 
 async def read_body(receive: Receive, content_type: bytes | None) -> bytes:

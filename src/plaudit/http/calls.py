@@ -18,7 +18,7 @@ TAGS = {
     "Operate": "Health, metrics and this description. No token, no error codes.",
 }
 
-_TOKEN = ("token_missing", "token_invalid", "token_expired")
+_TOKEN = ("duplicate_header", "token_missing", "token_invalid", "token_expired")
 _ACTING = ("scope_missing", "invalid_user_id")
 _QUERY = ("unknown_parameter", "invalid_parameter")
 _BODY = (

@@ -21,6 +21,7 @@ from plaudit.http.bodies import (
     Scope,
     Send,
     decode,
+    once,
     parameters,
     raw_ids,
     refuse_doubled,
@@ -96,15 +97,15 @@ class TapCall:
         authorization = key = user_header = content_type = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                authorization = value
+                authorization = once(authorization, name, value)
             elif name == b"idempotency-key":
-                key = ids.idempotency_key(value)
+                key = ids.idempotency_key(once(key, name, value))
             elif name == b"content-type":
-                content_type = value
+                content_type = once(content_type, name, value)
             elif name == b"content-length":
                 length = value
             elif name == b"plaudit-user":
-                user_header = value
+                user_header = once(user_header, name, value)
         who = self._gate.cached(authorization) if authorization is not None else None
         if who is None:
             who = await self._gate.principal(authorization)
@@ -178,7 +179,7 @@ class CountsCall:
         authorization = known_etag = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                authorization = value
+                authorization = once(authorization, name, value)
             elif name == b"if-none-match":
                 known_etag = value
         # Before anything is read: who is let past a limit for those without a token has to have a good one.

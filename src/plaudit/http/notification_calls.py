@@ -15,7 +15,8 @@ from plaudit.services.owner import (
 
 _TAG = "Notifications"
 _USER = (
-    *("token_missing", "token_invalid", "token_expired", "scope_missing", "invalid_user_id"),
+    *("duplicate_header", "token_missing", "token_invalid", "token_expired", "scope_missing"),
+    "invalid_user_id",
     *("missing_parameter", "unknown_parameter", "invalid_parameter", "internal", "unavailable", "overloaded"),
 )
 _WRITE = (*_USER, "rate_limited", "deadline", "outcome_unknown")

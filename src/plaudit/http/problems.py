@@ -33,6 +33,7 @@ class Code(NamedTuple):
 
 CODES = {
     "invalid_json": Code(400, "The body is not JSON in UTF-8."),
+    "duplicate_header": Code(400, "A header stands twice that may stand once."),
     "token_missing": Code(401, "Send a token: Authorization: Bearer <JWT>."),
     "token_invalid": Code(401, "The token is not one this server accepts."),
     "token_expired": Code(401, "The token has expired; get a new one."),

@@ -234,9 +234,8 @@ def query_of(request: Request, *known: str) -> dict[str, str]:
 
 
 def header_of(request: Request, name: str) -> bytes | None:
-    """The header as it was sent."""
-    value = request.headers.get(name)
-    return None if value is None else value.encode("latin-1")
+    """The header as it was sent. Raises `Invalid` if it stands twice."""
+    return bodies.header(request.scope, name.encode())
 
 
 def as_json(document: object, status: int = 200) -> Response:

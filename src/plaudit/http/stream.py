@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from plaudit.domain.principal import Principal
-from plaudit.http.bodies import Receive, Scope, Send, parameters, split_ids
+from plaudit.http.bodies import Receive, Scope, Send, header, parameters, split_ids
 from plaudit.http.gate import Gate
 from plaudit.http.hot import answer_problem
 from plaudit.http.problems import Headers, failure_of
@@ -85,7 +85,7 @@ class StreamCall:
     async def _open(self, scope: Scope) -> tuple[Listener, Principal | None]:
         wanted = split_ids(parameters(scope["query_string"], ("target_ids",)).get("target_ids"))
         self._streams.admit()
-        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        authorization = header(scope, b"authorization")
         who = await self._gate.maybe(authorization)  # first, as for counts
         found: dict[str, Shown] = await self._near.load(wanted)
         if all(shown.public for shown in found.values()):

@@ -170,6 +170,8 @@ REFUSED = [
     Wrong(
         "duplicate_field", "PUT", "/api/v1/users/u", "host", content=b'{"name":"a","name":"b"}', headers=JSON
     ),
+    Wrong("duplicate_header", "PUT", TAP, json=TOGGLE, headers={"AUTHORIZATION": "Bearer of.an.other"}),
+    Wrong("duplicate_header", "GET", "/api/v1/me/reactions", headers={"AUTHORIZATION": "Bearer of.an.other"}),
     Wrong("missing_field", "POST", f"{TAP}/feed", json={}),
     Wrong("unknown_field", "PUT", "/api/v1/targets/t", "host", json={"more": 1}),
     Wrong("invalid_field", "PUT", "/api/v1/users/u", "host", json={"time_zone": "Nowhere/Land"}),
