@@ -9,12 +9,12 @@ from subprocess import Popen
 
 import pytest
 
-from plaudit.adapters.kafka import KafkaConfig, KafkaEvents
+from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig, KafkaEvents
 from plaudit.domain.events import Committed
 from plaudit.ports.cells import CellKey
 from tests.engines.kafka import Kafka
 from tests.support.log import Log, Notes, event, working
-from tests.support.wait import until
+from tests.support.wait import happens, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -109,7 +109,13 @@ async def test_a_killed_worker_costs_no_event(log: Log, tmp_path: Path, anyio_ba
     arguments = [*config.brokers, config.topic, config.group_protocol, str(path)]
     victim = Popen([sys.executable, str(Path(__file__).with_name("worker.py")), *arguments])
     try:
-        await until(lambda: path.read_text().count("\n") > 200, "it works", within_s=60)
+        await until(lambda: path.read_text().count("\n") > 200, "it works")
+
+        async def marked() -> bool:
+            lag = await KafkaAdmin(config).lag(config.group("test"))
+            return sum(each.events for each in lag.values()) < 800
+
+        await happens(marked, "the group hears how far it is")
     finally:
         victim.kill()
         victim.wait(10)
