@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from plaudit.client import calls
-from plaudit.client.blocking import UNSENDABLE
+from plaudit.client.blocking import final
 from plaudit.client.calls import Call
 from plaudit.client.errors import PlauditError
 from plaudit.client.events import BACK_S, SILENT_S, Events
@@ -37,7 +37,6 @@ from plaudit.client.talk import (
     lasting,
     problem,
     talk,
-    unsendable,
     usable,
 )
 
@@ -287,9 +286,9 @@ class AsyncClient:
                     async for line in response.aiter_lines():
                         if (told := events.line(line)) is not None:
                             yield told
-            except UNSENDABLE as error:
-                raise unsendable(error) from None
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                if refused := final(error):
+                    raise refused from None
                 failures += 1
             except PlauditError as error:
                 if error.status == 401 and callable(self._token) and not renewed:
@@ -335,10 +334,8 @@ class AsyncClient:
                 content=wanted.body,
                 timeout=self._timeout_s,
             )
-        except UNSENDABLE as error:
-            return unsendable(error)
         except httpx.TransportError as error:
-            return error
+            return final(error) or error
         return _answer(response, response.content)
 
     async def _get_token(self, refused: str | None, renew: bool) -> str | None:

@@ -40,8 +40,20 @@ from plaudit.client.talk import (
 T = TypeVar("T")
 Token = str | Callable[[bool], str] | None
 """A token, or what gives one: called with True where the last one was refused. None: only what is public."""
-UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
-"""Transport errors of which waiting makes nothing better: httpx itself refuses to send."""
+
+
+def final(error: httpx.TransportError) -> PlauditError | None:
+    """The error of a call that httpx itself refuses to send, which waiting makes no better; None for any other.
+
+    Over HTTP/2 (a client of the caller's own) the same kind may come when the request has left.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__module__.startswith("h2."):
+            return None
+        cause = cause.__cause__ or cause.__context__
+    refused = isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol)
+    return unsendable(error) if refused else None
 
 
 class Client:
@@ -234,9 +246,9 @@ class Client:
                     for line in response.iter_lines():
                         if (told := events.line(line)) is not None:
                             yield told
-            except UNSENDABLE as error:
-                raise unsendable(error) from None
-            except httpx.TransportError:
+            except httpx.TransportError as error:
+                if refused := final(error):
+                    raise refused from None
                 failures += 1
             except PlauditError as error:
                 if error.status == 401 and callable(self._token) and not renewed:
@@ -282,10 +294,8 @@ class Client:
                 content=wanted.body,
                 timeout=self._timeout_s,
             )
-        except UNSENDABLE as error:
-            return unsendable(error)
         except httpx.TransportError as error:
-            return error
+            return final(error) or error
         return _answer(response, response.content)
 
     def _get_token(self, refused: str | None, renew: bool) -> str | None:

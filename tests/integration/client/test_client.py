@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from h2.exceptions import ProtocolError
 
 from plaudit.client import AsyncClient, Client, Counts, PlauditError, Retries
 from tests.integration.client.test_contract import Scripted
@@ -233,6 +234,21 @@ async def test_taps_that_get_no_token_together_keep_a_key_each() -> None:
     assert keys[2] == "a"
     assert len({*keys} - {None}) == 3
     assert [getattr(error, "stored", "") for error in failed] == [False, False, None]
+
+
+async def test_over_http_2_such_an_error_may_come_when_the_tap_has_left() -> None:
+    """So it is an outage, and nobody knows what was stored."""
+    tries = list[str]()
+
+    def close(request: httpx.Request) -> httpx.Response:
+        tries.append(request.method)
+        raise httpx.LocalProtocolError("closed") from ProtocolError("closed")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(close)) as http:
+        client = AsyncClient("http://plaudit.example", "t", http=http, retries=Retries(2, 0.001, 0.001))
+        with pytest.raises(PlauditError) as failed:
+            await client.set("t", "like")
+    assert (failed.value.temporary, failed.value.stored, len(tries)) == (True, None, 2)
 
 
 @pytest.mark.parametrize("kind", [httpx.LocalProtocolError, httpx.UnsupportedProtocol])

@@ -294,9 +294,8 @@ class Database:
         try:
             if not self.writable:
                 self._fence = True  # so that a transaction without work writes and syncs, too
-                with suppress(
-                    Exception
-                ):  # the first failure was logged, and the thread goes on whatever happens
+                # The first failure was logged, and the thread goes on whatever happens.
+                with suppress(Exception):
                     self._transact(lambda _: None)
         finally:
             self._probing = False
