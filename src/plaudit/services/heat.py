@@ -37,7 +37,7 @@ class Bounds(NamedTuple):
 
 
 class _Heat(msgspec.Struct):
-    """Of one cell: since when its queue stands, how long it was since and when its last commit was; and a window of
+    """Of one cell: since when its queue stands, how long it was since and when its last proposal was; and a window of
     its proposals."""
 
     stands_since_s: float | None = None
@@ -62,6 +62,7 @@ class Heat:
         heat = self._of(key, now_s)
         heat.proposals += 1
         heat.refused += 1
+        heat.last_s = now_s
         return self._contended(heat, now_s) and self._may(key, now_s)
 
     def committed(self, key: CellKey, taps: int, full: bool, waiting: int, rows: int, now_s: float) -> bool:
@@ -93,7 +94,7 @@ class Heat:
         return heat
 
     def _stands(self, heat: _Heat, taps: int, full: bool, waiting: int, now_s: float) -> bool:
-        """Whether the queue has stood for long enough. A pause between commits is none of it."""
+        """Whether the queue has stood for long enough. A pause is none of it; to lose against others is no pause."""
         paused = now_s - heat.last_s > self._bounds.queue_for_s
         heat.last_s = now_s
         if waiting < taps or paused or waiting < heat.longest * SHRUNK:

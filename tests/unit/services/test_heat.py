@@ -71,6 +71,14 @@ def test_a_pause_is_not_a_queue_that_stands() -> None:
     assert commit(heat, 62.0, waiting=200)
 
 
+def test_who_always_loses_has_a_queue_that_stands() -> None:
+    """Nothing was committed by this process for long, but by others, and its own taps wait all the time."""
+    heat = Heat()
+    commit(heat, 0, waiting=200)
+    assert not any(heat.refused(KEY, n / 2) for n in range(1, 6))
+    assert commit(heat, 2.6, waiting=200)
+
+
 def test_refusals_are_too_much_where_there_are_many_taps_and_for_some_time() -> None:
     heat = Heat()
     for n in range(50):
