@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
 from plaudit.domain.catalogue import Catalogue
@@ -153,29 +153,21 @@ class Deliver:
                 log.exception("pushes cannot be counted")
 
     async def _run(self, sender: Sender, waker: asyncio.Event) -> None:
-        flights: set[asyncio.Task[Settled]] = set()
-        landed: list[Settled] = []  # settled together, once those before them are
-        settling: set[asyncio.Task[None]] = set()
-        woken = asyncio.create_task(waker.wait())
+        flights = _Flights(waker)
+        settling: asyncio.Task[None] | None = None  # one lot; what lands meanwhile is the next
         try:
             while True:
                 try:
-                    if len(landed) < sender.at_once:
-                        flights |= await self._sent(sender, len(flights))
-                    done, _ = await asyncio.wait(
-                        {*flights, *settling, woken}, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    if woken in done:
-                        waker.clear()
-                        woken = asyncio.create_task(waker.wait())
-                    landed += _results([flight for flight in flights if flight in done])
-                    flights -= done
-                    settled, settling = settling & done, settling - done
-                    if landed and not settling:
-                        settling = {asyncio.create_task(self._deliveries.settle(landed))}
-                        landed = []
-                    for task in settled:
-                        task.result()
+                    if settling is not None and settling.done():
+                        ended, settling = settling, None
+                        ended.result()
+                    if flights.landed and settling is None:
+                        settling = asyncio.create_task(self._deliveries.settle(flights.taken()))
+                        settling.add_done_callback(lambda _: waker.set())
+                    if len(flights.landed) < sender.at_once:
+                        flights.begin(await self._sent(sender, len(flights.under_way)))
+                    await waker.wait()
+                    waker.clear()
                 except PlauditError as error:
                     log.warning("pushes over %s wait and will go on: %s", sender.channel, error)
                     await asyncio.sleep(RETRY_S)
@@ -183,39 +175,33 @@ class Deliver:
                     log.exception("pushes over %s wait and will go on", sender.channel)
                     await asyncio.sleep(RETRY_S)
         finally:
-            woken.cancel()
-            await self._land(flights, landed, settling)
+            await self._land(flights, settling)
 
-    async def _land(
-        self, flights: set[asyncio.Task[Settled]], landed: list[Settled], settling: set[asyncio.Task[None]]
-    ) -> None:
+    async def _land(self, flights: "_Flights", settling: asyncio.Task[None] | None) -> None:
         """When stopping: wait a moment for what is under way, so that it is not sent again at the next start."""
-        if flights:
-            done, late = await asyncio.wait(flights, timeout=LAND_WITHIN_S)
+        if flights.under_way:
+            _, late = await asyncio.wait(flights.under_way, timeout=LAND_WITHIN_S)
             for flight in late:
                 flight.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-            landed += _results(list(done))
+        lots = [self._deliveries.settle(flights.taken()), *([settling] if settling is not None else [])]
         try:
             async with asyncio.timeout(LAND_WITHIN_S):
                 # One that fails takes none of the others with it.
-                lots = await asyncio.gather(
-                    *settling, self._deliveries.settle(landed), return_exceptions=True
-                )
-            failed = next((lot for lot in lots if lot is not None), None)
+                failed = next(filter(None, await asyncio.gather(*lots, return_exceptions=True)), None)
         except TimeoutError as error:
             failed = error
         if failed is not None:
             log.warning("pushes that were made are made again at the next start: %s", failed)
 
-    async def _sent(self, sender: Sender, flying: int) -> set[asyncio.Task[Settled]]:
-        """Pushes that are due, on their way, as far as there is room."""
+    async def _sent(self, sender: Sender, flying: int) -> list[Coroutine[None, None, Settled]]:
+        """Pushes that are due, to be sent, as far as there is room."""
         room = self._room(sender, flying)
         if not room:
-            return set()
+            return []
         parcels = await self._deliveries.claim(sender.channel, self._clock.now_us(), LEASE_S, room)
         profiles = await self._profiles(parcels)
-        return {asyncio.create_task(self._send(sender, parcel, profiles)) for parcel in parcels}
+        return [self._send(sender, parcel, profiles) for parcel in parcels]
 
     def _room(self, sender: Sender, flying: int) -> int:
         """How many more pushes may be under way. Half of the room is waited for, so that not each has its own claim."""
@@ -354,12 +340,33 @@ class Deliver:
         return breaker
 
 
-def _results(landed: Sequence[asyncio.Task[Settled]]) -> list[Settled]:
-    """What came of these; one that failed for a reason of ours is left to the end of its lease."""
-    results = []
-    for flight in landed:
+class _Flights:
+    """Pushes under way, and what came of those that have landed. Each that lands sets `waker`."""
+
+    def __init__(self, waker: asyncio.Event) -> None:
+        self._waker = waker
+        self.under_way: set[asyncio.Task[Settled]] = set()
+        self.landed: list[Settled] = []
+
+    def begin(self, pushes: Iterable[Coroutine[None, None, Settled]]) -> None:
+        """Send these."""
+        for push in pushes:
+            flight = asyncio.create_task(push)
+            self.under_way.add(flight)
+            flight.add_done_callback(self._land)
+
+    def taken(self) -> list[Settled]:
+        """What has landed; it is the caller's now."""
+        landed, self.landed = self.landed, []
+        return landed
+
+    def _land(self, flight: asyncio.Task[Settled]) -> None:
+        """One that failed for a reason of ours is left to the end of its lease."""
+        self.under_way.discard(flight)
+        self._waker.set()
+        if flight.cancelled():
+            return
         if (error := flight.exception()) is not None:
             log.error("a push could not be made", exc_info=error)
         else:
-            results.append(flight.result())
-    return results
+            self.landed.append(flight.result())
