@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from plaudit.adapters.cassandra.deliveries import ORPHAN_US
+from plaudit.adapters.cassandra.pushes import SECOND
 from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Deleted, Header, Row
 from plaudit.ports.cells import CellKey, Proposal
@@ -27,6 +29,7 @@ APART_S = 0.15  # so that their windows end one after the other
 OWED = 64  # targets of which an event was never published
 ROWS = 100  # of the target that is to be deleted
 LIKE = 1
+DONE_WITHIN_S = ORPHAN_US / SECOND + 30
 
 
 class Undone(Protocol):
@@ -118,9 +121,10 @@ class Debts:
         return sum(debt.key.target in set(self._targets) for shard in found for debt in shard)
 
 
-async def undone(running: Running, within_s: float = 90.0) -> list[str]:
-    """What of this is not done, as late as that: a lease of who is dead holds for a while."""
-    deadline = time.monotonic() + within_s
+async def undone(running: Running) -> list[str]:
+    """What of this is not done, as late as that: a lease of who is dead holds for a while, and pushes of a message that
+    never came into the inbox, because its notifier died, are there for two minutes."""
+    deadline = time.monotonic() + DONE_WITHIN_S
     while True:
         found = [line for work in running.in_hand for line in await work.undone()]
         if not found or time.monotonic() > deadline:

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.faults.in_hand import FANS, OWED, OWNED
+from tests.faults.in_hand import DONE_WITHIN_S, FANS, OWED, OWNED
 from tests.faults.load import PER_S, TARGETS, USERS
 from tests.faults.pushing import GROWS_MB
 from tests.faults.table import Fault
@@ -28,10 +28,10 @@ handler, by workers of the test's own; they are `replayed` to groups of their ow
 
 The crowd gives the workers notify and repair nothing to do. So {owned} more targets have an owner and {fans} reactions
 each, and notify is killed, from within, when a message about one of them is `claimed` (its window has ended, and is
-this worker's), `rendered` (and nobody has it), `told` (it is in the inbox with its pushes, and the window is still
-open), `sent` (and nobody has written that down), or `acknowledged`. {owed} commits have events that are owed, and one
-target a deletion that nobody has begun, and repair is killed when it has paid some. Windows are open, too, when a
-master of Redis is killed, and while another notify joins and leaves.
+this worker's), `rendered` (and nobody has it), `pushed` (its pushes are there, and it is in no inbox), `told` (it is in
+the inbox, and the window is still open), `sent` (and nobody has written that down), or `acknowledged`. {owed} commits
+have events that are owed, and one target a deletion that nobody has begun, and repair is killed when it has paid some.
+Windows are open, too, when a master of Redis is killed, and while another notify joins and leaves.
 
 Owners have a phone (FCM), another one (APNs) and a browser (Web Push) each, and messages go to the receiver of a
 webhook: servers of the test's own, over TLS and HTTP/2, that check what they are sent. `a provider of pushes away`: FCM
@@ -47,9 +47,9 @@ has changed nothing; headers equal rows, and so do the totals in Redis, the list
 and the counts and own states that each API process answers; nothing is owed to the log any more; every process is
 ready, and none has failed in a way that nobody foresaw; what repair had in hand is done. Owners were told of each
 reaction once; the inbox holds each message once, every good device and the receiver show each in one entry and nothing
-else, no push waits any more, and no provider had anything to complain of; this within 90 s, as a lease of who is dead
-holds for 30 s, and within 5 minutes where providers were away. Where events were dropped an audit repairs first, and
-there was something to repair.
+else, no push waits any more, and no provider had anything to complain of; this within {done_within_s:.0f} s,
+as pushes of a message that never came into the inbox go after two minutes, and within 5 minutes where providers were
+away. Where events were dropped an audit repairs first, and there was something to repair.
 
 `acknowledged`, `refused`, `unknown`: answers to requests; nobody listening is a refusal. `lost`: acknowledged taps that
 are not there. `doubled`: repetitions that changed something, or were counted. `unavailable for`: the longest time in
@@ -122,6 +122,7 @@ def page(results: Sequence[Result], unflushed: Sequence[str], seed: str) -> str:
         phones=LONG.phones,
         messages=sum(LONG.lots),
         others=LONG.lots[1],
+        done_within_s=DONE_WITHIN_S,
         grows_mb=GROWS_MB,
         owed=OWED,
         table="\n".join(table),

@@ -5,9 +5,9 @@
 
     die STEP TARGET     SIGKILL, from within, when a message about this target is at that step
 
-The steps: `claimed`: its window has ended and is this notifier's; `rendered`: it is made, and nobody has it; `told`: it
-is in the inbox and its pushes are there, and the window is still open; `sent`: a provider has said yes, and nobody has
-written that down; `acknowledged`: that is written down.
+The steps: `claimed`: its window has ended and is this notifier's; `rendered`: it is made, and nobody has it; `pushed`:
+its pushes are there, and it is in no inbox; `told`: it is in the inbox, and the window is still open; `sent`: a
+provider has said yes, and nobody has written that down; `acknowledged`: that is written down.
 
 All that providers are at is private here but one address, which stands for the world outside.
 """
@@ -15,9 +15,11 @@ All that providers are at is private here but one address, which stands for the 
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 from plaudit.adapters.cassandra import CassandraDeliveries, CassandraInbox
+from plaudit.adapters.cassandra.pushes import Line, Pushes
 from plaudit.adapters.push import Apns, Fcm, Webhook, WebPush, client
 from plaudit.adapters.redis import RedisBatches
 from plaudit.cli import main
@@ -28,9 +30,10 @@ from plaudit.ports.push import Push, Verdict
 from tests.faults.dying import ordered
 from tests.support.provider import OUTSIDE
 
-Step = Literal["claimed", "rendered", "told", "sent", "acknowledged"]
+Step = Literal["claimed", "rendered", "pushed", "told", "sent", "acknowledged"]
+_telling = ContextVar[Sequence[str]]("telling", default=())  # the targets of the messages that are put
 _NOTHING: Mapping[str, Watch] = {}
-STEPS: Sequence[Step] = ("claimed", "rendered", "told", "sent", "acknowledged")
+STEPS: Sequence[Step] = ("claimed", "rendered", "pushed", "told", "sent", "acknowledged")
 
 
 def die_at(step: Step, target: str) -> str:
@@ -46,6 +49,7 @@ def _perhaps_die(step: Step, targets: Iterable[str]) -> None:
 def take_orders() -> None:
     """Put ourselves between the notifier and its stores and providers."""
     claim, put, settle = RedisBatches.claim, CassandraInbox.put, CassandraDeliveries.settle
+    add = Pushes.add
 
     async def claimed(self: RedisBatches, until: int, lease_s: float, limit: int) -> list[tuple[str, Stored]]:
         found = await claim(self, until, lease_s, limit)
@@ -61,8 +65,13 @@ def take_orders() -> None:
     ) -> None:
         targets = [message.target for message in messages]
         _perhaps_die("rendered", targets)
+        _telling.set(targets)
         await put(self, messages, addresses, now, after)
         _perhaps_die("told", targets)
+
+    async def pushed(self: Pushes, lines: Iterable[Line]) -> None:
+        await add(self, lines)
+        _perhaps_die("pushed", _telling.get())
 
     async def settled(self: CassandraDeliveries, results: Sequence[Settled]) -> None:
         await settle(self, results)
@@ -70,6 +79,7 @@ def take_orders() -> None:
         _perhaps_die("acknowledged", delivered)
 
     RedisBatches.claim = claimed  # type: ignore[method-assign] # that is the point
+    Pushes.add = pushed  # type: ignore[method-assign] # that is the point
     CassandraInbox.put = told  # type: ignore[method-assign] # that is the point
     CassandraDeliveries.settle = settled  # type: ignore[method-assign] # that is the point
     for sender in (Webhook, Fcm, Apns, WebPush):
