@@ -58,6 +58,10 @@ def test_the_page_and_its_files_let_nothing_foreign_in(server: ServerProcess) ->
     assert script.headers["x-content-type-options"] == "nosniff"
 
 
+def test_the_bare_address_leads_to_the_page(server: ServerProcess) -> None:
+    assert ask(f"{server.url}/").body == ask(f"{server.url}/demo").body
+
+
 def test_an_unchanged_file_is_not_sent_again(server: ServerProcess) -> None:
     first = ask(f"{server.url}/demo/assets/demo.css")
     again = ask(f"{server.url}/demo/assets/demo.css", **{"if-none-match": first.headers["etag"]})

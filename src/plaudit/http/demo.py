@@ -1,4 +1,4 @@
-"""The demo page at /demo: its files, what it shows, and tokens for its users and nobody else.
+"""The demo page at /demo, to which / leads: its files, what it shows, and tokens for its users and nobody else.
 
 The files are read once at start, so no request can name another one. Refuses to know how a token is signed.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from plaudit.domain.errors import Invalid
@@ -108,7 +108,11 @@ def demo_pages(made_at_us: int, mint: Mint, viral: Viral) -> Routes:
             raise Invalid("not_found", f"There is no demo user {user[:64]!r}.", field="user")
         return as_json({"token": mint(user, TOKEN_TTL_S), "expires_in": TOKEN_TTL_S})
 
+    async def home(_: Request) -> Response:
+        return RedirectResponse("/demo")
+
     return [
+        Route("/", home),
         Route("/demo", page),
         Route("/demo/snippets", snippets),
         Route("/demo/content", content),
