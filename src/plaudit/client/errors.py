@@ -34,9 +34,10 @@ class PlauditError(Exception):
         self.targets = tuple(targets)
         self.retry_after_s = retry_after_s
         self.key: str | None = None
-        self.stored: bool | None = False if not self.temporary or status in NOT_STORED else None
+        refused = status in NOT_STORED or (status is not None and status not in LATER)
+        self.stored: bool | None = False if unsendable or refused else None
 
     @property
     def temporary(self) -> bool:
-        """Whether the same call may work later."""
-        return not self._unsendable and (self.status is None or self.status in LATER)
+        """Whether the same call may work later. One that fails because of `targets` works at once without them."""
+        return not (self._unsendable or self.targets) and (self.status is None or self.status in LATER)

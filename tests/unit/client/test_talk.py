@@ -126,6 +126,17 @@ def test_whatever_a_refusal_holds_it_is_an_error_with_its_status(body: bytes) ->
     assert str(error)
 
 
+def test_what_fails_because_of_some_targets_is_not_asked_again_with_them() -> None:
+    call: Call[int] = Call("GET", "/x", lambda json, _: int(json))
+    talking = talk(call, Retries(), lambda: 0.0, renewable=False)
+    next(talking)
+    assert isinstance(talking.send(None), Send)
+    body = b'{"code": "internal", "target_ids": ["t"]}'
+    with pytest.raises(PlauditError) as failed:
+        talking.send(Answer(500, {"content-type": "application/problem+json"}, body))
+    assert (failed.value.targets, failed.value.temporary, failed.value.stored) == (("t",), False, None)
+
+
 @pytest.mark.parametrize(
     ("said", "waits_s"), [("7", 7), ("3601", 3600), ("9" * 400, 3600), ("-1", 0), ("²", 0)]
 )
