@@ -46,11 +46,11 @@ class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
-    """An open window. `taps` were made in its minute number `minute`; `more`: there are users beyond those `seen`."""
+    """An open window. `taps` were made in its half minute number `half`; `more`: there are users beyond `seen`."""
 
     opened_at: int
     closes_at: int
-    minute: int
+    half: int
     taps: int
     seen: dict[str, Seen]
     more: bool
