@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -13,18 +13,33 @@ from plaudit.domain.cell import Header
 from plaudit.domain.events import Committed, committed, decode
 from plaudit.ports.ledger import Target
 from plaudit.ports.totals import Totals
-from tests.engines.redis import Redis
 from tests.support.redis import event, fresh_target, open_session, state
+from tests.support.totals import MemoryTotals
 
 pytestmark = pytest.mark.timeout(120)
 
 REGISTERED = Registration(type="post", owner="auth0|5f", title="Ein Bild 🐈", closed=True, allowed=6)
 
 
+@pytest.fixture(params=["memory", "redis"])
+async def processes(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Sequence[Totals]]:
+    """Five that keep totals in one place."""
+    if request.param == "memory":
+        yield [MemoryTotals()] * 5
+        return
+    redis = request.getfixturevalue("redis")
+    async with AsyncExitStack() as stack:
+        yield [RedisTotals(await stack.enter_async_context(open_session(redis))) for _ in range(5)]
+
+
 @pytest.fixture
-async def totals(redis: Redis, anyio_backend: str) -> AsyncIterator[Totals]:
-    async with open_session(redis) as session:
-        yield RedisTotals(session)
+def totals(processes: Sequence[Totals]) -> Totals:
+    return processes[0]
+
+
+@pytest.fixture
+def writers(processes: Sequence[Totals]) -> Sequence[Totals]:
+    return processes[1:]
 
 
 async def test_what_was_kept_is_read_whole(totals: Totals) -> None:
@@ -38,7 +53,8 @@ async def test_what_was_kept_is_read_whole(totals: Totals) -> None:
 
 async def test_a_header_of_the_ledger_is_kept_but_for_what_only_commits_need(totals: Totals) -> None:
     a = fresh_target()
-    await totals.put({a: Target(Header(seq=2, type="post", counts=(1,), rows=1, last_at=77, born=5))})
+    header = Header(seq=2, type="post", counts=(1,), rows=1, last_at=77, born=5, deleted_at=66)
+    await totals.put({a: Target(header)})
     assert await totals.get([a]) == {a: Target(Header(seq=2, type="post", counts=(1,), rows=1, born=5))}
 
 
@@ -88,26 +104,26 @@ async def test_versions_are_exact_however_big(totals: Totals, big: int) -> None:
     assert await totals.get([a]) == {a: state(big + 1, 2)}, "and neither rounded nor compared as a text"
 
 
-async def test_many_writers_at_once_leave_the_newest_state_of_each(redis: Redis, totals: Totals) -> None:
+async def test_many_writers_at_once_leave_the_newest_state_of_each(
+    writers: Sequence[Totals], totals: Totals
+) -> None:
     targets = [fresh_target() for _ in range(20)]
     last = {target: 50 + n for n, target in enumerate(targets)}
     told = [event(target, state(seq, seq)) for target in targets for seq in range(1, last[target] + 1)]
-    async with AsyncExitStack() as stack:
-        writers = [RedisTotals(await stack.enter_async_context(open_session(redis))) for _ in range(4)]
 
-        async def write(totals: Totals, seed: int) -> None:
-            mine = told[:]
-            random.Random(seed).shuffle(mine)
-            while mine:
-                # At most one event per cell and call.
-                call = list({event.target: event for event in mine[:30]}.values())
-                mine = [event for event in mine if event not in call]
-                if seed % 2:
-                    await totals.apply(call)
-                else:
-                    await totals.put({one.target: Target(one.header, one.registration) for one in call})
+    async def write(totals: Totals, seed: int) -> None:
+        mine = told[:]
+        random.Random(seed).shuffle(mine)
+        while mine:
+            # At most one event per cell and call.
+            call = list({event.target: event for event in mine[:30]}.values())
+            mine = [event for event in mine if event not in call]
+            if seed % 2:
+                await totals.apply(call)
+            else:
+                await totals.put({one.target: Target(one.header, one.registration) for one in call})
 
-        await asyncio.gather(*(write(totals, seed) for seed, totals in enumerate(writers * 2)))
+    await asyncio.gather(*(write(totals, seed) for seed, totals in enumerate([*writers, *writers])))
     assert await totals.get(targets) == {target: state(seq, seq) for target, seq in last.items()}
 
 
@@ -181,17 +197,17 @@ async def test_what_was_read_before_a_split_is_not_kept_after_it(totals: Totals)
     assert header.seq == 5 + 1
 
 
-async def test_many_writers_of_one_split_target_lose_no_lane(redis: Redis, totals: Totals) -> None:
+async def test_many_writers_of_one_split_target_lose_no_lane(
+    writers: Sequence[Totals], totals: Totals
+) -> None:
     a = fresh_target()
     await totals.put({a: Target(root(a), None, {0: root(a)})})
-    async with AsyncExitStack() as stack:
-        writers = [RedisTotals(await stack.enter_async_context(open_session(redis))) for _ in range(4)]
 
-        async def write(totals: Totals, bucket: int) -> None:
-            for seq in range(1, 40):
-                await totals.apply([lane(a, bucket, seq, seq)])
+    async def write(totals: Totals, bucket: int) -> None:
+        for seq in range(1, 40):
+            await totals.apply([lane(a, bucket, seq, seq)])
 
-        await asyncio.gather(*(write(each, bucket) for bucket, each in enumerate(writers, 1)))
+    await asyncio.gather(*(write(each, bucket) for bucket, each in enumerate(writers, 1)))
     header = (await totals.get([a]))[a].header
     assert header is not None
     assert (header.counts, header.seq) == ((2 + 4 * 39, 1), 5 + 4 * 39)

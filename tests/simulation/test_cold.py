@@ -16,25 +16,26 @@ from plaudit.services.refill import Gate, Refill
 from plaudit.telemetry import Metrics
 from tests.simulation import loop
 from tests.simulation.overload import Clock
+from tests.support.totals import MemoryTotals
 
 GATE = Gate()
 PER_CALL = 20
 
 
-class SharedTotals:
-    """See `plaudit.ports.totals.Totals`: one Redis for all processes, with its delays."""
+class SharedTotals(MemoryTotals):
+    """One Redis for all processes, with its delays."""
 
     def __init__(self, put_s: float = 0.02) -> None:
-        self.kept: dict[str, Target] = {}
+        super().__init__()
         self.put_s = put_s
 
     async def get(self, ids: Sequence[str]) -> dict[str, Target]:
         await asyncio.sleep(0.001)
-        return {id_: self.kept[id_] for id_ in ids if id_ in self.kept}
+        return await super().get(ids)
 
     async def put(self, states: Mapping[str, Target]) -> None:
         await asyncio.sleep(self.put_s)
-        self.kept |= states
+        await super().put(states)
 
     async def apply(self, events: Sequence[Committed]) -> None:
         raise AssertionError("nobody taps here")

@@ -1,7 +1,6 @@
 """Flushed totals in Cassandra: written a window late, by version, and never lost while the store is away."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from random import Random
 
 import msgspec
 import pytest
@@ -104,16 +103,6 @@ async def test_with_too_many_notes_they_are_written_before_the_window_ends(
         await flush.handle([event(target, 1, 1)])
         assert len(flush) <= 3
     assert set(await counts.get(targets)) == set(targets[:6])
-
-
-async def test_any_order_and_any_repetition_leaves_the_newest(counts: CassandraCounts) -> None:
-    target, random = fresh_target(), Random(7)
-    states = [written(seq, seq, 2 * seq) for seq in range(1, 10)] * 2
-    random.shuffle(states)
-    for state in states:
-        await counts.put({target: state})
-    assert await counts.get([target]) == {target: written(9, 9, 18)}
-    await counts.put({target: Target(), fresh_target(): Target(Header())})
 
 
 async def test_a_note_outlives_a_store_that_is_away(counts: CassandraCounts, lists: CassandraLists) -> None:

@@ -270,19 +270,13 @@ async def test_many_users_are_told_together(mine: RedisMine) -> None:
     assert (await mine.recall(users[-1], ["t1"])).states == {}
 
 
-async def test_the_lists_are_as_far_as_their_slowest_partition(session: Session) -> None:
+async def test_what_cannot_be_read_of_a_partition_is_not_known_until_it_is_told_again(
+    session: Session,
+) -> None:
     indexed = RedisIndexed(session, 3)
-    await indexed.forget()
-    assert await indexed.reached() is None
-    await indexed.reach({0: 50, 2: 30})
-    assert await indexed.reached() is None
-    await indexed.reach({1: 40})
-    assert await indexed.reached() == 30
-    await indexed.reach({2: START_US})
+    await indexed.reach({0: 50, 1: 40, 2: START_US})
     assert await indexed.reached() == 40
     await session.run([["HSET", RedisIndexed.KEY, "1", "x"]])
     assert await indexed.reached() is None
     await indexed.reach({1: 40})
     assert await indexed.reached() == 40
-    await indexed.forget()
-    assert await indexed.reached() is None

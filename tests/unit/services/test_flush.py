@@ -1,35 +1,16 @@
 """Flushing while the store fails: what was noted meanwhile, and for how long the first has waited."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 import pytest
 
+from plaudit.domain.cell import Header
 from plaudit.domain.errors import Unavailable
 from plaudit.domain.events import Committed
 from plaudit.ports.ledger import Target
 from plaudit.services.flush import EVERY_S, Flush
 from tests.support.clock import ManualClock
-from tests.support.totals import NoCounters
-
-
-class Store:
-    """See `plaudit.ports.flushed.Flushed`: answers when it is let go on."""
-
-    def __init__(self) -> None:
-        self.written: dict[str, int] = {}
-        self.away = False
-        self.go = asyncio.Event()
-        self.go.set()
-
-    async def get(self, ids: Sequence[str]) -> dict[str, Target]:
-        return {}
-
-    async def put(self, states: Mapping[str, Target]) -> None:
-        await self.go.wait()
-        if self.away:
-            raise Unavailable("simulated")
-        self.written |= {target: state.header.seq for target, state in states.items() if state.header}
+from tests.support.totals import MemoryFlushed, NoCounters
 
 
 def event(seq: int) -> Committed:
@@ -37,7 +18,7 @@ def event(seq: int) -> Committed:
 
 
 async def test_what_could_not_be_written_gives_way_to_nothing_older_and_waits_since_then() -> None:
-    store, clock = Store(), ManualClock()
+    store, clock = MemoryFlushed(), ManualClock()
     flush = Flush(store, NoCounters(), clock)
     await flush.handle([event(5)])
     clock.advance(EVERY_S)
@@ -54,4 +35,4 @@ async def test_what_could_not_be_written_gives_way_to_nothing_older_and_waits_si
         await flush.epoch()
     store.away = False
     await flush.flush()
-    assert store.written == {"t": 5}
+    assert store.kept == {"t": Target(Header(5, "post", (5,), 5))}
