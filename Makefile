@@ -20,7 +20,7 @@ PYTHON_CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.
 # ensurepip is what `python -m venv` needs and what some distributions leave out.
 PYTHON_TEST := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help run test engines check format docs faults bench bench-cluster bench-routing capacity soak lock clean FORCE
+.PHONY: help run test engines check format docs faults bench bench-all bench-cluster bench-routing capacity soak lock clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,11 +54,15 @@ faults: $(VENV)/.dev ## faults of both profiles under load; writes docs/*faults.
 	@sh tests/install-system.sh test
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-bench: $(VENV)/.dev ## measure; prints hardware and versions beside each figure
+bench: $(VENV)/.dev ## measure the embedded profile; prints hardware and versions beside each figure (2 minutes)
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain design and PostgreSQL (15 minutes)
+bench-all: $(VENV)/.dev ## list every benchmark of both profiles with its minutes (ARGS="cold hot" or ARGS=all runs them)
+	@[ -z "$(ARGS)" ] || { sh tests/install-system.sh test; sh tests/install-system.sh bench; }
+	@$(BIN)/python -m benchmarks.every $(ARGS)
+
+bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain design and PostgreSQL (16 minutes)
 	@sh tests/install-system.sh test
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.cluster $(ARGS)

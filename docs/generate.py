@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
+from benchmarks.every import BENCHMARKS
 from plaudit import cli
 from plaudit.domain.catalogue import Catalogue
 from plaudit.environment import PREFIX
@@ -290,7 +291,39 @@ def notifications() -> str:
     )
 
 
+def benchmarks() -> str:
+    """docs/benchmarks.md."""
+    rows = (
+        (
+            f"`{each.name}`",
+            f"{each.minutes}",
+            each.what + ("; on the engines of `make bench-cluster ARGS=--up`" if each.on_running else ""),
+            f"`python -m benchmarks.{each.command}`",
+            _written(each.writes),
+        )
+        for each in BENCHMARKS
+    )
+    return page(
+        "Benchmarks",
+        "BENCHMARKS in benchmarks/every.py",
+        '`make bench-all` lists them, `make bench-all ARGS="cold hot"` runs those, `ARGS=all` all that start their\n'
+        "own engines. Minutes are about what they take on two cores. Each prints its figures; the page or the results\n"
+        "that it writes have them with hardware and versions beside. Figures compare within one run, on a machine\n"
+        "that is free for it.\n",
+        table(("name", "minutes", "measures", "command", "writes"), rows),
+    )
+
+
+def _written(path: str) -> str:
+    """A link from this folder."""
+    if not path:
+        return "nothing"
+    place = path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
+    return f"[{Path(path).name}]({place})"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks.md": benchmarks,
     "settings.md": settings,
     "errors.md": errors,
     "metrics.md": metrics,

@@ -3,11 +3,11 @@
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "cluster-performance.md"
 Found = dict[str, dict[str, Any]]
 COLUMNS = (
     "case",
+    "seconds",
     "taps/s",
     "p50 ms",
     "p99 ms",
@@ -30,6 +31,7 @@ COLUMNS = (
     "CPU µs per tap, of each process",
 )
 RATIOS = ("what", "ratio", "wanted at least", "elsewhere, ours and the other's", "reached")
+WANTED = ("what", "measured", "wanted", "elsewhere", "reached")
 FREE = 0.10  # a case during which more than this of the machine was used elsewhere decides nothing
 READS = ("case", "calls/s", "p50 ms", "p99 ms", "errors", "API CPU µs per call")
 
@@ -49,6 +51,56 @@ GOALS = (
 )
 
 
+class Goal(NamedTuple):
+    """What one figure of a case should be. `at_most`, or else at least; `figure` finds it."""
+
+    what: str
+    case: str
+    figure: Callable[[dict[str, Any]], float]
+    wanted: float
+    form: str
+    at_most: bool = False
+
+    def said(self, number: float) -> str:
+        """A figure with its unit."""
+        return self.form.format(number)
+
+
+OTHER_GOALS = (
+    Goal(
+        "counts of 20, hot: calls/s, to the floor JSON",
+        "counts of 20, hot",
+        lambda case: float(case["of_floor"]),
+        0.8,
+        "{:.2f}",
+    ),
+    Goal(
+        "counts of 20, Redis warm: CPU of the API per call",
+        "counts of 20, Redis",
+        lambda case: float(case["calls"]["cpu_us"]),
+        330,
+        "{:.0f} µs",
+        at_most=True,
+    ),
+    Goal(
+        "freshness: p99 at 80 % of the uniform peak",
+        "freshness",
+        lambda case: float(case["p99_ms"]),
+        1000,
+        "{:,.0f} ms",
+        at_most=True,
+    ),
+    Goal(
+        "windows: 10,000 that are due at once, handed over",
+        "windows",
+        lambda case: float(case["handed_over_s"]),
+        5,
+        "{:.1f} s",
+        at_most=True,
+    ),
+)
+
+
 def keep(console: Console, found: Found) -> None:
     """Print what was found, put it beside what was found before, and write the page again."""
     kept: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cases": {}}
@@ -64,7 +116,12 @@ def keep(console: Console, found: Found) -> None:
             console.print(table)
     for sentence in _sentences(found):
         console.print(sentence)
-    DOCS.write_text(_page(kept))
+    write_page()
+
+
+def write_page() -> None:
+    """Write the page from what was found before. Raises `FileNotFoundError`."""
+    DOCS.write_text(page(json.loads(RESULTS.read_text())))
 
 
 def rate(case: str) -> float:
@@ -103,8 +160,10 @@ def _lines(cases: Found) -> Iterator[tuple[str, ...]]:
             else f"{cpu:,.0f}"
         )
         lag = f"{max(case['lag_s'].values()):.1f} s" if case.get("lag_s") else ""
+        seconds = case.get("seconds") or case.get("taps", 0) / case["rate"]
         yield (
             name,
+            f"{seconds:.0f}" if seconds else "",
             f"{case['rate']:,.0f}",
             *latency,
             f"{case['failed']:,}",
@@ -176,13 +235,28 @@ def _ratios(cases: Found) -> Iterator[tuple[str, ...]]:
             yield what, f"{ratio:.2f}", f"{at_least:g}", elsewhere, verdict
 
 
+def others(cases: Found) -> Iterator[tuple[str, ...]]:
+    """A line per goal whose figure is measured, in `WANTED`. No verdict where the machine was known not to be free."""
+    for goal in OTHER_GOALS:
+        if goal.case in cases:
+            case = cases[goal.case]
+            number, elsewhere = goal.figure(case), case.get("elsewhere")
+            verdict = "yes" if (number <= goal.wanted if goal.at_most else number >= goal.wanted) else "no"
+            if elsewhere is not None and elsewhere > FREE:
+                verdict = "not decided"
+            wanted = f"at {'most' if goal.at_most else 'least'} {goal.said(goal.wanted)}"
+            used = "" if elsewhere is None else f"{elsewhere:.0%}"
+            yield goal.what, goal.said(number), wanted, used, verdict
+
+
 def markdown(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     columns = list(columns)
     rows = [columns, ["---"] * len(columns), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _page(kept: dict[str, Any]) -> str:
+def page(kept: dict[str, Any]) -> str:
+    """The page of what is kept."""
     cases: Found = kept["cases"]
     versions = ", ".join(f"{name} {which}" for name, which in kept["versions"].items())
     dates = sorted(case["at"] for case in cases.values())
@@ -199,6 +273,9 @@ def _page(kept: dict[str, Any]) -> str:
     ratios = list(_ratios(cases))
     if ratios:
         parts += ["## Ratios", markdown(RATIOS, ratios), _RATIOS]
+    goals = list(others(cases))
+    if goals:
+        parts += ["## Other goals", markdown(WANTED, goals), _OTHERS]
     reads = list(_reads(cases))
     if reads:
         parts += ["## Reads", markdown(READS, reads), _READS]
@@ -210,6 +287,9 @@ _RATIOS = f"""\
 Each to the best figure of the other. Nothing is decided where more than {FREE:.0%} of the machine was used elsewhere
 during either of the two: the one that had more of it left looks better than it is. `benchmarks/results/cluster.json`
 says when each case was measured; cases of different times are not one run."""
+
+_OTHERS = """\
+From the figures below. Of reads and of freshness it is not kept what the machine did elsewhere."""
 
 _READS = """\
 The floor is the same server that answers constant bytes of the same size. Hot: the same thousand targets; Redis: over
