@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from plaudit.adapters.redis import RedisBatches, Session
+from plaudit.adapters.redis import batches as module
 from plaudit.adapters.redis.batches import SHARDS, shard_of, watch_key
-from plaudit.domain.watch import UNSEEN, Seen, Watch, Window
+from plaudit.domain.watch import UNSEEN, Seen, Watch, Window, unpack
 from plaudit.ports.batches import Change, Stored
 from tests.engines.redis import Redis
 from tests.support.clock import ManualClock
@@ -85,3 +86,30 @@ async def test_who_was_not_the_quickest_gets_others(session: Session, clock: Man
     assert all(claims)
     names = [target for claimed in claims for target, _ in claimed]
     assert len(names) == len(set(names))
+
+
+async def test_what_is_remembered_of_a_crowd_is_what_is_stored_whoever_stored_it(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more of it than may be: the other watches are unpacked."""
+    unpacked = list[bytes]()
+
+    def counted(body: bytes) -> Watch:
+        unpacked.append(body)
+        return unpack(body)
+
+    monkeypatch.setattr(module, "unpack", counted)
+    ours, others = RedisBatches(session, clock), RedisBatches(session, clock)
+    await ours.save([Change("crowd", 0, crowd(500), 2, 0)])
+    assert await ours.load(["crowd"]) == {"crowd": Stored(crowd(500), 1)}
+    assert not unpacked
+    await others.save([Change("crowd", 1, crowd(501), 2, 0)])
+    assert await ours.save([Change("crowd", 1, crowd(502), 2, 0)]) == ["crowd"]
+    assert await ours.load(["crowd"]) == {"crowd": Stored(crowd(501), 2)}
+    assert len(unpacked) == 1
+    names = [f"crowd{n}" for n in range(10)]
+    monkeypatch.setattr(module, "REMEMBERED_BYTES", 3.5 * len(unpacked[0]))
+    await ours.save([Change(name, 0, crowd(500), 2, 0) for name in names])
+    await ours.save([Change(name, 1, crowd(500), 2, 0) for name in reversed(names)])
+    assert await ours.load(names) == dict.fromkeys(names, Stored(crowd(500), 2))
+    assert len(unpacked) == 1 + 10 - 3

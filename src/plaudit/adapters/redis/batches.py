@@ -9,12 +9,13 @@ decides whose counts.
 import asyncio
 import logging
 import struct
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from zlib import crc32
 
 from plaudit.adapters.redis.session import Command, Script, Session, Value
 from plaudit.domain.errors import Corrupt
-from plaudit.domain.watch import UNSEEN, pack, unpack
+from plaudit.domain.watch import UNSEEN, Watch, pack, unpack
 from plaudit.ports.batches import Change, Stored
 from plaudit.ports.clock import Clock
 
@@ -24,6 +25,9 @@ SHARDS = 64
 SECOND = 1_000_000
 TRIES = 5  # of a claim, where others are always quicker
 UNPACKED_AT_ONCE_BYTES = 100_000  # 1 ms of the event loop
+# A watch of a crowd is unpacked for a few events at a time, which takes longer than the events. So of large ones those
+# that were saved last are remembered as they are, up to so many bytes packed: some ten times that.
+LARGE_BYTES, REMEMBERED_BYTES = 4_000, 4_000_000
 _VERSION = struct.Struct(">Q")
 
 _SAVE, _DUE, _CLAIM, _FORGET = (Script(f"batch_{name}") for name in ("save", "due", "claim", "forget"))
@@ -45,20 +49,24 @@ class RedisBatches:
     def __init__(self, session: Session, clock: Clock) -> None:
         self._session = session
         self._clock = clock
+        self._saved = OrderedDict[str, tuple[bytes, Watch]]()  # by target; what it is packed, and the watch
+        self._saved_bytes = 0
         session.know(_SAVE, _DUE, _CLAIM, _FORGET)
 
     async def load(self, targets: Sequence[str]) -> dict[str, Stored]:
         """Those that are stored."""
         bodies = await self._session.mget([*map(watch_key, targets)])
-        return dict([line async for line in _unpacked(zip(targets, bodies, strict=True))])
+        return dict([line async for line in self._unpacked(zip(targets, bodies, strict=True))])
 
     async def save(self, changes: Sequence[Change]) -> list[str]:
         """Store those whose versions have not moved on."""
         if len({change.target for change in changes}) != len(changes):
             raise ValueError("a target is saved once per call")
-        by_shard: dict[int, list[Change]] = {}
+        by_shard: dict[int, list[tuple[Change, bytes]]] = {}
         for change in changes:
-            by_shard.setdefault(shard_of(change.target), []).append(change)
+            body = _VERSION.pack(change.version + 1) + pack(change.watch)
+            by_shard.setdefault(shard_of(change.target), []).append((change, body))
+            self._remember(change, body)
         answers = await self._session.run([_save(n, those) for n, those in by_shard.items()])
         return [target.decode() for lost in answers for target in lost]
 
@@ -91,7 +99,7 @@ class RedisBatches:
             for claimed in claims
             for target, body in zip(claimed[::2], claimed[1::2], strict=True)
         }
-        return [line async for line in _unpacked((target, bodies.get(target)) for _, target in due)]
+        return [line async for line in self._unpacked((target, bodies.get(target)) for _, target in due)]
 
     async def next_due(self) -> int | None:
         """When the window that ends first ends."""
@@ -131,15 +139,43 @@ class RedisBatches:
             for target, time in zip(answer[::2], answer[1::2], strict=True)
         )
 
+    def _remember(self, change: Change, body: bytes) -> None:
+        """Of a watch that others are quicker to save it does no harm: what is stored is another one then."""
+        saved = self._saved
+        if (before := saved.pop(change.target, None)) is not None:
+            self._saved_bytes -= len(before[0])
+        if len(body) >= LARGE_BYTES:
+            saved[change.target] = body, change.watch
+            self._saved_bytes += len(body)
+            while self._saved_bytes > REMEMBERED_BYTES:
+                _, (oldest, _) = saved.popitem(last=False)
+                self._saved_bytes -= len(oldest)
 
-def _save(shard: int, changes: Sequence[Change]) -> Command:
-    keys = [*_due_keys(shard), _forget_key(shard), *(watch_key(change.target) for change in changes)]
+    async def _unpacked(self, found: Iterable[tuple[str, bytes | None]]) -> AsyncIterator[tuple[str, Stored]]:
+        """The watches of those that are there, in turns of the event loop."""
+        unpacked = 0
+        for target, body in found:
+            if body is None:
+                continue
+            saved = self._saved.get(target)
+            if saved is not None and saved[0] == body:
+                yield target, Stored(saved[1], _VERSION.unpack_from(body)[0])
+                continue
+            yield target, _stored(target, body)
+            unpacked += len(body)
+            if unpacked >= UNPACKED_AT_ONCE_BYTES:
+                unpacked = 0
+                await asyncio.sleep(0)
+
+
+def _save(shard: int, changes: Sequence[tuple[Change, bytes]]) -> Command:
+    keys = [*_due_keys(shard), _forget_key(shard), *(watch_key(change.target) for change, _ in changes)]
     arguments: list[Value] = []
-    for change in changes:
+    for change, body in changes:
         arguments += [
             change.target,
             _VERSION.pack(change.version),
-            _VERSION.pack(change.version + 1) + pack(change.watch),
+            body,
             "" if change.due is None else str(change.due),
             str(change.forget_at),
         ]
@@ -156,18 +192,6 @@ def _due_keys(shard: int) -> list[str]:
 
 def _forget_key(shard: int) -> str:
     return f"notification_forget:{{w{shard}}}"
-
-
-async def _unpacked(found: Iterable[tuple[str, bytes | None]]) -> AsyncIterator[tuple[str, Stored]]:
-    """The watches of those that are there, in turns of the event loop."""
-    unpacked = 0
-    for target, body in found:
-        if body is not None:
-            yield target, _stored(target, body)
-            unpacked += len(body)
-        if unpacked >= UNPACKED_AT_ONCE_BYTES:
-            unpacked = 0
-            await asyncio.sleep(0)
 
 
 def _stored(target: str, body: bytes) -> Stored:
