@@ -62,7 +62,7 @@ bench-all: $(VENV)/.dev ## list every benchmark of both profiles with its minute
 	@[ -z "$(ARGS)" ] || { sh tests/install-system.sh test; sh tests/install-system.sh bench; }
 	@$(BIN)/python -m benchmarks.every $(ARGS)
 
-bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain design and PostgreSQL (16 minutes)
+bench-cluster: $(VENV)/.dev ## measure the cluster profile against the plain design and PostgreSQL (19 minutes)
 	@sh tests/install-system.sh test
 	@sh tests/install-system.sh bench
 	@$(BIN)/python -m benchmarks.cluster $(ARGS)

@@ -40,7 +40,7 @@ BENCHMARKS = (
     Benchmark(
         "cluster",
         "cluster",
-        16,
+        19,
         "taps, reads, freshness, windows against the plain design and PostgreSQL",
         "docs/cluster-performance.md",
     ),
@@ -57,6 +57,9 @@ BENCHMARKS = (
     Benchmark("cold", "cluster.cold", 3, "reads on a Redis that is empty or emptied", "docs/overload.md"),
     Benchmark(
         "hot", "cluster.hot", 4, "when a target is found too hot, and its lanes", f"{_RESULTS}hot.json"
+    ),
+    Benchmark(
+        "sealed", "cluster.sealed", 3, "what a split under full load is noticed by", f"{_RESULTS}sealed.json"
     ),
     Benchmark("moving", "cluster.moving", 2, "import into the cluster and export from it", ""),
     Benchmark("cells", "cells", 3, "commits of cells on one Cassandra", f"{_RESULTS}cells.json"),

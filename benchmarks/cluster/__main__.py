@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.cluster import bare, fill, mix, ours, postgres, report, windows
+from benchmarks.cluster import bare, fill, followed, mix, ours, postgres, report, windows
 from benchmarks.cluster.engines import Place, Unused, engines, folder_bytes, running
 from benchmarks.cluster.processes import Meter
 from plaudit.adapters.cassandra import CassandraCells, Session, migrate
@@ -142,6 +142,7 @@ PIECES: dict[str, Callable[[Place], Found]] = {
     "fresh": fresh,
     "reads": ours.reads,
     "windows": windows.measure,
+    "followed": followed.measure,
 }
 
 

@@ -98,6 +98,13 @@ OTHER_GOALS = (
         "{:.1f} s",
         at_most=True,
     ),
+    Goal(
+        "transitions a second and core of the notifier, a million windows open",
+        "followed",
+        lambda case: float(case["per_core"]),
+        20_000,
+        "{:,.0f}",
+    ),
 )
 
 
@@ -216,6 +223,17 @@ def _sentences(cases: Found) -> Iterator[str]:
             f"{cost}. So {share:.0%} of it is the receiver's (HTTP/2 with TLS), which shares the cores; "
             f"{ended['elsewhere']:.0%} of the machine was used elsewhere. To follow the events that opened them took "
             f"{ended['followed_us']:.0f} µs of CPU each."
+        )
+    if followed := cases.get("followed"):
+        before_mb, opened_mb, after_mb = followed["resident_mb"]
+        opened, more = followed["opened"], followed["followed"]
+        yield (
+            f"**Following the log**: one transition on each of {followed['windows']:,} targets with an owner opens as "
+            f"many windows, which take {followed['bytes_each']:.0f} bytes each in a master of Redis and "
+            f"{opened_mb - before_mb:.0f} MB in the notifier. Each costs the notifier {opened['notifier_us']:.0f} µs "
+            f"of CPU, Redis with a replica {opened['redis_us']:.0f}. {followed['transitions']:,} more, by Zipf's law, "
+            f"while all are open: {more['notifier_us']:.0f} and {more['redis_us']:.0f} µs, so "
+            f"{followed['per_core']:,.0f} a second and core of the notifier, and {after_mb - opened_mb:.0f} MB."
         )
     if filled := cases.get("fill"):
         yield f"**A stored reaction** of the fill takes {filled['bytes_per_row']:.0f} bytes in Cassandra, compressed."
