@@ -11,11 +11,11 @@ import pytest
 from plaudit.domain.errors import Conflict
 from plaudit.domain.quiet import Quiet, Wishes
 from plaudit.ports.notifications import Address, Settled
-from tests.support.cassandra_notices import notice_stores
+from tests.support.cassandra_notices import either_stores
 from tests.support.clock import ManualClock
 from tests.support.installation import job
 from tests.support.notifying import OWNER, device, message
-from tests.support.stores import Stores, sqlite_stores
+from tests.support.stores import Stores
 
 PROFILES = ("sqlite", "cassandra")
 
@@ -24,12 +24,9 @@ PROFILES = ("sqlite", "cassandra")
 async def stores(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, anyio_backend: str
 ) -> AsyncIterator[Stores]:
-    async with sqlite_stores(tmp_path, clock) as embedded:
-        if request.param == "sqlite":
-            yield embedded
-            return
-        async with notice_stores(request.getfixturevalue("cassandra"), embedded, clock) as opened:
-            yield opened
+    cassandra = None if request.param == "sqlite" else request.getfixturevalue("cassandra")
+    async with either_stores(tmp_path, cassandra, clock) as opened:
+        yield opened
 
 
 async def ids(

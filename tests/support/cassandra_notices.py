@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from tests.engines.cassandra import Cassandra
 from tests.support.cassandra import emptied as empty
 from tests.support.cassandra import letters, open_session
 from tests.support.notifying import OWNER
-from tests.support.stores import Stores
+from tests.support.stores import Stores, sqlite_stores
 
 TABLES = (
     *(
@@ -108,3 +109,14 @@ async def notice_stores(cassandra: Cassandra, others: Stores, clock: Clock) -> A
                 deliveries=opened.deliveries,
                 removals=marking,
             )
+
+
+@asynccontextmanager
+async def either_stores(folder: Path, cassandra: Cassandra | None, clock: Clock) -> AsyncIterator[Stores]:
+    """The embedded profile on a folder, with its notifications in Cassandra where there is one."""
+    async with sqlite_stores(folder, clock) as embedded:
+        if cassandra is None:
+            yield embedded
+            return
+        async with notice_stores(cassandra, embedded, clock) as opened:
+            yield opened

@@ -1,8 +1,6 @@
 """Pushes from the store to providers: what each reason does, outages, and receivers that are slow."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from plaudit.adapters.push import Apns, ApnsAccount, Webhook, WebPush
 from plaudit.adapters.push.client import WITHIN_S
 from plaudit.ports.directory import Profile
-from plaudit.ports.notifications import Address, Device, DeviceKind, Parcel, Settled
+from plaudit.ports.notifications import Address, Device, DeviceKind
 from plaudit.ports.push import Sender
 from tests.support.clock import ManualClock
 from tests.support.delivering import delivering, devices, fcm, reached, registered, settled, told
@@ -193,43 +191,6 @@ async def test_retry_after_is_kept(stores: Stores, clock: ManualClock, certifica
             clock.advance(2)
             await settled(stores)
     assert (len(server.asked), len(server.events)) == (2, 1)
-
-
-async def test_an_outage_of_two_minutes_loses_nothing_asks_seldom_and_fills_no_memory(
-    stores: Stores, clock: ManualClock, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server, held, most_held = WebhookReceiver(clock, KEY), set[int](), 0
-    server.always = Answer(503)
-    claim, settle = stores.deliveries.claim, stores.deliveries.settle
-
-    async def counted_claim(*limits: Any) -> list[Parcel]:
-        nonlocal most_held
-        parcels = await claim(*limits)
-        held.update(parcel.no for parcel in parcels)
-        most_held = max(most_held, len(held))
-        return parcels
-
-    async def counted_settle(results: Sequence[Settled]) -> None:
-        await settle(results)
-        held.difference_update(result.parcel.no for result in results)
-
-    monkeypatch.setattr(stores.deliveries, "claim", counted_claim)
-    monkeypatch.setattr(stores.deliveries, "settle", counted_settle)
-    async with reached(clock, certificates, server) as client:
-        await told(stores, clock, "webhook", 300)
-        start = clock.now_us()
-        async with delivering(stores, clock, Webhook(client, clock, server.url, [KEY])):
-            await server.until(lambda: len(server.asked) >= 64, "the first tries")
-            while clock.now_us() < start + 120_000_000:
-                clock.advance(0.5)
-                await asyncio.sleep(0.01)
-            during = len(server.asked)
-            server.always = None
-            await settled(stores, clock=clock)
-    assert len(server.seen) == 300
-    assert during <= 64 + 60, "a provider that is down is asked one at a time"
-    assert (64 <= most_held <= 2 * 64, held) == (True, set()), "what waits, waits in the store"
-    assert server.problems == []
 
 
 async def test_an_outage_longer_than_a_day_ends_in_dead_letters_that_can_be_sent_again(
