@@ -184,7 +184,7 @@ METRICS = (
         "counter",
         "store",
         "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
-        "ones, `lists` of reactors, `index` of each user, `jobs` that delete a target.",
+        "ones, `lists` of reactors, `index` of each user, `jobs` that delete a target. Alert above 0.",
     ),
     Definition(
         "plaudit_notifications",
@@ -306,9 +306,9 @@ class Metrics:
         self.commits += cells
         self.batch_taps.observe(taps)
 
-    def derived_drifted(self, store: str) -> None:
-        """Count one thing in a derived store that disagreed with the ledger."""
-        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
+    def derived_drifted(self, store: str, count: int = 1) -> None:
+        """Count things in a derived store that disagreed with the ledger. 0: show it all the same (see `begins`)."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + count
 
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
@@ -321,17 +321,13 @@ class Metrics:
     def begins(self, role: str) -> None:
         """Show what this role counts before there is any of it: a counter that is born at 1 has not increased, so no
         alert would tell of the first."""
-        for counts in (
-            self.events_consumed,
-            self.events_quarantined,
-            self.consumer_retries,
-            self.consumer_replays,
-        ):
+        for counts in (self.events_consumed, self.events_quarantined, self.consumer_retries):
             counts.setdefault(role, 0)
 
     def consumed(self, role: str, count: int) -> None:
         """Count events that a worker of this role handled."""
         self.events_consumed[role] = self.events_consumed.get(role, 0) + count
+        self.consumer_replays.setdefault(role, 0)
 
     def quarantined(self, role: str, count: int = 1) -> None:
         """Count what was put aside."""

@@ -24,7 +24,7 @@ from plaudit.ports.removals import Jobs
 from plaudit.ports.sweep import Indexed, Places, Sweep
 from plaudit.ports.transfer import Progress
 from plaudit.services.background import ended
-from plaudit.services.compare import ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
+from plaudit.services.compare import DERIVED, ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
 from plaudit.services.lanes import SplitCells
 from plaudit.services.leftovers import Leftovers
 from plaudit.services.publish import Publish
@@ -77,6 +77,8 @@ class CellAuditor:
         self._derived = derived
         self._clock = clock
         self._metrics = metrics
+        for store in DERIVED:
+            metrics.derived_drifted(store, 0)
         self._repair = repair
         self._leftovers = leftovers
         self._throttle = Throttle(rows_per_s, clock)

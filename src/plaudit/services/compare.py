@@ -24,6 +24,7 @@ from plaudit.services.walk import Throttle
 from plaudit.services.whole import Together, Whole, read_together, read_whole
 
 Store = Literal["ledger", "totals", "flushed", "lists", "index", "jobs"]
+DERIVED: tuple[Store, ...] = ("totals", "flushed", "lists", "index", "jobs")
 
 MOST_ROWS = 200_000
 USERS_AT_ONCE = 128
