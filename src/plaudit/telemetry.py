@@ -177,6 +177,9 @@ METRICS = (
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
     Definition(
+        "plaudit_lists_not_audited", "counter", None, "Cluster: large targets audited without their lists."
+    ),
+    Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
     ),
     Definition(
@@ -269,6 +272,7 @@ class Metrics:
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
+        self.lists_not_audited = 0
         self.unreadable_events = 0
         self.jobs_failed = 0
         self.job_waits: dict[str, float] = {}  # since when jobs make no step: of all that carry out some here
@@ -323,11 +327,11 @@ class Metrics:
         alert would tell of the first."""
         for counts in (self.events_consumed, self.events_quarantined, self.consumer_retries):
             counts.setdefault(role, 0)
+        self.consumer_replays.setdefault(role, 0)
 
     def consumed(self, role: str, count: int) -> None:
         """Count events that a worker of this role handled."""
         self.events_consumed[role] = self.events_consumed.get(role, 0) + count
-        self.consumer_replays.setdefault(role, 0)
 
     def quarantined(self, role: str, count: int = 1) -> None:
         """Count what was put aside."""

@@ -92,6 +92,7 @@ class CellAuditor:
         self.found: Counter[Store] = Counter()
         self.audited = 0
         self.unsettled = 0
+        self.lists_left_out = 0  # large targets, of which lists and index were not compared
 
     async def target(self, target: str) -> None:
         """Look at one target. Raises `Unavailable`."""
@@ -125,6 +126,8 @@ class CellAuditor:
                     await self._leftovers.remove(key.target, look.users)
                 self.audited += 1
                 self._metrics.audited += 1
+                self.lists_left_out += look.lists_left_out
+                self._metrics.lists_not_audited += look.lists_left_out
                 return
             suspected = set(drift)
         self.unsettled += 1
