@@ -16,6 +16,7 @@ from plaudit.ports.clock import Clock
 
 MOST_OFF_S = 1.0  # beyond it a process stops committing
 PAXOS_V2_SINCE = (4, 1)
+REDIS_SINCE = (7,)
 DAY_S = 24 * 60 * 60
 SHORTEST_RETENTION_S = 2 * DAY_S
 LISTS = ("reactors", "reactions_by_user")
@@ -92,10 +93,7 @@ def judge_cassandra(
     if facts.replicas is not None:
         yield from _replication(facts, config)
     yield _paxos(facts)
-    sync = facts.settings.get("commitlog_sync", "unknown")
-    advice = "; acknowledged before it is on disk, so a power cut in two zones forgets taps: set commitlog_sync: batch"
-    fine = sync in ("batch", "group")
-    yield Finding("commit log", "ok" if fine else "fault", f"synced by {sync}{'' if fine else advice}")
+    yield _commit_log(facts)
     yield _row_index(facts)
     yield from _tables(facts, config.keyspace, retention_s)
     off_s = abs(facts.now_us - ours_us) / 1e6
@@ -131,8 +129,7 @@ def judge_topic(topic: Topic | None, partitions: int) -> Iterator[Finding]:
 
 def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
     """What the facts of Redis mean."""
-    versions = sorted({node.version for node in facts.nodes})
-    yield Finding("redis", "ok", f"{', '.join(versions)}, {len(facts.nodes)} masters")
+    yield _redis_versions(facts)
     fine = facts.state == "ok"
     advice = "" if fine else "; some slots have no master: see `redis-cli --cluster check`"
     yield Finding("redis cluster", "ok" if fine else "fault", f"state {facts.state}{advice}")
@@ -225,6 +222,23 @@ def _paxos(facts: CassandraFacts) -> Finding:
     return Finding("paxos", "fault", f"{variant}; {advice}")
 
 
+def _commit_log(facts: CassandraFacts) -> Finding:
+    """Cassandra acknowledges after the sync with `batch` and `group`; with `group` a sync waits for its window."""
+    sync = facts.settings.get("commitlog_sync", "unknown")
+    detail = f"synced by {sync}"
+    if sync == "batch":
+        return Finding("commit log", "ok", detail)
+    if sync == "group":
+        window = facts.settings.get("commitlog_sync_group_window", "unknown")
+        advice = (
+            f"as safe, but each write waits for the end of a window (commitlog_sync_group_window, {window}) and holds "
+            "a thread meanwhile, and a tap makes several in a row; Plaudit is tested with commitlog_sync: batch"
+        )
+        return Finding("commit log", "note", f"{detail}; {advice}")
+    advice = "acknowledged before it is on disk, so a power cut in two zones forgets taps: set commitlog_sync: batch"
+    return Finding("commit log", "fault", f"{detail}; {advice}")
+
+
 def _row_index(facts: CassandraFacts) -> Finding:
     """`column_index_size`, which is written `1KiB`; empty or `null` where the format of the tables decides."""
     told = facts.settings.get("column_index_size", "")
@@ -270,6 +284,18 @@ def _insync(topic: Topic) -> Finding:
         advice = "one broker away, and every event is owed: min.insync.replicas one less than the replicas"
         return Finding("events", "fault", f"{detail}; {advice}")
     return Finding("events", "ok", detail)
+
+
+def _redis_versions(facts: RedisFacts) -> Finding:
+    versions = sorted({node.version for node in facts.nodes})
+    detail = f"{', '.join(versions)}, {len(facts.nodes)} masters"
+    numbers = [_number(version) for version in versions]
+    if any(number and number < REDIS_SINCE for number in numbers):
+        advice = "Plaudit needs 7 or newer: upgrade every node, replicas first, and let them take over"
+        return Finding("redis", "fault", f"{detail}; {advice}")
+    if not all(numbers):
+        return Finding("redis", "note", f"{detail}; it does not say its version, which has to be 7 or newer")
+    return Finding("redis", "ok", detail)
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -177,6 +177,9 @@ METRICS = (
         "plaudit_audited", "counter", None, "Targets whose header the auditor compared with their rows."
     ),
     Definition(
+        "plaudit_lists_not_audited", "counter", None, "Cluster: large targets audited without their lists."
+    ),
+    Definition(
         "plaudit_drift", "counter", None, "Targets whose header did not equal their rows. Alert above 0."
     ),
     Definition(
@@ -184,7 +187,7 @@ METRICS = (
         "counter",
         "store",
         "Cluster: what the auditor found disagreeing with the ledger, by derived store: `totals` in Redis, `flushed` "
-        "ones, `lists` of reactors, `index` of each user, `jobs` that delete a target.",
+        "ones, `lists` of reactors, `index` of each user, `jobs` that delete a target. Alert above 0.",
     ),
     Definition(
         "plaudit_notifications",
@@ -269,6 +272,7 @@ class Metrics:
         self.stream_events = 0
         self.stream_slow = 0
         self.audited = 0
+        self.lists_not_audited = 0
         self.unreadable_events = 0
         self.jobs_failed = 0
         self.job_waits: dict[str, float] = {}  # since when jobs make no step: of all that carry out some here
@@ -306,9 +310,9 @@ class Metrics:
         self.commits += cells
         self.batch_taps.observe(taps)
 
-    def derived_drifted(self, store: str) -> None:
-        """Count one thing in a derived store that disagreed with the ledger."""
-        self.derived_drift[store] = self.derived_drift.get(store, 0) + 1
+    def derived_drifted(self, store: str, count: int = 1) -> None:
+        """Count things in a derived store that disagreed with the ledger. 0: show it all the same (see `begins`)."""
+        self.derived_drift[store] = self.derived_drift.get(store, 0) + count
 
     def notified(self, outcome: str, count: int = 1) -> None:
         """Count windows that ended that way."""
@@ -321,13 +325,9 @@ class Metrics:
     def begins(self, role: str) -> None:
         """Show what this role counts before there is any of it: a counter that is born at 1 has not increased, so no
         alert would tell of the first."""
-        for counts in (
-            self.events_consumed,
-            self.events_quarantined,
-            self.consumer_retries,
-            self.consumer_replays,
-        ):
+        for counts in (self.events_consumed, self.events_quarantined, self.consumer_retries):
             counts.setdefault(role, 0)
+        self.consumer_replays.setdefault(role, 0)
 
     def consumed(self, role: str, count: int) -> None:
         """Count events that a worker of this role handled."""

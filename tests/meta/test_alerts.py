@@ -8,6 +8,7 @@ import pytest
 from plaudit.services.aside import Aside
 from plaudit.telemetry import Metrics
 from tests.meta.test_deploy import FILES, alerts
+from tests.support.auditors import idle_auditor
 from tests.support.promql import Query, Scrapes, seconds
 from tests.support.scraped import scraped
 
@@ -57,7 +58,9 @@ class Process:
             self.metrics.labelled(name, lambda: {(role, "0"): lag_s for role, lag_s in self.lag_s.items()})
         for role in self.lag_s:
             self.metrics.begins(role)
-        if not self.lag_s:
+        if self.lag_s:
+            idle_auditor(self.metrics)
+        else:
             Aside("notify", str, self.metrics)
         self.up = self.audits = True
 
@@ -107,6 +110,7 @@ ONCE: dict[str, Happens] = {
     "PlauditEventsOwed": lambda process: process.now(plaudit_debts_open=1),
     "PlauditDebtUnreadable": lambda process: process.now(plaudit_debts_unreadable=1),
     "PlauditCountersAway": lambda process: process.now(plaudit_counters_away=1),
+    "PlauditDerivedDrift": lambda process: process.metrics.derived_drifted("lists"),
     "PlauditOwnStateAway": lambda process: process.now(plaudit_own_state_away=1),
 }
 EVERY_MINUTE: dict[str, Happens] = {

@@ -24,7 +24,7 @@ from plaudit.ports.removals import Jobs
 from plaudit.ports.sweep import Indexed, Places, Sweep
 from plaudit.ports.transfer import Progress
 from plaudit.services.background import ended
-from plaudit.services.compare import ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
+from plaudit.services.compare import DERIVED, ENTRIES_AT_ONCE, Derived, Drift, Look, Means, Store
 from plaudit.services.lanes import SplitCells
 from plaudit.services.leftovers import Leftovers
 from plaudit.services.publish import Publish
@@ -77,6 +77,8 @@ class CellAuditor:
         self._derived = derived
         self._clock = clock
         self._metrics = metrics
+        for store in DERIVED:
+            metrics.derived_drifted(store, 0)
         self._repair = repair
         self._leftovers = leftovers
         self._throttle = Throttle(rows_per_s, clock)
@@ -90,6 +92,7 @@ class CellAuditor:
         self.found: Counter[Store] = Counter()
         self.audited = 0
         self.unsettled = 0
+        self.lists_left_out = 0  # large targets, of which lists and index were not compared
 
     async def target(self, target: str) -> None:
         """Look at one target. Raises `Unavailable`."""
@@ -123,6 +126,8 @@ class CellAuditor:
                     await self._leftovers.remove(key.target, look.users)
                 self.audited += 1
                 self._metrics.audited += 1
+                self.lists_left_out += look.lists_left_out
+                self._metrics.lists_not_audited += look.lists_left_out
                 return
             suspected = set(drift)
         self.unsettled += 1

@@ -24,6 +24,7 @@ from plaudit.services.walk import Throttle
 from plaudit.services.whole import Together, Whole, read_together, read_whole
 
 Store = Literal["ledger", "totals", "flushed", "lists", "index", "jobs"]
+DERIVED: tuple[Store, ...] = ("totals", "flushed", "lists", "index", "jobs")
 
 MOST_ROWS = 200_000
 USERS_AT_ONCE = 128
@@ -75,6 +76,7 @@ class Look:
         self._whole: Together | None = None
         self._kept = 0  # the version of the totals in memory
         self._stray: list[Listed] = []
+        self.lists_left_out = False  # whether there are too many rows to compare lists and index with
 
     async def compare(self, *, split: bool = False) -> list[Drift] | None:
         """What disagrees; None if the cell did not hold still. Raises `Unavailable`.
@@ -124,6 +126,8 @@ class Look:
         if settled and whole.rows is not None and len(listed) < MOST_ROWS:
             drift += self._lists(whole, whole.rows, listed)
             drift += await self._index(whole.rows)
+        else:
+            self.lists_left_out = settled
         return drift
 
     async def repair(self, drift: Sequence[Drift]) -> None:

@@ -103,6 +103,16 @@ def test_an_audit_reports_then_mends_and_is_content(
     assert run("audit", "--all").output == "3 cells compared, 0 disagreements\n"
 
 
+def test_an_audit_says_of_how_many_targets_it_left_out_the_lists(
+    run: Run, damaged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit.services.compare.MOST_ROWS", 3)
+    found = run("audit", "--target", damaged)
+    assert "1 cells compared, 2 disagreements\nlists of 1 large targets were not compared" in found.output
+    monkeypatch.setattr("plaudit.services.compare.MOST_ROWS", 1_000)
+    assert "not compared" not in run("audit", "--target", damaged).output
+
+
 def test_a_rebuild_says_what_it_filled_in(run: Run, damaged: str) -> None:
     assert run("audit", "--target", damaged).exit_code == 1
     done = run("rebuild")

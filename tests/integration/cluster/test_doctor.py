@@ -10,11 +10,11 @@ from plaudit.adapters.cassandra.inspect import CassandraFacts, Node, Table
 from plaudit.adapters.kafka import KafkaAdmin, KafkaConfig
 from plaudit.adapters.redis import RedisConfig
 from plaudit.adapters.redis import Session as RedisSession
-from plaudit.adapters.redis.inspect import RedisFacts
+from plaudit.adapters.redis.inspect import RedisFacts, RedisNode
 from plaudit.adapters.redis.inspect import inspect as inspect_redis
 from plaudit.adapters.system import SystemClock
 from plaudit.doctor import Finding
-from plaudit.doctor_cluster import DAY_S, Topic, examine_cluster, judge_cassandra, judge_topic
+from plaudit.doctor_cluster import DAY_S, Topic, examine_cluster, judge_cassandra, judge_redis, judge_topic
 from plaudit.domain.errors import Unavailable
 from plaudit.ports.clock import Clock
 from tests.conftest import needs
@@ -195,6 +195,39 @@ def test_a_wrong_topic_is_found() -> None:
     ):
         assert seen(list(judge_topic(topic, 6)))[check] == state
     assert set(seen(list(judge_topic(FixedTopic(), 6))).values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "state", "says"),
+    [
+        (["Redis 7.0.15"], "ok", "Redis 7.0.15, 1 masters"),
+        (["Redis 8.2.1", "Valkey 7.2.5"], "ok", "Redis 8.2.1, Valkey 7.2.5, 2 masters"),
+        (["Redis 7.0.15", "Redis 6.2.14"], "fault", "upgrade every node"),
+        (["Redis 10.0.0"], "ok", "Redis 10.0.0, 1 masters"),
+        (["Redis unknown"], "note", "does not say its version"),
+    ],
+)
+def test_what_versions_of_redis_mean(versions: list[str], state: str, says: str) -> None:
+    nodes = [RedisNode(version, "noeviction", 1, appends=True, replicas=1) for version in versions]
+    [found] = [finding for finding in judge_redis(RedisFacts(nodes, "ok")) if finding.check == "redis"]
+    assert (found.state, says in found.detail) == (state, True), found.detail
+
+
+@pytest.mark.parametrize(
+    ("sync", "state", "says"),
+    [
+        ("batch", "ok", "synced by batch"),
+        ("group", "note", "(commitlog_sync_group_window, 15ms)"),
+        ("periodic", "fault", "set commitlog_sync: batch"),
+        ("unknown", "fault", "set commitlog_sync: batch"),
+    ],
+)
+def test_what_the_sync_of_the_commit_log_means(sync: str, state: str, says: str) -> None:
+    settings = {"commitlog_sync": sync, "commitlog_sync_group_window": "15ms"}
+    facts = CassandraFacts([Node("5.0.8", "one", "a")], settings, None, {}, [], 0)
+    findings = judge_cassandra(facts, CassandraConfig(["a"]), 0.0, 0)
+    [found] = [finding for finding in findings if finding.check == "commit log"]
+    assert (found.state, says in found.detail) == (state, True), found.detail
 
 
 def judged(
