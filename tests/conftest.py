@@ -74,6 +74,8 @@ AHEAD = 50
 # Of a state that a page is to come to. By default 5 s, which a machine may stall for.
 expect.set_options(timeout=60_000)
 
+PATIENCE_S = 60
+
 RUNNING = pytest.StashKey[Engines]()
 BEGIN = pytest.StashKey[list[tuple[type[Cassandra] | type[Kafka], int]]]()
 
@@ -162,8 +164,11 @@ def needs() -> Iterator[None]:
 
 
 @pytest.fixture
-def cassandra(engines: Engines) -> Cassandra:
-    """One node of Cassandra."""
+def cassandra(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Cassandra:
+    """One node of Cassandra. Nobody else could answer for it: sessions of this process wait longer than a machine may
+    stand still."""
+    for name in ("REQUEST_TIMEOUT_S", "CONNECT_TIMEOUT_S", "SILENT_S"):
+        monkeypatch.setattr(f"plaudit.adapters.cassandra.session.{name}", PATIENCE_S)
     with needs():
         return engines.cassandra(1)
 
