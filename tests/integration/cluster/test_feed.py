@@ -144,7 +144,7 @@ async def feeds(
     with (
         patch("plaudit.bootstrap.cluster.engines", watched),
         # Stages are held for longer than this would be.
-        patch("plaudit.bootstrap.cluster.NEAR_MAX_AGE_S", 10.0),
+        patch("plaudit.bootstrap.cluster.NEAR_MAX_AGE_S", 600.0),
     ):
         async with cluster(settings) as service:
             transport = httpx.ASGITransport(service.app)

@@ -35,7 +35,7 @@ def on_all(redis: Redis, *command: str) -> None:
             redis.ask(node, *command)
 
 
-async def answered(ask: Callable[[], Awaitable[T]], within_s: float = 20.0) -> T:
+async def answered(ask: Callable[[], Awaitable[T]], within_s: float = 60.0) -> T:
     """The first answer that is not `Unavailable`."""
     deadline = time.monotonic() + within_s
     while True:
