@@ -164,11 +164,15 @@ def needs() -> Iterator[None]:
 
 
 @pytest.fixture
-def cassandra(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Cassandra:
-    """One node of Cassandra. Nobody else could answer for it: sessions of this process wait longer than a machine may
-    stand still."""
+def patient_cassandra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of this process wait longer for Cassandra than a machine may stand still."""
     for name in ("REQUEST_TIMEOUT_S", "CONNECT_TIMEOUT_S", "SILENT_S"):
         monkeypatch.setattr(f"plaudit.adapters.cassandra.session.{name}", PATIENCE_S)
+
+
+@pytest.fixture
+def cassandra(engines: Engines, patient_cassandra: None) -> Cassandra:
+    """One node of Cassandra; nobody else could answer for it."""
     with needs():
         return engines.cassandra(1)
 
@@ -185,6 +189,13 @@ def kafka(engines: Engines) -> Kafka:
     """One broker."""
     with needs():
         return engines.kafka(1)
+
+
+@pytest.fixture
+def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of this process wait longer for Redis than a machine may stand still: for tests in which it is there."""
+    for name in ("REQUEST_TIMEOUT_MS", "BATCH_TIMEOUT_MS", "CONNECT_TIMEOUT_MS"):
+        monkeypatch.setattr(f"plaudit.adapters.redis.session.{name}", PATIENCE_S * 1000)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tests.support.totals import Meanwhile
 from tests.support.town import Town, open_town
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 
 @pytest.fixture
@@ -310,7 +310,10 @@ async def test_a_large_cell_is_read_as_of_one_moment_while_others_commit(town: T
     assert (whole.counted, whole.rows) == (len(users), None)
 
 
-async def test_a_sweep_under_writing_traffic_reports_no_drift(town: Town) -> None:
+async def test_a_sweep_under_writing_traffic_reports_no_drift(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit.services.publish.PATIENCE_S", 60)  # nobody here pays what is owed
     names, random = await town.inhabited(20), Random(13)
     processes = [town.process() for _ in range(2)]
     ends = time.monotonic() + 6

@@ -28,7 +28,7 @@ from tests.engines.redis import Redis
 from tests.support.api import FEED, Api, fresh
 from tests.support.cluster import PARTITIONS, settings_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 REACTORS = REACTIONS = 8_000
 SECOND = 1_000_000

@@ -16,7 +16,7 @@ from tests.support.clock import START_US, ManualClock
 from tests.support.redis import open_session
 from tests.support.taps import HAHA, LIKE, LOVE, NONE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("patient_redis")]
 
 _users = count(1)
 
