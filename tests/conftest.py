@@ -74,6 +74,8 @@ AHEAD = 50
 # Of a state that a page is to come to. By default 5 s, which a machine may stall for.
 expect.set_options(timeout=60_000)
 
+PATIENCE_S = 60
+
 RUNNING = pytest.StashKey[Engines]()
 BEGIN = pytest.StashKey[list[tuple[type[Cassandra] | type[Kafka], int]]]()
 
@@ -162,8 +164,15 @@ def needs() -> Iterator[None]:
 
 
 @pytest.fixture
-def cassandra(engines: Engines) -> Cassandra:
-    """One node of Cassandra."""
+def patient_cassandra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of this process wait longer for Cassandra than a machine may stand still."""
+    for name in ("REQUEST_TIMEOUT_S", "CONNECT_TIMEOUT_S", "SILENT_S"):
+        monkeypatch.setattr(f"plaudit.adapters.cassandra.session.{name}", PATIENCE_S)
+
+
+@pytest.fixture
+def cassandra(engines: Engines, patient_cassandra: None) -> Cassandra:
+    """One node of Cassandra; nobody else could answer for it."""
     with needs():
         return engines.cassandra(1)
 
@@ -180,6 +189,13 @@ def kafka(engines: Engines) -> Kafka:
     """One broker."""
     with needs():
         return engines.kafka(1)
+
+
+@pytest.fixture
+def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of this process wait longer for Redis than a machine may stand still: for tests in which it is there."""
+    for name in ("REQUEST_TIMEOUT_MS", "BATCH_TIMEOUT_MS", "CONNECT_TIMEOUT_MS"):
+        monkeypatch.setattr(f"plaudit.adapters.redis.session.{name}", PATIENCE_S * 1000)
 
 
 @pytest.fixture

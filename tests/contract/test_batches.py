@@ -17,6 +17,8 @@ from tests.support.notifying import own
 from tests.support.redis import emptied, open_session
 from tests.support.stores import Stores, sqlite_stores
 
+pytestmark = pytest.mark.usefixtures("patient_redis")
+
 HOUR = 3600 * 1_000_000
 
 

@@ -16,7 +16,7 @@ from plaudit.ports.totals import Totals
 from tests.support.redis import event, fresh_target, open_session, state
 from tests.support.totals import MemoryTotals
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("patient_redis")]
 
 REGISTERED = Registration(type="post", owner="auth0|5f", title="Ein Bild 🐈", closed=True, allowed=6)
 

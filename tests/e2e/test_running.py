@@ -69,7 +69,7 @@ def test_a_page_of_the_named_origin_may_call(tmp_path: Path) -> None:
     [site] = tomllib.loads(textwrap.dedent(named))["cors_origins"]
     wish = {"Origin": site, "Access-Control-Request-Method": "PUT"}
     with ServerProcess(tmp_path / "data") as running:
-        answer = httpx.options(f"{running.url}/api/v1/reactions", headers=wish)
+        answer = httpx.options(f"{running.url}/api/v1/reactions", headers=wish, timeout=60)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, site)
 
 

@@ -94,11 +94,11 @@ class Cassandra:
     def start(self) -> None:
         """Start what is not running, and wait until every node takes part."""
         self.nodes[0].start()
-        wait_for(lambda: accepts(self.hosts[0], self.port), "CQL of the first node", 120, self.nodes[:1])
+        wait_for(lambda: accepts(self.hosts[0], self.port), "CQL of the first node", 240, self.nodes[:1])
         self.begin()
         self.wait()
 
-    def wait(self, within_s: float = 120) -> None:
+    def wait(self, within_s: float = 240) -> None:
         """Until every node answers as coordinator, for all replicas. CQL is there before the ring has settled."""
         wait_for(
             lambda: all(accepts(host, self.port) for host in self.hosts),
@@ -135,7 +135,7 @@ class Cassandra:
         wait_for(
             lambda: (frozenset(seen.read_text().splitlines()) if seen.exists() else frozenset()) == lines,
             "the agent",
-            10,
+            60,
             [self.nodes[sender]],
         )
 
@@ -208,9 +208,10 @@ class Cassandra:
             "key_cache_size": "0MiB",
             "counter_cache_size": "0MiB",
             "file_cache_size": "64MiB",
-            "cas_contention_timeout": "1000ms",
-            "write_request_timeout": "2000ms",
-            "read_request_timeout": "2000ms",
+            "cas_contention_timeout": "1000ms" if nodes > 1 else "10000ms",
+            # A machine that stands still takes longer than this, and a node that is alone has nobody who may be slow.
+            "write_request_timeout": "2000ms" if nodes > 1 else "10000ms",
+            "read_request_timeout": "2000ms" if nodes > 1 else "10000ms",
             "dynamic_snitch": False,
             "auto_snapshot": False,
             "disk_failure_policy": "die",
@@ -241,7 +242,7 @@ async def _takes_part(host: str, port: int, nodes: int) -> bool:
             port=port,
             consistency="ALL",
             whitelist_hosts=host,
-            request_timeout=5,
+            request_timeout=15,
             log_level="disabled",
         )
         session = await cluster.create_session()

@@ -35,7 +35,7 @@ class Kafka:
         self.begin()
         self.wait()
 
-    def wait(self, within_s: float = 90) -> None:
+    def wait(self, within_s: float = 180) -> None:
         """Until every broker is listed."""
         admin = AdminClient(
             {"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0}
@@ -43,7 +43,7 @@ class Kafka:
 
         def listed() -> bool:
             try:
-                return len(admin.list_topics(timeout=1).brokers) == len(self.nodes)
+                return len(admin.list_topics(timeout=5).brokers) == len(self.nodes)
             except KafkaException:
                 return False
 

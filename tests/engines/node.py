@@ -122,13 +122,13 @@ class Node:
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
-        self._end(signal.SIGKILL, 10)
+        self._end(signal.SIGKILL, 60)
 
     def freeze(self) -> None:
         """Stop it in its tracks: connections stay open and nobody answers."""
         os.kill(self.pid, signal.SIGSTOP)
         tasks = Path(f"/proc/{self.pid}/task")
-        deadline = time.monotonic() + 10  # a thread stops when it gets its turn, and may answer until then
+        deadline = time.monotonic() + 60  # a thread stops when it gets its turn, and may answer until then
         while any(_goes_on(task) for task in tasks.iterdir()):
             assert time.monotonic() < deadline, f"{self.name} does not stop"
             time.sleep(0.001)
@@ -157,4 +157,4 @@ class Node:
             process.wait(within_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(60)

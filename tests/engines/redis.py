@@ -52,14 +52,14 @@ class Redis:
         fresh = not (self.nodes[0].folder / "nodes.conf").exists()
         self.begin()
         wait_for(
-            lambda: all(accepts("127.0.0.1", port) for port in self.ports), "Redis listens", 30, self.nodes
+            lambda: all(accepts("127.0.0.1", port) for port in self.ports), "Redis listens", 60, self.nodes
         )
         if fresh:
             addresses = [f"127.0.0.1:{port}" for port in self.ports]
             self._ask(0, "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes")
         self.wait()
 
-    def wait(self, within_s: float = 30) -> None:
+    def wait(self, within_s: float = 60) -> None:
         """Until every slot is served and every replica is in sync."""
         wait_for(self._whole, "a whole Redis Cluster", within_s, self.nodes)
 
@@ -88,7 +88,7 @@ class Redis:
 
     def _ask(self, node: int, *command: str) -> str:
         call = [self._client, "-p", str(self.ports[node]), *command]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f"redis-cli {command}: {done.stdout}{done.stderr}")
         return done.stdout

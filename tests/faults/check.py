@@ -94,7 +94,7 @@ async def answered(running: Running, crowd: Crowd, truth: Ledger) -> list[str]:
     """What each API process answers about counts and own state, where it differs from the ledger."""
     wrong: list[str] = []
     params = {"target_ids": ",".join(crowd.targets)}
-    async with httpx.AsyncClient(timeout=15, params=params) as http:
+    async with httpx.AsyncClient(timeout=60, params=params) as http:
         for url in crowd.urls:
             counts = (await http.get(f"{url}/api/v1/reactions/counts")).json()
             for target in crowd.targets:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,10 +30,10 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
         async with fault.around(running, seed):
             async with Load(crowd, record) as load:
                 await load.progress(timing.taps)
-                began_s = time.monotonic()
+                began_s = record.now_s()
                 await fault.act(Under(running, load, timing, seed, notes, wrong))
                 await load.progress(timing.taps)
-                ended_s = time.monotonic()
+                ended_s = record.now_s()
             lines = record.read()
             explained = explain(lines)
             missing = [] if not fault.audited else await _mended(running, crowd, explained)

@@ -4,7 +4,10 @@ Nothing of the crowd's load is for them: it has no owners, and Kafka is there. S
 """
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -71,12 +74,13 @@ class Windows(Owned):
 
 
 class Debts:
-    """For repair: commits whose events were never published, and a deletion that nobody has begun."""
+    """For repair: commits whose events were never published, and a deletion that nobody has begun. It stands still,
+    with some of them paid and most of them not, until it is killed; if it was too quick for that, more are owed."""
 
     def __init__(self, running: Running, seed: str) -> None:
         self._running, self._seed = running, seed
         self._worker = running.processes.workers["repair"]
-        self._targets = [f"owed{seed}-{n}" for n in range(OWED)]
+        self._targets: list[str] = []
         self._deleted = CellKey(f"deleted{seed}")
         self._users = [f"{seed}-row{n}" for n in range(ROWS)]
 
@@ -86,18 +90,15 @@ class Debts:
         await held.publish.again(self._deleted, self._users)
         job = new_job("delete_target", self._deleted.target, SystemClock().now_us())
         await held.jobs.save(msgspec.structs.replace(job, begun=False))
-        keys = [CellKey(target) for target in self._targets]
-        await asyncio.gather(*(self._commit(key, [f"{self._seed}-debtor"]) for key in keys))
-        await asyncio.gather(*(held.debts.owe(key, [f"{self._seed}-debtor"]) for key in keys))
-        await happens(self._some_are_paid, "the first debt to be paid")
+        await happens(self._some_are_paid_of_more, "repair to be in the middle of debts")
 
     async def left(self) -> None:
-        owed = await self._owed()
-        assert 0 < owed < OWED, f"{owed} events of {OWED} are owed: this proves nothing"
+        owed, of = await self._owed(self._targets), len(self._targets)
+        assert 0 < owed < of, f"{owed} events of {of} are owed: this proves nothing"
 
     async def undone(self) -> list[str]:
         wrong = [str(drift) for drift in await audit(self._running, [*self._targets, self._deleted.target])]
-        if owed := await self._owed():
+        if owed := await self._owed(self._targets):
             wrong.append(f"{owed} events are still owed")
         state = await self._running.held.cells.settle(self._deleted, self._users)
         if state.rows or state.header is None or state.header.deleted != Deleted.PURGED:
@@ -112,13 +113,29 @@ class Debts:
             key, Proposal(0, header, dict.fromkeys(users, Row(LIKE, at, at)))
         )
 
-    async def _some_are_paid(self) -> bool:
-        return await self._owed() < OWED
+    async def _some_are_paid_of_more(self) -> bool:
+        """Owe some more, and stop repair once a few of those are paid. Whether enough are left then that not all of
+        them can be on their way."""
+        targets = [f"owed{self._seed}-{len(self._targets) + n}" for n in range(OWED)]
+        keys, debtors = [CellKey(target) for target in targets], [f"{self._seed}-debtor"]
+        await asyncio.gather(*(self._commit(key, debtors) for key in keys))
+        self._targets += targets
+        await asyncio.gather(*(self._running.held.debts.owe(key, debtors) for key in keys))
 
-    async def _owed(self) -> int:
+        async def begun() -> bool:
+            return await self._owed(targets) < OWED
+
+        await happens(begun, "the first debt to be paid")
+        os.kill(self._worker.pid, signal.SIGSTOP)
+        if await self._owed(targets) > OWED // 2:
+            return True
+        os.kill(self._worker.pid, signal.SIGCONT)
+        return False
+
+    async def _owed(self, targets: Sequence[str]) -> int:
         debts = self._running.held.debts
         found = await asyncio.gather(*map(debts.owed, range(SHARDS)))
-        return sum(debt.key.target in set(self._targets) for shard in found for debt in shard)
+        return sum(debt.key.target in set(targets) for shard in found for debt in shard)
 
 
 async def undone(running: Running) -> list[str]:

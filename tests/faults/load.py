@@ -5,7 +5,6 @@ whichever process answers, before it goes on; and now and then it repeats what i
 
 import asyncio
 import random
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import NamedTuple, Self
 
 import httpx
 
-from tests.faults.record import Record, Tap, Told
+from tests.faults.record import EVERY_S, Record, Tap, Told
 
 REACTIONS = ("like", "love", "haha", "wow", "sad", "angry")
 USERS = 24
@@ -51,6 +50,7 @@ class Load:
         self._http = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits)
 
     async def __aenter__(self) -> Self:
+        self._ticking = asyncio.create_task(self._tick())
         self._tasks = [asyncio.create_task(self._live(user)) for user in self._living]
         return self
 
@@ -59,9 +59,16 @@ class Load:
         try:
             await asyncio.gather(*self._tasks)
         finally:
+            self._ticking.cancel()
             await self._http.aclose()
 
-    async def progress(self, taps: int, within_s: float = 30.0) -> None:
+    async def _tick(self) -> None:
+        """Have the record's clock go on, for ever."""
+        while True:
+            self.record.now_s()
+            await asyncio.sleep(EVERY_S)
+
+    async def progress(self, taps: int, within_s: float = 60.0) -> None:
         """Wait until so many more taps were acknowledged, and some on every target and by every API process that is
         there: one that is stuck is waited for, and its gap grows."""
         told = self.record.told
@@ -82,13 +89,13 @@ class Load:
     @contextmanager
     def without(self, api: int) -> Iterator[None]:
         """Meanwhile this API process is not there, and not expected to answer."""
-        began_s = time.monotonic()
+        began_s = self.record.now_s()
         self._gone.add(api)
         try:
             yield
         finally:
             self._gone.discard(api)
-            self.away[api].append((began_s, time.monotonic()))
+            self.away[api].append((began_s, self.record.now_s()))
 
     async def _live(self, user: str) -> None:
         chance = random.Random(f"{self.crowd.seed}/{user}")

@@ -113,7 +113,7 @@ async def _none(under: Under, look: Callable[[], Awaitable[list[str]]], within_s
 
 async def _tries(worker: ServerProcess) -> int:
     """How many pushes have found nobody, or somebody in trouble."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         text = (await http.get(f"{worker.url}/metrics")).text
     return round(
         sum(

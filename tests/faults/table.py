@@ -1,11 +1,12 @@
 """The faults: what is done to a cluster under load, and what may be expected of it meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
+from plaudit.domain.errors import Unavailable
 from tests.engines.node import Node
 from tests.faults.distort import Kind, consuming
 from tests.faults.in_hand import FANS, OWNED, Debts, InHand, Windows
@@ -201,7 +202,14 @@ async def replay(under: Under) -> None:
     """Everything there was until now, the crowd's first taps among it, comes again beside what is new."""
     partitions = under.running.held.kafka.partitions
     async with consuming(under.running, under.seed, suffix=f".{under.seed}") as followers:
-        ends = [await one.ends(partitions) for one in followers]
+        ends: list[Mapping[int, int]] = []
+
+        async def known() -> bool:
+            with suppress(Unavailable):
+                ends[:] = [await one.ends(partitions) for one in followers]
+            return bool(ends)
+
+        await happens(known, "where the log ends")
 
         async def replayed() -> bool:
             return all(one.passed(end) for one, end in zip(followers, ends, strict=True))

@@ -27,7 +27,7 @@ ME = "/api/v1/me/reactions"
 SIX = ("like", "love", "haha", "wow", "sad", "angry")
 
 SECRET = "a secret that is only good enough for tests"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 _numbers = count(1)
 # `event` and `consumer` are left out: the auditor moves them on in the background.

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from tests.support.server import HOST, ServerProcess
 
-WITHIN_S = 40.0
+WITHIN_S = 60.0
 POLICY = "default-src 'none'; script-src 'self' 'nonce-page'; connect-src 'self'; img-src 'self'"
 PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>A page</title><script type="module" src="/widget/plaudit-bell.js"></script>
@@ -80,7 +80,7 @@ class Bell:
         """One call as somebody, None for the host app."""
         token = self.server.token(user, service=user is None)
         headers = {"authorization": f"Bearer {token}"}
-        response = httpx.request(method, self.server.url + path, json=body, headers=headers, timeout=30)
+        response = httpx.request(method, self.server.url + path, json=body, headers=headers, timeout=WITHIN_S)
         assert response.status_code == 200, response.text
         return response.json()
 

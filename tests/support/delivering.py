@@ -61,7 +61,7 @@ async def told(
 
 async def settled(stores: Stores, *, dead: int = 0, clock: ManualClock | None = None) -> None:
     """Wait until nothing is under way; a clock makes the time pass meanwhile."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await stores.deliveries.waiting() != {"dead": dead}:
             if clock is not None:
                 clock.advance(1)

@@ -56,16 +56,16 @@ class Log:
         ]
         with AdminClient(self._options) as admin:
             for answer in admin.create_topics(wanted).values():
-                answer.result(30)
+                answer.result(60)
         self._producer = Producer({**self._options, "linger.ms": 1})
-        wait_for(lambda: all(self.end(at) == 0 for at in range(partitions)), "its leaders", 30)
+        wait_for(lambda: all(self.end(at) == 0 for at in range(partitions)), "its leaders", 60)
 
     def end(self, partition: int) -> int:
         """How many events a partition has; -1 while it has no leader."""
         reader = Consumer({**self._options, "group.id": "looks"})
         try:
             return int(
-                reader.get_watermark_offsets(TopicPartition(self.config.topic, partition), timeout=10)[1]
+                reader.get_watermark_offsets(TopicPartition(self.config.topic, partition), timeout=60)[1]
             )
         except KafkaException:
             return -1
@@ -77,7 +77,7 @@ class Log:
         for body in bodies:
             self._producer.produce(self.config.topic, body, b"key", partition, timestamp=at_ms)
             self._producer.poll(0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(60) == 0
 
     def written(self, topic: str, partition: int = 0) -> list[tuple[bytes, dict[str, str]]]:
         """(body, headers) of everything in a partition."""
@@ -100,8 +100,8 @@ class Log:
         try:
             place = TopicPartition(topic, partition, 0)
             reader.assign([place])
-            for _ in range(reader.get_watermark_offsets(place, timeout=10)[1]):
-                message = reader.poll(30)
+            for _ in range(reader.get_watermark_offsets(place, timeout=60)[1]):
+                message = reader.poll(60)
                 assert message is not None
                 assert message.error() is None
                 yield message
@@ -112,7 +112,7 @@ class Log:
         """Who the broker thinks is in the group."""
         group = self.config.group(role)
         with AdminClient(self._options) as admin:
-            described = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
+            described = admin.describe_consumer_groups([group], request_timeout=60)[group].result()
         return {str(member.member_id) for member in described.members}
 
 

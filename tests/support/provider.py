@@ -166,7 +166,7 @@ class Provider:
             return self.to[whose]
         return self.answers.pop(0) if self.answers else self.always
 
-    async def until(self, true: Callable[[], bool], what: str, within_s: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], what: str, within_s: float = 60) -> None:
         """Wait until something is so, looking again after each request."""
         try:
             async with asyncio.timeout(within_s):

@@ -38,7 +38,7 @@ class Watched:
         self.asked += keys
         return await self._driver(keys)
 
-    async def connected(self, within_s: float = 20.0) -> None:
+    async def connected(self, within_s: float = 60.0) -> None:
         """Once every slot has a connection."""
         deadline = time.monotonic() + within_s
         while any(wire is None or wire.lost for wire in self.direct._of_slot):
@@ -96,10 +96,10 @@ def event(target: str, state: Target, *, bucket: int = 0) -> Committed:
     )
 
 
-def master_of(redis: Redis, key: str) -> int:
-    """Which node, by its place, is the master of a key."""
-    slot = int(redis.ask(0, "CLUSTER", "KEYSLOT", key))
-    for line in redis.ask(0, "CLUSTER", "NODES").splitlines():
+def master_of(redis: Redis, key: str, through: int = 0) -> int:
+    """Which node, by its place, is the master of a key, as far as this one knows."""
+    slot = int(redis.ask(through, "CLUSTER", "KEYSLOT", key))
+    for line in redis.ask(through, "CLUSTER", "NODES").splitlines():
         fields = line.split()
         for first, _, last in (span.partition("-") for span in fields[8:]):
             if first.isdigit() and int(first) <= slot <= int(last or first):

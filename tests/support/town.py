@@ -81,6 +81,8 @@ class Town:
         self.totals, self.indexed = totals, indexed
         self.deaf = False
         self._applying: dict[asyncio.Task[None], float] = {}
+        self.under_way: dict[str, float] = {}
+        """When taps began that have no answer yet, by who taps; of commits that are not published yet."""
         self.flush = Flush(counts, lists, SystemClock())
         self.metrics = Metrics()
 
@@ -99,8 +101,9 @@ class Town:
         await self.flush.handle(events)
 
     def lag_s(self) -> float:
-        """How long the oldest event waits that is not applied yet."""
-        return time.monotonic() - min(self._applying.values(), default=time.monotonic())
+        """How long the oldest event waits, or may, that is not applied yet."""
+        now_s = time.monotonic()
+        return now_s - min([now_s, *self._applying.values(), *self.under_way.values()])
 
     async def settled(self) -> None:
         """Everything is applied and flushed."""

@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import count
 from random import Random
 
 import msgspec
@@ -30,7 +31,7 @@ from tests.support.totals import Meanwhile
 from tests.support.town import Town, open_town
 from tests.support.wait import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 
 @pytest.fixture
@@ -293,23 +294,28 @@ async def test_a_large_cell_is_read_as_of_one_moment_while_others_commit(town: T
     tapping = asyncio.create_task(traffic())
     moved = 0
     try:
-        for _ in range(10):
+        for reads in count(1):
+            assert reads < 1000, "it does change meanwhile"
             whole = await read_whole(town.cells, town.sweep, CellKey(name), 10_000, fenced=False)
             if whole is None:
                 moved += 1
-                continue
-            assert sum(whole.counts) == whole.header.total
-            assert whole.counted == whole.header.rows == len(users)
+            else:
+                assert sum(whole.counts) == whole.header.total
+                assert whole.counted == whole.header.rows == len(users)
+            if reads >= 10 and moved:
+                break
     finally:
         going = False
         await tapping
-    assert moved, "it does change meanwhile"
     whole = await read_whole(town.cells, town.sweep, CellKey(name), 10, fenced=False)
     assert whole is not None
     assert (whole.counted, whole.rows) == (len(users), None)
 
 
-async def test_a_sweep_under_writing_traffic_reports_no_drift(town: Town) -> None:
+async def test_a_sweep_under_writing_traffic_reports_no_drift(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plaudit.services.publish.PATIENCE_S", 60)  # nobody here pays what is owed
     names, random = await town.inhabited(20), Random(13)
     processes = [town.process() for _ in range(2)]
     ends = time.monotonic() + 6
@@ -317,7 +323,9 @@ async def test_a_sweep_under_writing_traffic_reports_no_drift(town: Town) -> Non
     async def user(name: str) -> None:
         while time.monotonic() < ends:
             target = random.choice(names)
+            town.under_way[name] = time.monotonic()
             await random.choice(processes).submit(target, set_to(name, random.choice((NONE, *ALL))))
+            del town.under_way[name]
             await asyncio.sleep(0)
 
     drift: list[Drift] = []

@@ -26,7 +26,7 @@ from tests.support.cassandra import fresh_target
 from tests.support.taps import ALL, HAHA, LIKE, LOVE, NONE, WOW
 from tests.support.town import Town, open_town
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 LANES = 4
 

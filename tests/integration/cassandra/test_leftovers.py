@@ -19,7 +19,7 @@ from tests.support.cassandra import fresh_target
 from tests.support.taps import LIKE, LOVE, NONE
 from tests.support.town import Town, open_town
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("patient_redis")]
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from tests.support.taps import ALL, LIKE
 from tests.support.totals import Meanwhile
 from tests.support.town import Town, open_town
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 
 @pytest.fixture

@@ -97,10 +97,12 @@ def drop(stack: ExitStack, ring: Cassandra, verbs: Sequence[str], to: set[int]) 
         stack.enter_context(ring.dropping(node, verbs, to - {node}))
 
 
+@pytest.mark.usefixtures("patient_cassandra")
 async def test_a_commit_that_reached_one_node_is_never_read_in_part(cassandra_ring: Cassandra) -> None:
     assert await whole_after_half_a_commit(cassandra_ring, "plaudit") == [True] * 3 * CELLS_OF_EACH
 
 
+@pytest.mark.usefixtures("patient_cassandra")
 async def test_with_blocking_read_repair_it_would_be(cassandra_ring: Cassandra) -> None:
     """Why the schema says `read_repair = 'NONE'`, and that the test above would notice.
 

@@ -12,13 +12,15 @@ from plaudit.adapters.system import SystemClock
 from plaudit.domain.cell import Header, Row
 from plaudit.domain.errors import OutcomeUnknown
 from plaudit.ports.cells import CellKey, Proposal
+from plaudit.ports.clock import Clock
 from plaudit.ports.events import SHARDS
-from plaudit.services.publish import FAILURES, Publish
+from plaudit.services.publish import FAILURES, PROBE_EVERY_S, Publish
 from plaudit.services.sweep import Sweep
 from plaudit.telemetry import Metrics
 from tests.engines.cassandra import Cassandra
 from tests.simulation.log import Away, SimulatedLog
 from tests.support.cassandra import emptied, fresh_target, open_session
+from tests.support.clock import ManualClock
 from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -58,9 +60,13 @@ class Bench:
             await self.debts.owe(key, ["ann"])
         return keys
 
-    async def worker(self, name: str) -> tuple[Sweep, Metrics, CassandraLeases]:
+    async def worker(
+        self,
+        name: str,
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+    ) -> tuple[Sweep, Metrics, CassandraLeases]:
         leases = await self._stack.enter_async_context(CassandraLeases(self._session, name))
-        publish = Publish(self.log, self.debts, self.cells, SystemClock())
+        publish = Publish(self.log, self.debts, self.cells, clock)
         metrics = Metrics()
         random = Random(name)
         return Sweep(publish, self.debts, leases, metrics, random, busy_pause_s=0.05), metrics, leases
@@ -102,9 +108,10 @@ async def test_a_shard_is_left_to_who_has_its_lease_until_that_ends(bench: Bench
     sweep, _, _ = await bench.worker("living")
     _, _, dead = await bench.worker("dead")
     [shard] = [shard for shard in range(SHARDS) if await bench.debts.owed(shard)]
-    assert await dead.claim(f"debts/{shard}", 5)
+    assert await dead.claim(f"debts/{shard}", 600)
     assert await sweep.look() == 0
     assert sweep.open == 1
+    assert await dead.claim(f"debts/{shard}", 2)
     async with sweep:
         await until(lambda: bool(bench.log.events), "its leases have ended")
     assert len(bench.log.events) == 1
@@ -112,13 +119,19 @@ async def test_a_shard_is_left_to_who_has_its_lease_until_that_ends(bench: Bench
 
 async def test_a_log_that_is_away_is_asked_now_and_then_and_paid_when_it_is_back(bench: Bench) -> None:
     keys = await bench.owe(20)
-    sweep, metrics, _ = await bench.worker("one")
+    clock = ManualClock()
+    sweep, metrics, _ = await bench.worker("one", clock)
     bench.log.gone = True
     for _ in range(10):
         await sweep.look()
-    assert FAILURES <= bench.log.asked < 20, "once a second, and a few under way at once"
+    assert FAILURES <= (asked := bench.log.asked) < 20, "once a second, and a few under way at once"
+    clock.advance(PROBE_EVERY_S)
+    for _ in range(10):
+        await sweep.look()
+    assert asked < bench.log.asked < asked + 10, "a second later once more"
     assert sweep.open == 20
     assert b"plaudit_debts_open" not in metrics.render(), "nobody asks before it runs"
+    clock.advance(PROBE_EVERY_S)
     bench.log.gone = False
     async with sweep:
         assert b"plaudit_debts_open 20.0" in metrics.render()

@@ -20,7 +20,7 @@ from tests.support.redis import emptied
 from tests.support.taps import LIKE, LOVE
 from tests.support.town import Town, open_town
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 HOUR_US = 3_600_000_000
 

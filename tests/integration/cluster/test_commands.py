@@ -21,7 +21,7 @@ from tests.support.redis import emptied
 from tests.support.taps import LIKE
 from tests.support.town import open_town
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 Run = Callable[..., Result]
 

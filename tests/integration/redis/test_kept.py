@@ -11,7 +11,7 @@ from plaudit.adapters.redis.session import Command
 from tests.engines.redis import Redis
 from tests.support.redis import config, emptied, open_session
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("patient_redis")]
 
 
 @pytest.fixture

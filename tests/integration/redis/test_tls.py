@@ -43,7 +43,7 @@ def port(tmp_path: Path, authority: Authority) -> Iterator[int]:
     node = Node("redis", tmp_path / "node", [*command, "--tls-auth-clients", "no"])
     node.start()
     try:
-        wait_for(lambda: accepts(ADDRESS, port), "Redis listens", 30, [node])
+        wait_for(lambda: accepts(ADDRESS, port), "Redis listens", 60, [node])
         ask = [client, "--tls", "--cacert", str(tmp_path / "ca.pem"), "-p", str(port), "CLUSTER"]
         subprocess.run([*ask, "ADDSLOTSRANGE", "0", "16383"], check=True, capture_output=True)
 
@@ -51,7 +51,7 @@ def port(tmp_path: Path, authority: Authority) -> Iterator[int]:
             told = subprocess.run([*ask, "INFO"], check=True, capture_output=True, text=True).stdout
             return "cluster_state:ok" in told
 
-        wait_for(served, "every slot is served", 30, [node])
+        wait_for(served, "every slot is served", 60, [node])
         yield port
     finally:
         node.stop()

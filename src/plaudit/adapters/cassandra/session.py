@@ -15,6 +15,8 @@ from plaudit.adapters.cassandra.errors import read_failed, write_failed
 # Longer than the servers' own limits (2 s, and 1 s of contention), so that it is they who say what happened.
 REQUEST_TIMEOUT_S = 4.0
 CONNECT_TIMEOUT_S = 5.0
+# A frozen replica would hold its keys hostage for the driver's default of a minute.
+SILENT_S = 3
 
 SERIAL = acsylla.Consistency.SERIAL
 QUORUM = acsylla.Consistency.QUORUM
@@ -141,9 +143,8 @@ def _cluster(config: CassandraConfig) -> Any:
         num_threads_io=1,
         # The same replica first for the same cell: its Paxos state is warm there, and proposals meet in one place.
         token_aware_routing_shuffle_replicas=False,
-        # A frozen replica would hold its keys hostage for the driver's default of a minute.
         heartbeat_interval_sec=1,
-        idle_timeout_sec=3,
+        idle_timeout_sec=SILENT_S,
         constant_reconnect_delay_ms=500,
         # Never repeat anything by itself: a proposal that was repeated may be refused by its own first attempt.
         retry_policy="fallthrough",
