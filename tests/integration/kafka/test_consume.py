@@ -254,20 +254,12 @@ async def test_stopping_gives_up_a_batch_that_hangs_and_marks_nothing(
                     raise ValueError("its own idea of being cancelled")
 
     small.fill(0, [event(*one) for one in EVENTS])
-    took_s = float("inf")
-    for _ in range(3):  # a machine may stand still, but not each time
-        begun.clear()
-        async with working(small, Hangs()) as consume:
-            await begun.wait()
-            at_s = asyncio.get_running_loop().time()
-            consume.stop()
-            await until(lambda consume=consume: consume.ended, "given up")  # type: ignore[misc] # bound now
-            took_s = asyncio.get_running_loop().time() - at_s
-        assert took_s > 0.4
-        if took_s < 5:
-            break
-    else:
-        pytest.fail(f"it was given up after {took_s:.1f} s")
+    async with working(small, Hangs()) as consume:
+        await begun.wait()
+        at_s = asyncio.get_running_loop().time()
+        consume.stop()
+        await until(lambda: consume.ended, "given up")
+        assert 0.4 < asyncio.get_running_loop().time() - at_s < 5
     good = Notes()
     async with working(small, good):
         await until(lambda: len(good.seen) == 20, "all of them come again")

@@ -84,24 +84,17 @@ async def test_a_master_that_hangs_is_unavailable_in_time_and_mixes_nothing_up(
     redis: Redis, watched: Watched
 ) -> None:
     keys = await stored(watched.session, 100)
-    took_s = float("inf")
-    for _ in range(3):  # a machine may stand still, but not each time
-        node = redis.nodes[master_of(redis, next(iter(keys)))]
-        node.freeze()
-        try:
-            began_s = time.monotonic()
-            with pytest.raises(Unavailable, match="in time"):
-                await watched.session.mget(list(keys))
-            took_s = time.monotonic() - began_s
-        finally:
-            node.thaw()
-            redis.wait()
-        await watched.connected()
-        assert took_s > 0.4
-        if took_s < 5:
-            break
-    else:
-        pytest.fail(f"it was given up after {took_s:.1f} s")
+    node = redis.nodes[master_of(redis, next(iter(keys)))]
+    node.freeze()
+    try:
+        began_s = time.monotonic()
+        with pytest.raises(Unavailable, match="in time"):
+            await watched.session.mget(list(keys))
+        assert 0.4 < time.monotonic() - began_s < 5
+    finally:
+        node.thaw()
+        redis.wait()
+    await watched.connected()
     for _ in range(3):
         assert await watched.session.mget(list(keys)) == list(keys.values())
 
