@@ -22,6 +22,7 @@ from benchmarks.notify import zipf
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import engines
 from plaudit.bootstrap.letters import notifier
+from plaudit.bootstrap.workers import NOTIFIED_AT_ONCE
 from plaudit.domain.catalogue import Registration
 from plaudit.domain.cell import Header, Transition
 from plaudit.domain.events import Committed, committed, decode
@@ -32,7 +33,6 @@ from plaudit.settings import Settings
 from plaudit.telemetry import Metrics
 
 TARGETS, TRANSITIONS = 1_000_000, 300_000
-PER_POLL = 500
 DAY_S = 24 * 3600
 
 
@@ -59,7 +59,7 @@ def _events(run: str, numbers: Iterable[int], seqs: "array[int]") -> Iterator[Co
 async def _follow(place: Place, handler: Notifier, events: Iterator[Committed]) -> Cost:
     """Hand these over. To make them is not measured."""
     count, took_s, cpu_s, meter = 0, 0.0, 0.0, Meter({"Redis": place.redis_pids})
-    while some := list(islice(events, PER_POLL)):
+    while some := list(islice(events, NOTIFIED_AT_ONCE)):
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         await handler.handle(some)
         took_s += time.perf_counter() - began_s
@@ -89,7 +89,7 @@ async def _measure(place: Place) -> dict[str, Any]:
         directory = CellDirectory(alter, held.users, held.users, clock)
         async with notifier(settings, held, directory, clock, Metrics()) as handler:
             await _follow(
-                place, handler, _events("warm-up", numbers[:PER_POLL], array("I", bytes(4 * TARGETS)))
+                place, handler, _events("warm-up", numbers[:NOTIFIED_AT_ONCE], array("I", bytes(4 * TARGETS)))
             )
             stored, resident_mb = _redis_bytes(place), _resident_mb()
             opened = await _follow(place, handler, _events(run, numbers, seqs))
