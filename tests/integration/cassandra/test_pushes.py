@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plaudit.adapters.cassandra import CassandraInbox, CassandraUsers, Session, shares
-from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US, new_line
+from plaudit.adapters.cassandra.pushes import CLOSED_AFTER_US, SHARDS, SLICE_US, Line, Pushes, new_line
 from plaudit.adapters.cassandra.statements import Statements
 from plaudit.domain.errors import OutcomeUnknown, Unavailable
 from plaudit.ports.notifications import Address, Parcel, Settled
@@ -332,3 +332,32 @@ async def test_a_token_that_two_register_at_once_is_one_of_theirs(
 async def slices(session: Session) -> int:
     statement = await session.prepare("SELECT count(*) FROM $keyspace.push_slice")
     return int((await session.read(statement.bind([]))).first().as_tuple()[0])
+
+
+async def test_a_push_that_is_resent_and_fails_again_at_once_is_a_dead_letter(
+    session: Session, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have tried it before whoever had it resent comes to take the old dead letter away."""
+    async with notices(session, clock) as one:
+
+        async def fail() -> None:
+            [parcel] = await claim(one, clock)
+            await one.deliveries.settle([Settled(parcel=parcel, reason="refused", dead=True)])
+
+        await push(one, clock, 1)
+        await fail()
+        add = Pushes.add
+
+        async def and_fail(pushes: Pushes, lines: Iterable[Line]) -> None:
+            await add(pushes, lines)
+            clock.advance(1.1)
+            await fail()
+
+        monkeypatch.setattr(Pushes, "add", and_fail)
+        for resend in (None, [letter.no for letter in await one.deliveries.dead(0, 9)]):
+            assert await one.deliveries.resend(resend, clock.now_us()) == 1
+            assert [letter.tries for letter in await one.deliveries.dead(0, 9)] == [1]
+            assert await one.deliveries.waiting() == {"dead": 1}
+        monkeypatch.undo()
+        assert await one.deliveries.resend(None, clock.now_us()) == 1
+        assert await one.deliveries.dead(0, 9) == []

@@ -14,6 +14,7 @@ import pytest
 from plaudit import bootstrap
 from plaudit.adapters.cassandra import CassandraIndex, Session
 from plaudit.adapters.files import LineFile, new_file
+from plaudit.adapters.redis import RedisTotals
 from plaudit.adapters.system import SystemClock
 from plaudit.bootstrap.engines import cassandra_config
 from plaudit.domain.catalogue import Catalogue
@@ -27,15 +28,19 @@ from tests.engines.kafka import Kafka
 from tests.engines.redis import Redis
 from tests.support.audit import audit_file
 from tests.support.cassandra import cassandra_stores
+from tests.support.channels import SECRET
 from tests.support.clock import START_US, ManualClock
 from tests.support.cluster import environment, processes
 from tests.support.cluster import settings_of as cluster_settings
 from tests.support.installation import content, live
 from tests.support.redis import emptied
+from tests.support.redis import open_session as open_redis
 from tests.support.server import PLAUDIT, ServerProcess
 from tests.support.stores import sqlite_stores
 
 pytestmark = pytest.mark.timeout(300)
+
+REFUSED = 'plaudit_pushes_total{reason="refused"}'
 
 
 def ignore(*_: object) -> None:
@@ -87,7 +92,9 @@ def plaudit(folder: Path, env: Mapping[str, str], *arguments: str) -> "subproces
 def test_one_process_serves_all_and_the_commands_move_and_mend_what_it_serves(
     tmp_path: Path, cassandra: Cassandra, kafka: Kafka, redis: Redis
 ) -> None:
-    settings = cluster_settings(cassandra, kafka, redis) | {"notification_windows_s": [1]}
+    # Nobody is sent anything: an address that is private is refused, and the push a dead letter.
+    channel = {"webhook_url": "http://127.0.0.1:9", "webhook_secrets": [SECRET]}
+    settings = cluster_settings(cassandra, kafka, redis) | {"notification_windows_s": [1], **channel}
     env = environment(settings)
     target = f"{settings['cassandra_keyspace']}-moved"
     lines = [
@@ -106,6 +113,8 @@ def test_one_process_serves_all_and_the_commands_move_and_mend_what_it_serves(
         tap = {"target_id": target, "reaction_type": "wow"}
         bearer = {"Authorization": f"Bearer {api.token('mover1')}"}
         assert client.put("/api/v1/reactions", headers=bearer, json=tap).status_code == 200
+        owner, muted = {"Authorization": f"Bearer {api.token('o')}"}, {"enabled": False}
+        assert client.put("/api/v1/me/notification-settings", headers=owner, json=muted).status_code == 200
         taken = plaudit(tmp_path, env, "import", "in.jsonl")
         assert taken.returncode == 0, taken.stderr
         assert "149  reactions taken in" in taken.stderr
@@ -146,15 +155,18 @@ def test_one_process_serves_all_and_the_commands_move_and_mend_what_it_serves(
         # The process has an auditor of its own, which may be there first.
         assert stray in mended.stdout + api.log
         reaches_everybody(api, client, told)
+        letters_are_listed_and_resent(tmp_path, env, client, told)
     asyncio.run(strays(Settings(**settings), told))
     mended = plaudit(tmp_path, env, "audit", "--all", "--repair")
     assert (mended.returncode, mended.stdout) == (0, f"{stray}\n"), mended.stderr
+    asyncio.run(strays(Settings(**settings), told))
     rebuilt = plaudit(tmp_path, env, "rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert "151 reactions filled in" in rebuilt.stderr
     emptied(redis)
     warmed = plaudit(tmp_path, env, "warm", "--all")
     assert "2 targets brought, 0 were there; 2 looked at" in warmed.stderr
+    assert asyncio.run(in_redis(redis, target, told)) == {target: 150, told: 1}
     audited = plaudit(tmp_path, env, "audit", "--all")
     assert (audited.returncode, audited.stdout) == (0, ""), audited.stderr
     assert " 0 disagreements" in audited.stderr
@@ -187,6 +199,52 @@ def reaches_everybody(api: ServerProcess, client: httpx.Client, target: str) -> 
             return
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
+
+
+def letters_are_listed_and_resent(
+    folder: Path, env: Mapping[str, str], client: httpx.Client, target: str
+) -> None:
+    """The one push there was is a dead letter; it is tried again where it is asked for, alone or with all others."""
+    for tries, all_of_them in ((1, False), (2, True)):
+        until_shown(client, {REFUSED: tries, "plaudit_dead_letters": 1})
+        number, _, _, *words = letter(folder, env)
+        assert words == ["webhook", f"{target}-owner", target, "refused", "1"]
+        which = ["--all"] if all_of_them else [number, "1"]
+        resent = plaudit(folder, env, "notifications", "resend", *which)
+        assert "1 will be sent again" in resent.stderr, resent.stderr
+        assert resent.returncode == (0 if all_of_them else 1), "nobody knows the other"
+    until_shown(client, {REFUSED: 3, "plaudit_dead_letters": 1})
+
+
+def letter(folder: Path, env: Mapping[str, str]) -> list[str]:
+    """The one dead letter, once it is listed: a try is counted before what comes of it is stored."""
+    deadline = time.monotonic() + 60
+    while True:
+        listed = plaudit(folder, env, "notifications", "dead-letters")
+        assert listed.returncode == 0, listed.stderr
+        if letters := listed.stdout.splitlines()[1:]:
+            [line] = letters
+            return line.split()
+        assert time.monotonic() < deadline
+
+
+def until_shown(client: httpx.Client, wanted: Mapping[str, float]) -> None:
+    """Once the metrics have these values."""
+    deadline = time.monotonic() + 60
+    while True:
+        lines = [line.rpartition(" ") for line in client.get("/metrics").text.splitlines()]
+        found = {name: float(value) for name, _, value in lines if name in wanted}
+        if found == wanted:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+async def in_redis(redis: Redis, *targets: str) -> dict[str, int]:
+    """How many reactions to each of these are kept there."""
+    async with open_redis(redis) as session:
+        kept = await RedisTotals(session).get(targets)
+    return {target: sum(state.header.counts) for target, state in kept.items() if state.header is not None}
 
 
 async def strays(settings: Settings, target: str) -> None:

@@ -7,7 +7,7 @@ one that is doubled by a crash is possible and one that is lost is not.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from plaudit.adapters.cassandra.audience import CassandraAudience
 from plaudit.adapters.cassandra.fresh import Known
@@ -37,15 +37,26 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 OPEN_HOUR = "INSERT INTO $keyspace.dead_hour (all_, hour) VALUES (0, ?)"
 HOURS = "SELECT hour FROM $keyspace.dead_hour WHERE all_ = 0 AND hour >= ?"
 DEAD = """
-SELECT channel, no, message, device, owner, at, created_at, tries, reason FROM $keyspace.dead_letter
+SELECT channel, no, message, device, owner, at, created_at, tries, reason, writetime(reason) FROM $keyspace.dead_letter
 WHERE hour = ? AND no > ? LIMIT ?
 """
 DEAD_BY_NO = """
-SELECT channel, no, message, device, owner, at, created_at, tries, reason FROM $keyspace.dead_letter
+SELECT channel, no, message, device, owner, at, created_at, tries, reason, writetime(reason) FROM $keyspace.dead_letter
 WHERE hour = ? AND no = ?
 """
 COUNT_DEAD = "SELECT count(*) FROM $keyspace.dead_letter WHERE hour = ?"
-RAISE = "DELETE FROM $keyspace.dead_letter WHERE hour = ? AND no = ? AND message = ? AND device = ?"
+DISCARD = "DELETE FROM $keyspace.dead_letter WHERE hour = ? AND no = ? AND message = ? AND device = ?"
+# What was read, and not what a worker that was quick buried anew since the push is there again.
+RAISE = """
+DELETE FROM $keyspace.dead_letter USING TIMESTAMP ? WHERE hour = ? AND no = ? AND message = ? AND device = ?
+"""
+
+
+class _Dead(NamedTuple):
+    """A dead letter, and the timestamp that it was written with."""
+
+    line: Line
+    written_at: int
 
 
 class _Look:
@@ -77,7 +88,7 @@ class CassandraDeliveries(Statements):
     `dead` and `resend` need no shares, so the command line may use them beside running workers.
     """
 
-    queries = (BURY, OPEN_HOUR, HOURS, DEAD, DEAD_BY_NO, COUNT_DEAD, RAISE)
+    queries = (BURY, OPEN_HOUR, HOURS, DEAD, DEAD_BY_NO, COUNT_DEAD, DISCARD, RAISE)
 
     def __init__(
         self,
@@ -220,7 +231,7 @@ class CassandraDeliveries(Statements):
     async def dead(self, after: int, limit: int) -> list[Parcel]:
         parcels: list[Parcel] = []
         while len(parcels) < limit:
-            lines = await self._dead_lines(after, limit - len(parcels))
+            lines = [dead.line for dead in await self._dead_lines(after, limit - len(parcels))]
             parcels += await self._parcels(lines, [], self._clock.now_us())
             if not lines:
                 break
@@ -230,11 +241,11 @@ class CassandraDeliveries(Statements):
     async def resend(self, numbers: Sequence[int] | None, now: int) -> int:
         if numbers is not None:
             found = await all_of(self._rows(DEAD_BY_NO, hour_of(no), no) for no in dict.fromkeys(numbers))
-            return await self._raise([_dead_line(row) for rows in found for row in rows], now)
+            return await self._raise([_dead(row) for rows in found for row in rows], now)
         resent, after = 0, 0
-        while lines := await self._dead_lines(after, PAGE):
-            resent += await self._raise(lines, now)
-            after = lines[-1].no
+        while letters := await self._dead_lines(after, PAGE):
+            resent += await self._raise(letters, now)
+            after = letters[-1].line.no
         return resent
 
     async def waiting(self) -> Mapping[str, int]:
@@ -256,28 +267,30 @@ class CassandraDeliveries(Statements):
         hours = [hour for (hour,) in await self._rows(HOURS, 0)]
         return sum([number for hour in hours for (number,) in await self._rows(COUNT_DEAD, hour)])
 
-    async def _dead_lines(self, after: int, limit: int) -> list[Line]:
-        lines: list[Line] = []
+    async def _dead_lines(self, after: int, limit: int) -> list[_Dead]:
+        letters: list[_Dead] = []
         for (hour,) in await self._rows(HOURS, hour_of(after)):
-            rows = await self._rows(DEAD, hour, after, limit - len(lines))
-            lines += [_dead_line(row) for row in rows]
-            if len(lines) >= limit:
+            rows = await self._rows(DEAD, hour, after, limit - len(letters))
+            letters += [_dead(row) for row in rows]
+            if len(letters) >= limit:
                 break
-        return lines
+        return letters
 
     async def _bury(self, line: Line) -> None:
         await self._write(OPEN_HOUR, line.hour)
         values = (line.channel, line.owner, line.at, line.created_at, line.tries, line.reason)
         await self._write(BURY, line.hour, line.no, line.message, line.device, *values)
 
-    async def _raise(self, lines: Iterable[Line], now: int) -> int:
-        lines = list(lines)
+    async def _raise(self, letters: Sequence[_Dead], now: int) -> int:
+        lines = [letter.line for letter in letters]
         await self._pushes.add(
             line._replace(due=now, created_at=now, tries=0, reason="resent") for line in lines
         )
         for line in lines:
             self._looks.setdefault(line.channel, _Look()).expect(now)
-        await self._write_all((RAISE, line.hour, line.no, line.message, line.device) for line in lines)
+        await self._write_all(
+            (RAISE, written_at, line.hour, line.no, line.message, line.device) for line, written_at in letters
+        )
         return len(lines)
 
     async def _parcels(self, lines: Sequence[Line], known: Sequence[Notification], now: int) -> list[Parcel]:
@@ -314,7 +327,7 @@ class CassandraDeliveries(Statements):
                 )
             )
         await self._write_all(
-            (RAISE, line.hour, line.no, line.message, line.device) for line in gone if line.due is None
+            (DISCARD, line.hour, line.no, line.message, line.device) for line in gone if line.due is None
         )
         await self._pushes.drop(line.place for line in gone if line.due is not None)
         return parcels
@@ -343,6 +356,6 @@ def _is_done(result: Settled) -> bool:
     return fine and result.due is None and not result.dead
 
 
-def _dead_line(row: tuple[Any, ...]) -> Line:
-    channel, *rest = row
-    return Line(channel, None, *rest)
+def _dead(row: tuple[Any, ...]) -> _Dead:
+    channel, *rest, written_at = row
+    return _Dead(Line(channel, None, *rest), written_at)
