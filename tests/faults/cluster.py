@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,10 +31,10 @@ async def run(running: Running, fault: Fault, timing: Timing, seed: str) -> Resu
         async with fault.around(running, seed):
             async with Load(crowd, record) as load:
                 await load.progress(timing.taps)
-                began_s = record.now_s()
+                began_s = time.monotonic()
                 await fault.act(Under(running, load, timing, seed, notes, wrong))
                 await load.progress(timing.taps)
-                ended_s = record.now_s()
+                ended_s = time.monotonic()
             lines = record.read()
             explained = explain(lines)
             missing = [] if not fault.audited else await _mended(running, crowd, explained)

@@ -127,10 +127,13 @@ class Debts:
 
         await happens(begun, "the first debt to be paid")
         os.kill(self._worker.pid, signal.SIGSTOP)
-        if await self._owed(targets) > OWED // 2:
-            return True
-        os.kill(self._worker.pid, signal.SIGCONT)
-        return False
+        half_way = False
+        try:
+            half_way = await self._owed(targets) > OWED // 2
+        finally:
+            if not half_way:  # or nobody could tell it to stop any more
+                os.kill(self._worker.pid, signal.SIGCONT)
+        return half_way
 
     async def _owed(self, targets: Sequence[str]) -> int:
         debts = self._running.held.debts

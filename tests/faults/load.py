@@ -5,6 +5,7 @@ whichever process answers, before it goes on; and now and then it repeats what i
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import NamedTuple, Self
 
 import httpx
 
-from tests.faults.record import EVERY_S, Record, Tap, Told
+from tests.faults.record import Record, Tap, Told
 
 REACTIONS = ("like", "love", "haha", "wow", "sad", "angry")
 USERS = 24
@@ -50,7 +51,6 @@ class Load:
         self._http = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits)
 
     async def __aenter__(self) -> Self:
-        self._ticking = asyncio.create_task(self._tick())
         self._tasks = [asyncio.create_task(self._live(user)) for user in self._living]
         return self
 
@@ -59,14 +59,7 @@ class Load:
         try:
             await asyncio.gather(*self._tasks)
         finally:
-            self._ticking.cancel()
             await self._http.aclose()
-
-    async def _tick(self) -> None:
-        """Have the record's clock go on, for ever."""
-        while True:
-            self.record.now_s()
-            await asyncio.sleep(EVERY_S)
 
     async def progress(self, taps: int, within_s: float = 60.0) -> None:
         """Wait until so many more taps were acknowledged, and some on every target and by every API process that is
@@ -89,13 +82,13 @@ class Load:
     @contextmanager
     def without(self, api: int) -> Iterator[None]:
         """Meanwhile this API process is not there, and not expected to answer."""
-        began_s = self.record.now_s()
+        began_s = time.monotonic()
         self._gone.add(api)
         try:
             yield
         finally:
             self._gone.discard(api)
-            self.away[api].append((began_s, self.record.now_s()))
+            self.away[api].append((began_s, time.monotonic()))
 
     async def _live(self, user: str) -> None:
         chance = random.Random(f"{self.crowd.seed}/{user}")

@@ -53,8 +53,7 @@ away. Where events were dropped an audit repairs first, and there was something 
 
 `acknowledged`, `refused`, `unknown`: answers to requests; nobody listening is a refusal. `lost`: acknowledged taps that
 are not there. `doubled`: repetitions that changed something, or were counted. `unavailable for`: the longest time in
-which taps on any one target were wanted, or any one API process that was there was asked, and none was acknowledged;
-without stalls of the machine, in which the users do not run either.
+which taps on any one target were wanted, or any one API process that was there was asked, and none was acknowledged.
 `healed after`: from the end of the load until all of this agrees.
 
 ```

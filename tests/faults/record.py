@@ -7,9 +7,6 @@ from typing import Literal, NamedTuple, Self
 
 import msgspec
 
-EVERY_S = 0.05  # so often somebody has to ask what time it is
-STALL_S = 0.5  # where nobody could for longer, the machine stood still, or did not let us run
-
 Told = Literal["sent", "ok", "refused", "unknown", "wrong"]
 Place = tuple[str, str]  # user, target
 
@@ -31,7 +28,7 @@ class Tap(NamedTuple):
 class Line(msgspec.Struct, omit_defaults=True):
     """One thing that happened: a tap was sent to an API process, or its client was told something."""
 
-    at_s: float  # as `Record.now_s` has it
+    at_s: float  # monotonic
     tap: Tap
     api: int
     told: Told
@@ -45,10 +42,7 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 class Record:
-    """The journal of one load. Use as a context manager.
-
-    It has a clock of its own, which stands still while we do: nobody is told anything then, whoever answers.
-    """
+    """The journal of one load. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,19 +50,10 @@ class Record:
         self.told = dict.fromkeys(("sent", "ok", "refused", "unknown", "wrong"), 0)
         self.acknowledged: set[str | int] = set()  # targets, and API processes, since somebody cleared it
         self._encode = msgspec.json.Encoder().encode
-        self._seen_s, self._lost_s = time.monotonic(), 0.0
-
-    def now_s(self) -> float:
-        """Seconds, without those in which nobody asked; to be asked every `EVERY_S`."""
-        now_s = time.monotonic()
-        if now_s > self._seen_s + STALL_S:
-            self._lost_s += now_s - self._seen_s
-        self._seen_s = now_s
-        return now_s - self._lost_s
 
     def note(self, tap: Tap, api: int, told: Told, **more: str | int | None) -> None:
         """Append a line."""
-        line = Line(self.now_s(), tap, api, told)
+        line = Line(time.monotonic(), tap, api, told)
         for name, value in more.items():
             setattr(line, name, value)
         self.told[told] += 1

@@ -15,7 +15,6 @@ from tests.engines.node import Node
 from tests.faults.check import audit
 from tests.faults.dying import STEPS, Commit, Step, die_at, hold, order, split_now
 from tests.faults.load import PER_S, Load
-from tests.faults.record import Record
 from tests.faults.running import Running
 from tests.faults.table import flush_redis
 from tests.support.cluster import START_WITHIN_S, environment
@@ -41,9 +40,8 @@ SHORT = Timing(taps=40, freeze_s=5.0)
 class Seal:
     """Watches the root of a target until it is sealed. Use as an async context manager."""
 
-    def __init__(self, running: Running, target: str, record: Record) -> None:
+    def __init__(self, running: Running, target: str) -> None:
         self._read = partial(running.held.cells.read, CellKey(target), ())
-        self._now_s = record.now_s
         self._watching: asyncio.Task[None] | None = None
         self.seen_s = 0.0
         self.lanes = 1
@@ -61,7 +59,7 @@ class Seal:
         while self.lanes == 1:
             with suppress(Unavailable):
                 header = (await self._read()).header
-                self.seen_s, self.lanes = self._now_s(), header.lanes if header is not None else 1
+                self.seen_s, self.lanes = time.monotonic(), header.lanes if header is not None else 1
             await asyncio.sleep(POLL_S)
 
     async def wait(self) -> None:
@@ -128,7 +126,7 @@ async def too_hot(split: Splitting) -> None:
         order(api.data, *map(hold, split.load.crowd.targets))
     try:
         await split.seal.wait()
-        await asyncio.sleep(split.seal.seen_s + AROUND_S - split.load.record.now_s())
+        await asyncio.sleep(split.seal.seen_s + AROUND_S - time.monotonic())
         await split.load.progress(split.timing.taps, WITHIN_S)
     finally:
         for api in apis:

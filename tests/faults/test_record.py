@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.faults.record import (
-    EVERY_S,
     Explained,
     Line,
     Record,
@@ -113,24 +110,6 @@ def test_one_target_or_one_process_that_is_stuck_is_found() -> None:
     assert silence(stuck, 0, 10, HERE) == Silence(8.0, "t")
     assert silence([each for each in stuck if each.tap == OTHER], 0, 10, HERE) == Silence(7.0, "api0")
     assert silence([each for each in stuck if each.tap == OTHER], 0, 10, {0: [(2.5, 9)]}).s < 0.5
-
-
-def test_where_the_machine_stands_still_nobody_waits_in_vain(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_s = 100.0
-    monkeypatch.setattr("tests.faults.record.time.monotonic", lambda: real_s)
-    with Record(tmp_path / "journal") as record:
-        began_s = record.now_s()
-        record.note(LIKED, 0, "sent")
-        for stall_s in (0.0, 8.0, 0.0):
-            real_s += stall_s
-            for _ in range(20):
-                record.now_s()
-                real_s += EVERY_S
-        record.note(LIKED, 0, "ok")
-        waited = waited_s(record.read(), (began_s - 1, record.now_s() + 1))
-    assert waited == pytest.approx(60 * EVERY_S, abs=2 * EVERY_S), "and no eight seconds more"
 
 
 def test_a_connection_may_break_where_nothing_was_done() -> None:
