@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
+import msgspec
+
 from plaudit.adapters.cassandra import CassandraConfig, Session
 from plaudit.adapters.cassandra.inspect import CassandraFacts, inspect
 from plaudit.adapters.redis.inspect import RedisFacts
@@ -71,8 +73,9 @@ async def examine_cluster(
         findings.append(_away("kafka", "kafka_brokers", error))
     try:
         async with Session(cassandra) as session:
-            began_us = clock.now_us()
             facts = await inspect(session)
+            began_us = clock.now_us()
+            facts = msgspec.structs.replace(facts, now_us=await session.now_us())
             # The moment of theirs, where that may be: how long it took to ask says nothing of clocks.
             ours_us = min(max(facts.now_us, began_us), clock.now_us())
         findings = [*judge_cassandra(facts, cassandra, retention_s, ours_us), *findings]
