@@ -46,11 +46,12 @@ class CellCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
-    """An open window. `taps` were made in its half minute number `half`; `more`: there are users beyond `seen`."""
+    """An open window. So many `taps` came, the newest `lasted_s` whole seconds after its opening; `more`: there are
+    users beyond `seen`."""
 
     opened_at: int
     closes_at: int
-    half: int
+    lasted_s: int
     taps: int
     seen: dict[str, Seen]
     more: bool

@@ -34,7 +34,7 @@ from plaudit.domain.watch import (
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
-HALF_A_MINUTE = MINUTE // 2
+JUDGED_S = 30  # no less says how many taps a minute there are
 KNOWN = 1_000  # users of a window that are known exactly
 TOLD = 1_000  # users that are remembered after they were told of, the newest
 LATE = 24 * 3600 * SECOND  # older taps are nobody's news
@@ -49,8 +49,8 @@ _NOTIFY = frozenset({"tap", "late"})
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How long windows are. The first has `windows_s[0]` seconds, each that follows a message the next value, and after
-    `calm_s` without a message it starts again. More than `busy_taps` a minute extend a window to `busy_window_s`: half
-    as many in half a minute, as the first window has no more."""
+    `calm_s` without a message it starts again. More than `busy_taps` a minute since it opened extend a window to
+    `busy_window_s`: of half a minute half as many, as the first window has no more."""
 
     windows_s: tuple[int, ...] = (30, 300, 1800)
     calm_s: int = 3600
@@ -184,7 +184,7 @@ def retold(watch: Watch, told: Watch, now: int, pace: Pace) -> Watch:
         return ended(after)
     opened_at = _by_now(min(news, default=now), now)
     level, closes_at = _begun(after, opened_at, now, pace)
-    window = Window(opened_at, max(window.closes_at, closes_at), window.half, window.taps, seen, more)
+    window = Window(opened_at, max(window.closes_at, closes_at), window.lasted_s, window.taps, seen, more)
     return msgspec.structs.replace(after, window=window, level=level)
 
 
@@ -314,10 +314,10 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
     if window is None:
         news = tap.after and not before and not _is_past(watch, tap, now)
         return _opened(watch, tap, now, pace) if news else watch
-    half = max(0, _by_now(tap.at, now) - window.opened_at) // HALF_A_MINUTE
-    taps = 1 + (window.taps if half == window.half else 0)
-    closes_at, more, seen = window.closes_at, window.more, window.seen
-    if taps > pace.busy_taps / 2:
+    # Whatever order they come in: events of several lanes do not come in that of their times.
+    lasted_s = max(window.lasted_s, (_by_now(tap.at, now) - window.opened_at) // SECOND)
+    taps, closes_at, more, seen = window.taps + 1, window.closes_at, window.more, window.seen
+    if taps * 60 > pace.busy_taps * max(lasted_s, JUDGED_S):
         closes_at = max(closes_at, window.opened_at + pace.busy_window_s * SECOND)
     there = seen.get(tap.user)
     if there is not None:
@@ -330,7 +330,7 @@ def _tap(watch: Watch, tap: Transition, now: int, pace: Pace) -> Watch:
             seen[tap.user] = Seen(before, tap.after, tap.at)
         else:
             more = more or (not before and tap.after > 0)
-    window = Window(window.opened_at, closes_at, half, taps, seen, more)
+    window = Window(window.opened_at, closes_at, lasted_s, taps, seen, more)
     return Watch(watch.cells, window, watch.level, watch.message_at, watch.told)
 
 

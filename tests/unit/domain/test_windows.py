@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from plaudit.domain.cell import Transition
+from plaudit.domain.events import Committed
 from plaudit.domain.watch import UNSEEN, pack
 from plaudit.domain.windows import KNOWN, SAMPLE, Draft, Pace, checked, close, follow, postpone
 from tests.support.taps import HAHA, LIKE, LOVE, set_to, toggle
@@ -134,6 +136,18 @@ def test_a_hundred_taps_a_minute_do_not() -> None:
         target.react(f"u{n}")
         target.wait(0.6)
     assert [message.total for message in target.messages] == [50]
+
+
+@pytest.mark.parametrize(("a_minute", "length_s"), [(90, 30), (240, 300)])
+def test_the_events_of_lanes_come_in_any_order(a_minute: int, length_s: int) -> None:
+    """A notifier that is behind reads one partition after the other."""
+    taps = []
+    for n, at in enumerate(range(SECOND, 33 * SECOND, 60 * SECOND // a_minute)):
+        tap = Transition(f"u{n}", 0, LIKE, at, at)
+        taps.append(Committed("t", 1 + n % 8, "post", 8, "tap", 1 + n // 8, (1,), 1, at, (), (tap,)))
+    watch = follow(UNSEEN, sorted(taps, key=lambda tap: tap.bucket), OWNER, 40 * SECOND, Pace())
+    assert watch.window is not None
+    assert watch.window.closes_at - watch.window.opened_at == length_s * SECOND
 
 
 def test_likes_all_hour_long_are_a_handful_of_messages() -> None:
