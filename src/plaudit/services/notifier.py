@@ -38,7 +38,7 @@ class Notifier:
         self._clock = clock
         self._every_s = every_s
         self._grace_us = round(grace_s * SECOND)
-        self._handled_at_s = float("-inf")
+        self._in_hand, self._handled_at_s = False, float("-inf")
         self._newest = 0
         self._reached: int | None = None
         self._task: asyncio.Task[None] | None = None
@@ -55,10 +55,15 @@ class Notifier:
         """Take events into watches; durable on return. Raises `Unavailable` and `OutcomeUnknown`: the same again."""
         newest = max((move.at for event in events for move in event.transitions), default=None)
         if newest is not None:
-            self._newest, self._handled_at_s = newest, self._clock.monotonic_s()
-        for _ in range(TRIES):
-            if not await self._tell.take(events):
-                return
+            self._newest = newest
+            self._in_hand = True
+        try:
+            for _ in range(TRIES):
+                if not await self._tell.take(events):
+                    return
+        finally:
+            if self._in_hand:
+                self._in_hand, self._handled_at_s = False, self._clock.monotonic_s()
         raise Unavailable(f"others changed the same watches {TRIES} times in a row")
 
     async def reached(self, partitions: Mapping[int, int]) -> None:
@@ -73,7 +78,7 @@ class Notifier:
     def _until(self) -> int:
         now = self._clock.now_us()
         until = now - self._grace_us
-        if self._clock.monotonic_s() - self._handled_at_s <= SILENT_S:
+        if self._in_hand or self._clock.monotonic_s() - self._handled_at_s <= SILENT_S:
             until = min(until, self._newest)
         if self._reached is not None and self._reached < now - BEHIND_US:
             until = min(until, self._reached)

@@ -48,6 +48,7 @@ from plaudit.telemetry import Metrics
 log = logging.getLogger("plaudit.notify")
 
 SAVED_USERS_AT_ONCE = 5_000  # to pack so many takes 1 ms, and half as much again to hand them over
+TAKEN_AT_ONCE = 500  # targets; the watch of each may have 50 KB, and six times that in memory
 CLOSED_AT_ONCE, SAVED_AT_ONCE = 100, 50  # a tap may wait behind one such transaction
 TIDIED_AT_ONCE = 500
 TURN_S = 0.001  # of the event loop; a tap waits no longer for us than for another tap
@@ -114,11 +115,18 @@ class Tell:
     async def take(self, events: Iterable[Committed]) -> bool:
         """Fold these events into watches and save those that changed; whether any had been changed by others
         meanwhile: then the same events have to be taken again."""
-        turn = Turn()
         by_target: dict[str, list[Committed]] = {}
         for event in events:
             if event.transitions or event.cause == "delete":
                 by_target.setdefault(event.target, []).append(event)
+        targets, lost = list(by_target), False
+        for start in range(0, len(targets), TAKEN_AT_ONCE):
+            some = targets[start : start + TAKEN_AT_ONCE]
+            lost |= await self._take({name: by_target[name] for name in some})
+        return lost
+
+    async def _take(self, by_target: dict[str, list[Committed]]) -> bool:
+        turn = Turn()
         owners = await self._owners(by_target)
         followed, now = dict[str, Watch](), self._clock.now_us()
         for name in [name for name, those in by_target.items() if owners[name] is None and _are_taps(those)]:

@@ -11,6 +11,7 @@ from plaudit.domain.errors import Unavailable
 from plaudit.services import behind as service
 from plaudit.services.audit import Auditor
 from plaudit.services.behind import Behind
+from plaudit.services.tell import Tell
 from plaudit.telemetry import Metrics
 from tests.support.clock import ManualClock
 from tests.support.notifying import notifier, own
@@ -41,7 +42,7 @@ async def test_what_is_kept_for_a_consumer_that_is_stuck_is_told(
         stores, audit = stores_on(database, clock), SqliteAudit(database)
         notify = notifier(stores, clock, metrics=metrics)
         if stuck == "notifier":
-            monkeypatch.setattr(stores.batches, "load", fail)
+            monkeypatch.setattr(Tell, "take", fail)
         if stuck == "auditor":
             monkeypatch.setattr(audit, "drift", fail)
         await own(stores, "t")

@@ -55,6 +55,23 @@ async def test_windows_close_a_little_late_and_not_before_events_that_come_again
     assert asked.until == [-2, -50, -2, -2]
 
 
+async def test_windows_wait_for_events_that_take_long(clock: ManualClock) -> None:
+    asked = Asked(clock)
+    notifier = Notifier(cast("Tell", asked), clock, grace_s=2)
+
+    async def take(_: object) -> bool:
+        clock.advance(4)
+        await notifier.close()
+        return False
+
+    asked.take = take  # type: ignore[assignment, method-assign] # for this test alone
+    await notifier.handle([event(clock.now_us() - 50 * SECOND)])
+    await notifier.close()
+    clock.advance(3.1)
+    await notifier.close()
+    assert asked.until == [-54, -54, -2]
+
+
 async def test_windows_wait_while_the_log_is_away(clock: ManualClock) -> None:
     asked = Asked(clock)
     notifier = Notifier(cast("Tell", asked), clock, grace_s=2)
