@@ -88,7 +88,8 @@ async def told(stores: Stores) -> set[str]:
 
 
 async def open_windows(folder: Path) -> ManualClock:
-    """Sixty targets of one owner, each with a window and more rows than a page holds; the file is closed."""
+    """Sixty targets of one owner, each with a window and more rows than a page holds, which makes it one of five
+    minutes; the file is closed."""
     clock = ManualClock()
     async with sqlite_stores(folder, clock) as stores:
         await own(stores, *WATCHED)
@@ -107,7 +108,7 @@ async def test_owners_of_other_targets_are_told(
     monkeypatch.setattr(service, "RETRY_S", 0.01)
     clock = await open_windows(tmp_path)
     damage(tmp_path / "plaudit.db", table, b"watched30-u59")
-    clock.advance(31)
+    clock.advance(301)
     metrics = Metrics()
     async with Database(tmp_path) as database:
         database.found_damage = metrics.found_damage

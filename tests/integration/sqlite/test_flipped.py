@@ -105,7 +105,7 @@ async def test_owners_of_other_targets_are_told(tmp_path: Path, table: str) -> N
         flip(
             tmp_path, "UPDATE watch SET version = '' WHERE target = (SELECT no FROM target WHERE id = 'eves')"
         )
-    clock.advance(31)
+    clock.advance(301)
     metrics = Metrics()
     async with Database(tmp_path) as database:
         database.found_damage = metrics.found_damage
