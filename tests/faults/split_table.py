@@ -250,7 +250,7 @@ CASES: Sequence[Case] = [
     ),
     Case("a Cassandra node frozen", node_frozen, 10.0),
     Case("a Cassandra node killed", node_killed, 10.0),
-    Case("too hot, and found by itself", too_hot, users=128, targets=8, per_s=120.0),
+    Case("too hot, and found by itself", too_hot, users=64, targets=8, per_s=120.0),
 ]
 # For every run of the tests: the worst place to die at; and what the others are told to do, of itself.
 SHORTENED = [
