@@ -7,7 +7,6 @@ needs to begin. Nothing is held down. Prints a table, and keeps it with hardware
 benchmarks/results/hot.json. Four minutes.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -15,7 +14,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +23,7 @@ from rich.table import Table
 from benchmarks.cluster import mix
 from benchmarks.cluster.engines import engines
 from benchmarks.cluster.processes import Meter
-from benchmarks.cluster.report import machine, versions
+from benchmarks.cluster.report import keep_apart
 from benchmarks.cluster.routed import Site, service
 from benchmarks.cluster.service import PLAUDIT, Load, environment
 from benchmarks.load import Server
@@ -120,13 +118,7 @@ def measured(site: Site) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def keep(console: Console, found: dict[str, dict[str, Any]]) -> None:
     """Print what was found, and keep it."""
-    kept = {
-        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        "machine": machine(),
-        "versions": versions(),
-        "cases": found,
-    }
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    keep_apart(RESULTS, found)
     table = Table(*COLUMNS, box=None)
     for name, case in found.items():
         table.add_row(

@@ -131,6 +131,12 @@ def write_page() -> None:
     DOCS.write_text(page(json.loads(RESULTS.read_text())))
 
 
+def keep_apart(results: Path, found: Found, **how: int) -> None:
+    """Keep what was found in a file of its own, with when, on what and how it was measured."""
+    kept = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "machine": machine(), "versions": versions(), **how}
+    results.write_text(json.dumps({**kept, "cases": found}, indent=1) + "\n")
+
+
 def rate(case: str) -> float:
     """What was found before. Raises `KeyError`."""
     return float(json.loads(RESULTS.read_text())["cases"][case]["rate"])

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.cluster import fill, mix
 from benchmarks.cluster.engines import Place, engines
-from benchmarks.cluster.report import machine, versions
+from benchmarks.cluster.report import keep_apart
 from benchmarks.cluster.routed import Site, Taps, service
 from benchmarks.cluster.service import settings as service_settings
 from benchmarks.cluster.service import token
@@ -156,15 +155,7 @@ async def _fill(place: Place) -> None:
 
 def keep(console: Console, found: dict[str, dict[str, Any]]) -> None:
     """Print what was found, and keep it."""
-    kept = {
-        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        "machine": machine(),
-        "versions": versions(),
-        "connections": CONNECTIONS,
-        "lanes": LANES,
-        "cases": found,
-    }
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    keep_apart(RESULTS, found, connections=CONNECTIONS, lanes=LANES)
     table = Table(*COLUMNS, box=None)
     for name, case in found.items():
         table.add_row(
